@@ -1,0 +1,32 @@
+//! What both layers of Highwater share: the vocabulary, the algebra of views, the fold kernel, the
+//! log, the dataset and the generations.
+//!
+//! This crate knows no layer. `speed`, `batch` and `serving` know this crate and never each other.
+
+pub mod limits;
+pub mod names;
+
+pub mod event;
+pub mod position;
+pub mod schema;
+
+pub mod expression;
+pub mod fold;
+pub mod measure;
+pub mod partial;
+pub mod view;
+
+pub mod pipeline;
+
+pub mod dead_letter;
+pub mod decode;
+pub mod log;
+
+pub mod dataset;
+pub mod feed;
+pub mod generation;
+pub mod segment;
+pub mod store;
+
+pub mod clock;
+pub mod testing;

@@ -1,0 +1,27 @@
+//! Every limit of Highwater, in one place, each with its reason.
+
+use std::time::Duration;
+
+/// Longest name of a source or view, in bytes: names become object-store paths and SQL identifiers.
+pub const NAME_LENGTH_MAX: usize = 64;
+
+/// Most dimensions of one view.
+pub const VIEW_DIMENSIONS_MAX: usize = 32;
+
+/// Largest record value that is read, in bytes (Kafka's own default `message.max.bytes` is 1 MiB).
+pub const RECORD_BYTES_MAX: usize = 4 << 20;
+
+/// A delta is emitted on the live feed at least this often while events arrive.
+pub const DELTA_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How often a failing store is tried again before the process stops loudly.
+pub const STORE_ATTEMPTS_MAX: u32 = 6;
+
+/// Wait before the first further try of a failing store; doubles each time.
+pub const STORE_BACKOFF: Duration = Duration::from_millis(100);
+
+/// How often a commit that lost a race reads the head again before it gives up.
+pub const COMMIT_ATTEMPTS_MAX: u32 = 32;
+
+/// Notices that wait on the live feed within one process before the speed layer waits for its listener.
+pub const FEED_NOTICES_MAX: usize = 256;

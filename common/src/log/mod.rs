@@ -1,0 +1,173 @@
+//! The log that records are read from: a Kafka topic, the embedded log, or files.
+//!
+//! One conformance suite ([`crate::testing::log`]) says what every implementation must do.
+
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::{
+    event::Record,
+    position::{OffsetRange, Partition, Position},
+};
+
+pub mod embedded;
+pub mod files;
+
+/// Why a log could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The log has no such partition.
+    #[error("topic {topic} has no partition {partition}")]
+    UnknownPartition {
+        /// The topic asked.
+        topic: String,
+        /// The partition asked for.
+        partition: Partition,
+    },
+    /// A position is outside what the log still has. Reading on would lose records (DESIGN §5).
+    #[error("topic {topic} partition {partition}: position {position} is outside the log's {bounds}")]
+    OutOfRange {
+        /// The topic asked.
+        topic: String,
+        /// The partition asked for.
+        partition: Partition,
+        /// The position asked for.
+        position: Position,
+        /// What the log has.
+        bounds: OffsetRange,
+    },
+    /// A producer's run of rows starts after the rows it has had accepted: rows in between would be lost.
+    #[error("producer {producer} sent row {got}, the next one due is {due}")]
+    OutOfSequence {
+        /// The producer's name.
+        producer: String,
+        /// The row number sent.
+        got: u64,
+        /// The row number due.
+        due: u64,
+    },
+    /// The disk or the broker failed. Nothing of the call counts as done; it may be tried again.
+    #[error("log of topic {topic} failed to {action}")]
+    Io {
+        /// The topic.
+        topic: String,
+        /// What was tried, as an infinitive.
+        action: &'static str,
+        /// The cause.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// A record to append. The log gives it partition, offset and time stamp.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NewRecord {
+    /// Decides the partition, if there is one; else records go round.
+    pub key: Option<Bytes>,
+    /// Headers, in order.
+    pub headers: Vec<(String, Bytes)>,
+    /// The value; `None` is a tombstone.
+    pub value: Option<Bytes>,
+}
+
+/// The numbering of rows by a producer that wants each row appended once, however often it sends it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProducerRun {
+    /// The producer's name, the same across restarts.
+    pub producer: String,
+    /// The number of the first record of this append; the rest follow by one.
+    pub first_row: u64,
+}
+
+/// What an append did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Appended {
+    /// The range of offsets written per partition, by partition.
+    pub ranges: Vec<(Partition, OffsetRange)>,
+    /// How many records had been appended before and were not again.
+    pub duplicates: u64,
+}
+
+/// A run of records of one partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Records {
+    /// The partition.
+    pub partition: Partition,
+    /// What this run covers: runs of a partition chain without a gap. May hold more offsets than records.
+    pub range: OffsetRange,
+    /// The records, in offset order.
+    pub records: Vec<Record>,
+}
+
+/// What a subscription says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogEvent {
+    /// These partitions are now this reader's; each waits for [`Subscription::start`].
+    Assigned(Vec<Partition>),
+    /// These partitions are no longer this reader's; no record of them follows.
+    Revoked(Vec<Partition>),
+    /// Records of a started partition.
+    Records(Records),
+}
+
+/// A durable, partitioned, append-only log of records: one topic.
+#[async_trait]
+pub trait EventLog: Debug + Send + Sync + 'static {
+    /// The topic's name.
+    fn topic(&self) -> &str;
+
+    /// All partitions, ascending.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    async fn partitions(&self) -> Result<Vec<Partition>, Error>;
+
+    /// What the log has of `partition`: from its oldest record to the next one to come.
+    ///
+    /// # Errors
+    /// [`Error::UnknownPartition`], [`Error::Io`].
+    async fn bounds(&self, partition: Partition) -> Result<OffsetRange, Error>;
+
+    /// Appends `records`, all or none, and returns when they are durable. With a `run`, rows that the same producer has
+    /// had appended before are passed over and counted as duplicates.
+    ///
+    /// # Errors
+    /// [`Error::OutOfSequence`], [`Error::Io`].
+    async fn append(&self, records: Vec<NewRecord>, run: Option<ProducerRun>) -> Result<Appended, Error>;
+
+    /// The number of the next row due from `producer`; 0 for one never heard of.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    async fn next_row(&self, producer: &str) -> Result<u64, Error>;
+
+    /// Starts to read. The first event is [`LogEvent::Assigned`].
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    async fn subscribe(&self) -> Result<Box<dyn Subscription>, Error>;
+
+    /// Lets the log forget records before `position`, which a commit has made durable elsewhere (L2).
+    ///
+    /// # Errors
+    /// [`Error::UnknownPartition`], [`Error::Io`].
+    async fn trim(&self, partition: Partition, position: Position) -> Result<(), Error>;
+}
+
+/// One reader's stream of a log.
+#[async_trait]
+pub trait Subscription: Send {
+    /// The next event; waits until there is one. Safe to cancel: nothing is lost.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] when a started position is gone, [`Error::Io`].
+    async fn next(&mut self) -> Result<LogEvent, Error>;
+
+    /// Reads `partition` from `position` on; also to go back on a partition that runs already.
+    ///
+    /// # Errors
+    /// [`Error::UnknownPartition`], [`Error::OutOfRange`], [`Error::Io`].
+    async fn start(&mut self, partition: Partition, position: Position) -> Result<(), Error>;
+}

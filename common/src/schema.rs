@@ -1,0 +1,154 @@
+//! The typed columns of a source, and the Arrow schema of its events.
+
+use std::{fmt, sync::Arc};
+
+use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, SchemaRef, TimeUnit};
+use serde::{Deserialize, Serialize};
+
+/// The topic a record came from, in every event.
+pub const TOPIC: &str = "_topic";
+/// The partition a record came from, in every event.
+pub const PARTITION: &str = "_partition";
+/// The offset of the record, in every event.
+pub const OFFSET: &str = "_offset";
+/// The log's time stamp of the record, in every event.
+pub const TIMESTAMP: &str = "_timestamp";
+/// The key of the record, in every event; null where it has none.
+pub const KEY: &str = "_key";
+
+/// The type of a column, of a dimension, or of a measure's input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ColumnType {
+    /// 64-bit signed integer.
+    Int,
+    /// IEEE 754 binary64.
+    Double,
+    /// Exact decimal of `precision` digits (1 to 38), `scale` of them after the point.
+    Decimal {
+        /// All digits.
+        precision: u8,
+        /// Digits after the point.
+        scale: u8,
+    },
+    /// UTF-8 text.
+    String,
+    /// True or false.
+    Bool,
+    /// Microseconds since 1970-01-01 UTC.
+    Timestamp,
+}
+
+impl ColumnType {
+    /// The Arrow type of a column of this type. Strings may also arrive as `Dictionary(Int32, Utf8)`.
+    #[must_use]
+    pub fn arrow(self) -> DataType {
+        match self {
+            Self::Int => DataType::Int64,
+            Self::Double => DataType::Float64,
+            Self::Decimal { precision, scale } => DataType::Decimal128(precision, scale as i8),
+            Self::String => DataType::Utf8,
+            Self::Bool => DataType::Boolean,
+            Self::Timestamp => timestamp_type(),
+        }
+    }
+}
+
+impl fmt::Display for ColumnType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Int => f.write_str("int"),
+            Self::Double => f.write_str("double"),
+            Self::Decimal { precision, scale } => write!(f, "decimal({precision},{scale})"),
+            Self::String => f.write_str("string"),
+            Self::Bool => f.write_str("bool"),
+            Self::Timestamp => f.write_str("timestamp"),
+        }
+    }
+}
+
+/// How a timestamp is written in a record's value.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimestampFormat {
+    /// Text as RFC 3339 has it, with an offset: `2013-01-01T05:17:00Z`.
+    #[default]
+    Rfc3339,
+    /// A whole number of seconds since 1970-01-01 UTC.
+    Seconds,
+    /// A whole number of milliseconds since 1970-01-01 UTC.
+    Millis,
+    /// A whole number of microseconds since 1970-01-01 UTC.
+    Micros,
+    /// A whole number of nanoseconds since 1970-01-01 UTC; what is finer than a microsecond is cut off.
+    Nanos,
+}
+
+/// One column of a source.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Column {
+    /// Its name in events, views and the record's value.
+    pub name: String,
+    /// Its type.
+    pub column_type: ColumnType,
+    /// How it is written, if it is a timestamp.
+    pub timestamp_format: TimestampFormat,
+    /// Whether it may be null or missing.
+    pub nullable: bool,
+    /// The least value allowed (`Int` and `Double`; inclusive).
+    pub min: Option<f64>,
+    /// The greatest value allowed (`Int` and `Double`; inclusive).
+    pub max: Option<f64>,
+}
+
+/// The columns of a source, in the order of the pipeline file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Schema {
+    columns: Vec<Column>,
+    event_schema: SchemaRef,
+}
+
+impl Schema {
+    /// A schema of these columns. Names are unique and do not start with `_`: the pipeline file has checked that.
+    #[must_use]
+    pub fn new(columns: Vec<Column>) -> Self {
+        let own = columns.iter().map(|c| Field::new(&c.name, c.column_type.arrow(), c.nullable));
+        let fields: Vec<Field> = own.chain(system_fields()).collect();
+        let event_schema = Arc::new(ArrowSchema::new(fields));
+        Self { columns, event_schema }
+    }
+
+    /// The source's own columns.
+    #[must_use]
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    /// The column of this name.
+    #[must_use]
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|c| c.name == name)
+    }
+
+    /// The Arrow schema of an event batch: the source's own columns, then `_topic` (Utf8), `_partition` (Int32),
+    /// `_offset` (Int64), `_timestamp` (µs, UTC) and `_key` (Binary, nullable).
+    #[must_use]
+    pub fn event_schema(&self) -> SchemaRef {
+        Arc::clone(&self.event_schema)
+    }
+}
+
+fn system_fields() -> [Field; 5] {
+    [
+        Field::new(TOPIC, DataType::Utf8, false),
+        Field::new(PARTITION, DataType::Int32, false),
+        Field::new(OFFSET, DataType::Int64, false),
+        Field::new(TIMESTAMP, timestamp_type(), false),
+        Field::new(KEY, DataType::Binary, true),
+    ]
+}
+
+/// The one Arrow type of timestamps: microseconds, UTC.
+#[must_use]
+pub fn timestamp_type() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+}

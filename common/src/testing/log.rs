@@ -1,0 +1,1 @@
+//! The conformance suite that every [`EventLog`](crate::log::EventLog) passes.
