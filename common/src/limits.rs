@@ -25,3 +25,12 @@ pub const COMMIT_ATTEMPTS_MAX: u32 = 32;
 
 /// Notices that wait on the live feed within one process before the speed layer waits for its listener.
 pub const FEED_NOTICES_MAX: usize = 256;
+
+/// Longest name of a producer, in bytes: it is a key of the log's database.
+pub const PRODUCER_LENGTH_MAX: usize = 256;
+
+/// Most records of one run that a subscription returns: bounds the latency of a fold.
+pub const LOG_RUN_RECORDS_MAX: usize = 16_384;
+
+/// Most bytes of keys, headers and values of one run that a subscription returns. A larger record comes alone.
+pub const LOG_RUN_BYTES_MAX: usize = 4 << 20;

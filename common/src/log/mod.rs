@@ -9,11 +9,17 @@ use bytes::Bytes;
 
 use crate::{
     event::Record,
+    limits::PRODUCER_LENGTH_MAX,
     position::{OffsetRange, Partition, Position},
 };
 
+mod append;
 pub mod embedded;
 pub mod files;
+pub(crate) mod reader;
+
+pub use append::partition_of_key;
+pub(crate) use append::{Placement, duplicates};
 
 /// Why a log could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +53,12 @@ pub enum Error {
         got: u64,
         /// The row number due.
         due: u64,
+    },
+    /// A producer's name is empty or too long.
+    #[error("a producer's name has {length} bytes; 1 to {PRODUCER_LENGTH_MAX} are allowed")]
+    InvalidProducer {
+        /// The length of the name, in bytes.
+        length: usize,
     },
     /// The disk or the broker failed. Nothing of the call counts as done; it may be tried again.
     #[error("log of topic {topic} failed to {action}")]
@@ -133,8 +145,11 @@ pub trait EventLog: Debug + Send + Sync + 'static {
     /// Appends `records`, all or none, and returns when they are durable. With a `run`, rows that the same producer has
     /// had appended before are passed over and counted as duplicates.
     ///
+    /// Dropping the future leaves open whether the records were appended; a `run` makes it safe to send them again.
+    ///
     /// # Errors
-    /// [`Error::OutOfSequence`], [`Error::Io`].
+    /// [`Error::OutOfSequence`], [`Error::InvalidProducer`], [`Error::Io`]. After the last the records may still turn up when
+    /// the log is opened again: the disk failed before it could say.
     async fn append(&self, records: Vec<NewRecord>, run: Option<ProducerRun>) -> Result<Appended, Error>;
 
     /// The number of the next row due from `producer`; 0 for one never heard of.
@@ -149,10 +164,11 @@ pub trait EventLog: Debug + Send + Sync + 'static {
     /// [`Error::Io`].
     async fn subscribe(&self) -> Result<Box<dyn Subscription>, Error>;
 
-    /// Lets the log forget records before `position`, which a commit has made durable elsewhere (L2).
+    /// Lets the log forget records before `position`, which a commit has made durable elsewhere (L2). Does nothing when they
+    /// are forgotten already.
     ///
     /// # Errors
-    /// [`Error::UnknownPartition`], [`Error::Io`].
+    /// [`Error::UnknownPartition`], [`Error::OutOfRange`] for a position beyond the end, [`Error::Io`].
     async fn trim(&self, partition: Partition, position: Position) -> Result<(), Error>;
 }
 

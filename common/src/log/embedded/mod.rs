@@ -17,7 +17,7 @@ impl EmbeddedLogs {
     ///
     /// # Errors
     /// [`Error::Io`], also when another process has it open.
-    pub fn open(directory: &Path) -> Result<Self, Error> {
+    pub async fn open(directory: &Path) -> Result<Self, Error> {
         let _ = directory;
         unimplemented!("log helper")
     }
@@ -26,7 +26,7 @@ impl EmbeddedLogs {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn topic(&self, name: &str, partitions: u32) -> Result<EmbeddedLog, Error> {
+    pub async fn topic(&self, name: &str, partitions: u32) -> Result<EmbeddedLog, Error> {
         let _ = (name, partitions);
         unimplemented!("log helper")
     }
