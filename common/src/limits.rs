@@ -34,3 +34,23 @@ pub const LOG_RUN_RECORDS_MAX: usize = 16_384;
 
 /// Most bytes of keys, headers and values of one run that a subscription returns. A larger record comes alone.
 pub const LOG_RUN_BYTES_MAX: usize = 4 << 20;
+
+/// Largest record that the embedded log takes, in bytes of key, headers and value: it is written and read in memory.
+pub const LOG_RECORD_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes of records after which the embedded log's writer gathers no more appends for one fsync.
+pub const LOG_GROUP_BYTES_MAX: usize = 16 << 20;
+
+/// Appends that wait for the embedded log's writer before the next one waits to be let in.
+pub const LOG_APPENDS_WAITING_MAX: usize = 1024;
+
+/// Records of one partition of the embedded log that are kept in memory before they are written to a table: they are in the
+/// journal already. Also how finely a trim gives space back.
+pub const LOG_TABLE_BYTES: u64 = 16 << 20;
+
+/// Blocks of the embedded log's tables that are kept in memory. Small, since what is read was mostly just written.
+pub const LOG_CACHE_BYTES: u64 = 8 << 20;
+
+/// The embedded log's journals together, over all topics: above it, partitions that hold up the oldest one are written to
+/// tables. The least that fjall allows.
+pub const LOG_JOURNAL_BYTES_MAX: u64 = 64 << 20;

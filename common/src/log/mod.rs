@@ -2,14 +2,15 @@
 //!
 //! One conformance suite ([`crate::testing::log`]) says what every implementation must do.
 
-use std::fmt::Debug;
+use std::{fmt::Debug, path::PathBuf};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::{
     event::Record,
-    limits::PRODUCER_LENGTH_MAX,
+    limits::{LOG_RECORD_BYTES_MAX, PRODUCER_LENGTH_MAX},
+    names::InvalidName,
     position::{OffsetRange, Partition, Position},
 };
 
@@ -59,6 +60,42 @@ pub enum Error {
     InvalidProducer {
         /// The length of the name, in bytes.
         length: usize,
+    },
+    /// A topic cannot have this name.
+    #[error(transparent)]
+    InvalidTopic(#[from] InvalidName),
+    /// A topic has more partitions than it was opened with. Their records would not be read.
+    #[error("topic {topic} has {had} partitions, {asked} were asked for; the number may only grow")]
+    FewerPartitions {
+        /// The topic.
+        topic: String,
+        /// The number asked for.
+        asked: u32,
+        /// The number it has.
+        had: u32,
+    },
+    /// A record is larger than the log takes. Nothing of the call was appended.
+    #[error("topic {topic}: a record has {bytes} bytes; {LOG_RECORD_BYTES_MAX} are allowed")]
+    TooLarge {
+        /// The topic.
+        topic: String,
+        /// The size of its key, headers and value.
+        bytes: usize,
+    },
+    /// The embedded log is open in another process (or in this one).
+    #[error("the log in {} is in use by another process", directory.display())]
+    Locked {
+        /// Where the log is.
+        directory: PathBuf,
+    },
+    /// The embedded log could not be opened.
+    #[error("the log in {} could not be opened", directory.display())]
+    Open {
+        /// Where the log is.
+        directory: PathBuf,
+        /// The cause.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The disk or the broker failed. Nothing of the call counts as done; it may be tried again.
     #[error("log of topic {topic} failed to {action}")]
@@ -148,7 +185,7 @@ pub trait EventLog: Debug + Send + Sync + 'static {
     /// Dropping the future leaves open whether the records were appended; a `run` makes it safe to send them again.
     ///
     /// # Errors
-    /// [`Error::OutOfSequence`], [`Error::InvalidProducer`], [`Error::Io`]. After the last the records may still turn up when
+    /// [`Error::OutOfSequence`], [`Error::InvalidProducer`], [`Error::TooLarge`], [`Error::Io`]. After the last the records may still turn up when
     /// the log is opened again: the disk failed before it could say.
     async fn append(&self, records: Vec<NewRecord>, run: Option<ProducerRun>) -> Result<Appended, Error>;
 
