@@ -10,8 +10,6 @@ pub mod event;
 pub mod position;
 pub mod schema;
 
-mod suggest;
-
 pub mod expression;
 pub mod fold;
 pub mod measure;

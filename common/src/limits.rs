@@ -8,14 +8,23 @@ pub const NAME_LENGTH_MAX: usize = 64;
 /// Most dimensions of one view.
 pub const VIEW_DIMENSIONS_MAX: usize = 32;
 
-/// Most partitions of one source of the embedded log: each has files and buffers of its own.
-pub const PARTITIONS_MAX: u32 = 1024;
-
 /// Largest record value that is read, in bytes (Kafka's own default `message.max.bytes` is 1 MiB).
 pub const RECORD_BYTES_MAX: usize = 4 << 20;
 
 /// A delta is emitted on the live feed at least this often while events arrive.
 pub const DELTA_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Bytes of records of one source that wait to be folded before the log is read no further: more only makes deltas late.
+pub const TAIL_BACKLOG_BYTES_MAX: u64 = 8 << 20;
+
+/// Notices that the speed layer holds for its listener before it reads no further.
+pub const OUTBOX_NOTICES_MAX: usize = 256;
+
+/// How long a speed layer that stops waits for its listener to take the last notices.
+pub const FEED_DRAIN_MAX: Duration = Duration::from_secs(5);
+
+/// Time between two looks at how many records the log holds that were not yet read.
+pub const LAG_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often a failing store is tried again before the process stops loudly.
 pub const STORE_ATTEMPTS_MAX: u32 = 6;

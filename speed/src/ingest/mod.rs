@@ -1,0 +1,389 @@
+//! The loop of one source. It owns the subscription and the lanes, decides when deltas are cut and commits begin, and
+//! never waits for anything but the next thing to happen: all work and all I/O run in tasks whose outcomes come back here.
+//!
+//! It must never move a position other than by a commit (L2), nor keep anything that outlives it (L5): dropped at any
+//! await point, it leaves nothing that its next start would not read again.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use common::{
+    clock::Clock,
+    dataset::Dataset,
+    decode::Rules,
+    feed,
+    limits::{DELTA_INTERVAL, FEED_DRAIN_MAX, OUTBOX_NOTICES_MAX, TAIL_BACKLOG_BYTES_MAX},
+    log::{self, EventLog, LogEvent, Subscription},
+    names::SourceName,
+    pipeline::{self, Pipeline},
+    position::Partition,
+    store::Store,
+    view::View,
+};
+use tokio::{
+    sync::{Semaphore, mpsc, watch},
+    task::JoinSet,
+    time::{Instant, sleep_until, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::{
+    commit::Committer,
+    error::Error,
+    feed::Outbox,
+    lane::Lane,
+    retry::{Failures, Retry},
+    start::Locator,
+    stats::{Flush, Handle, Stats},
+    tail::Recipe,
+};
+
+mod outcome;
+mod stage;
+
+use outcome::Outcome;
+use stage::Stage;
+
+/// How one source is ingested.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The source.
+    pub source: SourceName,
+    /// How its records are decoded.
+    pub rules: Rules,
+    /// Its views.
+    pub views: Vec<Arc<View>>,
+    /// The longest time between commits while events arrive.
+    pub commit_interval: Duration,
+    /// A commit is made earlier when this many bytes of events wait. When twice as many are in memory, the log is not
+    /// read on until a commit is through.
+    pub commit_size_bytes: u64,
+    /// How often what fails is tried again.
+    pub retry: Retry,
+}
+
+impl Settings {
+    /// What `pipeline` says of `source`.
+    #[must_use]
+    pub fn new(pipeline: &Pipeline, source: &pipeline::Source) -> Self {
+        Self {
+            source: source.name.clone(),
+            rules: source.rules.clone(),
+            views: pipeline.views_of(&source.name),
+            commit_interval: pipeline.commit_interval.unsigned_abs(),
+            commit_size_bytes: pipeline.commit_size.as_u64(),
+            retry: Retry::default(),
+        }
+    }
+}
+
+/// What a worker works with.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// Where records come from.
+    pub log: Arc<dyn EventLog>,
+    /// Where events go.
+    pub dataset: Dataset,
+    /// Where dead letters and segments go.
+    pub store: Store,
+    /// Who is told.
+    pub feed: feed::Sender,
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+    /// How many cores may decode, fold and merge at the same time: one budget for all sources of the process.
+    pub cores: Arc<Semaphore>,
+}
+
+/// The ingest of one source.
+#[derive(Debug)]
+pub struct Worker {
+    settings: Settings,
+    log: Arc<dyn EventLog>,
+    clock: Arc<dyn Clock>,
+    cores: Arc<Semaphore>,
+    recipe: Recipe,
+    locator: Locator,
+    committer: Committer,
+
+    lanes: BTreeMap<Partition, Lane>,
+    /// The epoch given last.
+    epoch: u64,
+    tasks: JoinSet<Outcome>,
+    stage: Stage,
+    outbox: Outbox,
+
+    requests: mpsc::Receiver<Flush>,
+    /// Flushes that wait for the next commit to begin, and those that wait for the present one to end.
+    flushes: Vec<Flush>,
+    answering: Vec<Flush>,
+    stats: Stats,
+    published: watch::Sender<Stats>,
+
+    /// When the open deltas are to be cut; `None` if nothing was read since the last cut.
+    delta_due: Option<Instant>,
+    /// When the next commit is due; `None` if nothing waits for one.
+    commit_due: Option<Instant>,
+    /// When the lag is to be measured next; `None` while it is being measured.
+    lag_due: Option<Instant>,
+    /// Until when the log is left alone after a failure.
+    read_after: Option<Instant>,
+    read_failures: Failures,
+    stopping: bool,
+}
+
+impl Worker {
+    /// A worker, and the handle by which others watch and ask it.
+    #[must_use]
+    pub fn new(settings: Settings, parts: Parts) -> (Self, Handle) {
+        let Parts { log, dataset, store, feed, clock, cores } = parts;
+        let views: Arc<[Arc<View>]> = settings.views.clone().into();
+        let (source, retry) = (settings.source.clone(), settings.retry);
+        let recipe = Recipe {
+            source: source.clone(),
+            rules: settings.rules.clone(),
+            views: Arc::clone(&views),
+            clock: Arc::clone(&clock),
+        };
+        let locator = Locator { log: Arc::clone(&log), dataset: dataset.clone(), retry };
+        let committer =
+            Committer { source, views, log: Arc::clone(&log), dataset, store, cores: Arc::clone(&cores), retry };
+        let (request, requests) = mpsc::channel(1);
+        let (published, watched) = watch::channel(Stats::default());
+        let worker = Self {
+            log,
+            clock,
+            cores,
+            recipe,
+            locator,
+            committer,
+            lanes: BTreeMap::new(),
+            epoch: 0,
+            tasks: JoinSet::new(),
+            stage: Stage::default(),
+            outbox: Outbox::new(feed),
+            requests,
+            flushes: Vec::new(),
+            answering: Vec::new(),
+            stats: Stats::default(),
+            published,
+            delta_due: None,
+            commit_due: None,
+            lag_due: None,
+            read_after: None,
+            read_failures: retry.failures(),
+            stopping: false,
+            settings,
+        };
+        (worker, Handle { requests: request, stats: watched })
+    }
+
+    /// Ingests until `stop` is cancelled; then reads no further, commits what was read, and returns when that is durable and
+    /// told. Dropping the future instead is as a crash: nothing is lost, nothing is doubled.
+    ///
+    /// # Errors
+    /// See [`Error`]. Nothing uncommitted counts as done: the next start reads it again.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
+        let result = self.ingest(stop).await;
+        let source = &self.settings.source;
+        match &result {
+            Ok(()) => info!(%source, stats = ?self.stats, "ingesting stopped"),
+            Err(error) => {
+                let error = error as &dyn std::error::Error;
+                error!(%source, error, "ingesting stopped, nothing beyond the last commit counts as done");
+            }
+        }
+        result
+    }
+
+    async fn ingest(&mut self, stop: CancellationToken) -> Result<(), Error> {
+        let mut subscription = self.subscribe().await?;
+        loop {
+            self.begin_commit();
+            self.launch();
+            self.publish();
+            if self.stopping && self.is_finished() {
+                break;
+            }
+            let (due, may_read) = (self.due(), self.may_read());
+            tokio::select! {
+                biased;
+                () = stop.cancelled(), if !self.stopping => self.stopping = true,
+                Some(outcome) = self.tasks.join_next() => {
+                    self.conclude(crate::commit::joined(outcome), subscription.as_mut()).await?;
+                }
+                Some(answer) = self.requests.recv() => self.flushes.push(answer),
+                () = self.outbox.send_next(), if !self.outbox.is_empty() => {}
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => self.tick(),
+                event = subscription.next(), if may_read => self.take(event)?,
+            }
+        }
+        self.farewell().await;
+        Ok(())
+    }
+
+    async fn subscribe(&self) -> Result<Box<dyn Subscription>, Error> {
+        let mut failures = self.settings.retry.failures();
+        loop {
+            match self.log.subscribe().await {
+                Ok(subscription) => return Ok(subscription),
+                Err(error) => failures.wait("subscribe to the log", error).await?,
+            }
+        }
+    }
+
+    /// Sends what the listener has not taken yet; one that does not listen cannot keep the process alive.
+    async fn farewell(&mut self) {
+        if timeout(FEED_DRAIN_MAX, self.outbox.drain()).await.is_err() {
+            warn!(notices = self.outbox.len(), "the live feed's listener does not take the last notices");
+        }
+    }
+
+    /// Takes an event of the log.
+    fn take(&mut self, event: Result<LogEvent, log::Error>) -> Result<(), Error> {
+        match event {
+            Ok(event) => {
+                self.read_failures.reset();
+                match event {
+                    LogEvent::Assigned(partitions) => partitions.into_iter().for_each(|p| self.assign(p)),
+                    LogEvent::Revoked(partitions) => partitions.into_iter().for_each(|p| self.revoke(p)),
+                    LogEvent::Records(run) => self.read(run)?,
+                }
+            }
+            // Another worker may have committed and trimmed what this one was reading: its position says whether this is
+            // a gap.
+            Err(log::Error::OutOfRange { partition, position, bounds, .. }) => {
+                warn!(%partition, %position, %bounds, "the log has moved on, reading the position anew");
+                self.assign(partition);
+            }
+            Err(error @ log::Error::Io { .. }) => {
+                self.read_after = Some(Instant::now() + self.read_failures.count("read the log", error)?);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, run: log::Records) -> Result<(), Error> {
+        // Runs of a partition that is not started are what the log had under way when its reader was fenced.
+        let Some(lane) = self.lanes.get_mut(&run.partition).filter(|lane| lane.is_started()) else { return Ok(()) };
+        lane.push(run)?;
+        if lane.is_unsealed() {
+            let now = Instant::now();
+            self.delta_due.get_or_insert(now + DELTA_INTERVAL);
+            self.commit_due.get_or_insert(now + self.settings.commit_interval);
+        }
+        Ok(())
+    }
+
+    /// Begins a term of `partition`, whatever was before: its position is read anew.
+    fn assign(&mut self, partition: Partition) {
+        self.revoke(partition);
+        // There is no durable state to count terms in (L5), so the clock counts them across restarts.
+        self.epoch = (self.epoch + 1).max(self.clock.now_us().unsigned_abs());
+        self.lanes.insert(partition, Lane::new(self.epoch));
+    }
+
+    /// Drops what is held of `partition`; its next reader starts from its position.
+    fn revoke(&mut self, partition: Partition) {
+        self.lanes.remove(&partition);
+        self.stats.partitions.remove(&partition);
+        self.stage.forget(partition);
+    }
+
+    /// Does what is due.
+    fn tick(&mut self) {
+        let now = Instant::now();
+        let is_due = |due: Option<Instant>| due.is_some_and(|at| at <= now);
+        if is_due(self.delta_due) {
+            self.delta_due = None;
+            self.lanes.values_mut().for_each(Lane::cut);
+        }
+        // [`Self::begin_commit`] comes next if anything still waits for it; what waited may have been revoked or fenced.
+        if is_due(self.commit_due) && !self.waits_for_commit() {
+            self.commit_due = None;
+        }
+        if is_due(self.read_after) {
+            self.read_after = None;
+        }
+        if is_due(self.lag_due) {
+            self.lag_due = None;
+            self.measure_lag();
+        }
+    }
+
+    /// When [`Self::tick`] or [`Self::begin_commit`] has something to do next.
+    fn due(&self) -> Option<Instant> {
+        let commit_due = self.commit_due.filter(|_| self.stage.is_idle());
+        let lag_due = self.lag_due.filter(|_| !self.stopping);
+        [self.delta_due, commit_due, lag_due, self.read_after].into_iter().flatten().min()
+    }
+
+    /// Whether the log may be asked for more: not when too much is in memory already (back-pressure), nor when stopping.
+    fn may_read(&self) -> bool {
+        let backlog_bytes: u64 = self.lanes.values().map(Lane::backlog_bytes).sum();
+        let waiting_bytes = backlog_bytes + self.held_bytes() + self.stage.bytes();
+        !self.stopping
+            && self.read_after.is_none()
+            && backlog_bytes < TAIL_BACKLOG_BYTES_MAX
+            && waiting_bytes < self.settings.commit_size_bytes.saturating_mul(2)
+            && self.outbox.len() < OUTBOX_NOTICES_MAX
+    }
+
+    fn held_bytes(&self) -> u64 {
+        self.lanes.values().map(Lane::held_bytes).sum()
+    }
+
+    /// Begins a commit if one is due and none is under way, and moves one along whose lanes have all answered.
+    fn begin_commit(&mut self) {
+        if self.stage.is_idle() && self.wants_commit() {
+            self.commit_due = None;
+            self.answering.append(&mut self.flushes);
+            let awaiting = self.lanes.iter_mut().filter_map(|(p, lane)| lane.seal().then_some(*p)).collect();
+            self.stage = Stage::Sealing { awaiting, parts: Vec::new() };
+        }
+        match self.stage.write() {
+            Some(parts) if parts.is_empty() => {
+                self.stage = Stage::Idle;
+                self.answer();
+            }
+            Some(parts) => self.write(parts),
+            None => {}
+        }
+    }
+
+    fn wants_commit(&self) -> bool {
+        let asked = !self.flushes.is_empty() && self.stats.version.is_some();
+        let due = self.stopping
+            || self.commit_due.is_some_and(|at| at <= Instant::now())
+            || self.held_bytes() >= self.settings.commit_size_bytes;
+        asked || due && self.waits_for_commit()
+    }
+
+    fn waits_for_commit(&self) -> bool {
+        self.lanes.values().any(Lane::is_unsealed)
+    }
+
+    /// Whether nothing is left to do when stopping.
+    fn is_finished(&self) -> bool {
+        self.stage.is_idle() && !self.waits_for_commit() && !self.lanes.values().any(Lane::is_working)
+    }
+
+    fn publish(&mut self) {
+        self.published.send_if_modified(|published| {
+            let modified = *published != self.stats;
+            if modified {
+                published.clone_from(&self.stats);
+            }
+            modified
+        });
+    }
+
+    /// Tells those that asked for the commit that is through.
+    fn answer(&mut self) {
+        self.publish();
+        if let Some(version) = self.stats.version {
+            // Whoever asked may have gone away.
+            self.answering.drain(..).for_each(|answer| _ = answer.send(version));
+        }
+    }
+}

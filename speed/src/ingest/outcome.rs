@@ -1,0 +1,197 @@
+//! The tasks that the loop starts, and what it does with their outcomes.
+
+use std::sync::Arc;
+
+use common::{
+    feed::Notice,
+    limits::LAG_INTERVAL,
+    log::{self, Subscription},
+    position::Version,
+};
+use tokio::{task, time::Instant};
+use tracing::warn;
+
+use super::{Stage, Worker};
+use crate::{
+    commit::{self, joined},
+    error::Error,
+    stats::PartitionStats,
+    tail::{Done, Job, Part, Start, Tail},
+};
+
+/// How a task ended.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// A core did the jobs of a lane and gives the tail back.
+    Worked { tail: Box<Tail>, done: Result<Vec<Done>, Error> },
+    /// Positions were read.
+    Located(Result<(Version, Vec<Start>), Error>),
+    /// A commit was made, or not.
+    Written(Result<commit::Outcome, Error>),
+    /// The last steps of a commit are done.
+    Settled,
+    /// The lag was measured.
+    Lag(Result<u64, log::Error>),
+}
+
+impl Worker {
+    /// Starts the work that can be started: lanes with jobs, partitions whose position is to be read.
+    pub(super) fn launch(&mut self) {
+        for lane in self.lanes.values_mut() {
+            if let Some((tail, jobs)) = lane.take_work() {
+                let cores = Arc::clone(&self.cores);
+                self.tasks.spawn(async move {
+                    let permit = cores.acquire_owned().await.expect("the semaphore of cores is never closed");
+                    joined(task::spawn_blocking(move || work(tail, jobs, permit)).await)
+                });
+            }
+        }
+        if self.stopping {
+            return;
+        }
+        // While a part of the partition is being written its position may move at any moment; a reader started from the
+        // old one would read for nothing and be fenced by its own commit.
+        let mut fresh = Vec::new();
+        for (partition, lane) in &mut self.lanes {
+            if lane.is_unlocated() && !self.stage.is_writing(*partition) {
+                lane.locate();
+                fresh.push((*partition, lane.epoch()));
+            }
+        }
+        if !fresh.is_empty() {
+            let locator = self.locator.clone();
+            self.tasks.spawn(async move { Outcome::Located(locator.locate(fresh).await) });
+        }
+    }
+
+    pub(super) fn write(&mut self, parts: Vec<Part>) {
+        let committer = self.committer.clone();
+        self.tasks.spawn(async move { Outcome::Written(committer.commit(parts).await) });
+    }
+
+    pub(super) fn measure_lag(&mut self) {
+        let started = self.lanes.iter().filter(|(_, lane)| lane.is_started());
+        let next: Vec<_> = started.map(|(partition, lane)| (*partition, lane.next())).collect();
+        if next.is_empty() {
+            return;
+        }
+        let locator = self.locator.clone();
+        self.tasks.spawn(async move { Outcome::Lag(locator.lag(next).await) });
+    }
+
+    /// Takes the outcome of a task.
+    pub(super) async fn conclude(
+        &mut self,
+        outcome: Outcome,
+        subscription: &mut dyn Subscription,
+    ) -> Result<(), Error> {
+        match outcome {
+            Outcome::Worked { tail, done } => self.worked(tail, done)?,
+            Outcome::Located(located) => {
+                let (version, starts) = located?;
+                self.stats.version = self.stats.version.max(Some(version));
+                for start in starts {
+                    self.start(start, subscription).await?;
+                }
+            }
+            Outcome::Written(outcome) => self.written(outcome?),
+            Outcome::Settled => self.stage = Stage::Idle,
+            Outcome::Lag(lag) => self.lag_measured(lag),
+        }
+        Ok(())
+    }
+
+    fn worked(&mut self, tail: Box<Tail>, done: Result<Vec<Done>, Error>) -> Result<(), Error> {
+        let partition = tail.partition();
+        // A tail of an earlier epoch was dropped while a core was at work on it.
+        let Some(lane) = self.lanes.get_mut(&partition).filter(|lane| lane.epoch() == tail.epoch()) else {
+            return Ok(());
+        };
+        for done in done? {
+            match done {
+                Done::Read { to, delivered, counts } => {
+                    self.stats.delivered += delivered;
+                    self.stats.folded += counts;
+                    self.stats.partitions.entry(partition).or_default().read = to;
+                }
+                Done::Delta(delta) => self.outbox.push(Notice::Delta(delta)),
+                Done::Part(part) => self.stage.add(part),
+            }
+        }
+        lane.rest(tail);
+        Ok(())
+    }
+
+    /// Starts a partition whose position was read, if it still is this worker's.
+    async fn start(&mut self, start: Start, subscription: &mut dyn Subscription) -> Result<(), Error> {
+        let partition = start.partition;
+        let Some(lane) = self.lanes.get_mut(&partition).filter(|lane| lane.epoch() == start.epoch) else {
+            return Ok(());
+        };
+        let mut failures = self.settings.retry.failures();
+        loop {
+            match subscription.start(partition, start.next).await {
+                Ok(()) => break,
+                // Trimmed since the position was read: it has moved, or there is a gap.
+                Err(log::Error::OutOfRange { .. }) => {
+                    lane.unlocate();
+                    return Ok(());
+                }
+                Err(error @ log::Error::Io { .. }) => failures.wait("start a partition", error).await?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        lane.start(Tail::new(&self.recipe, start), start.next);
+        let stats = PartitionStats { read: start.next, committed: start.committed };
+        self.stats.partitions.insert(partition, stats);
+        self.lag_due = Some(Instant::now());
+        Ok(())
+    }
+
+    fn written(&mut self, outcome: commit::Outcome) {
+        self.stage = Stage::Settling;
+        for (partition, epoch) in outcome.fenced {
+            self.stats.fences += 1;
+            if self.lanes.get(&partition).is_some_and(|lane| lane.epoch() == epoch) {
+                self.assign(partition);
+            }
+        }
+        match outcome.made {
+            Some(made) => {
+                self.stats.commits += 1;
+                self.stats.committed += made.counts;
+                self.stats.version = self.stats.version.max(Some(made.commit.version));
+                for (partition, position) in &made.commit.positions {
+                    if let Some(stats) = self.stats.partitions.get_mut(partition) {
+                        stats.committed = stats.committed.max(*position);
+                    }
+                }
+                self.outbox.push(Notice::Committed(self.committer.notice(&made)));
+                let committer = self.committer.clone();
+                self.tasks.spawn(async move {
+                    committer.settle(made.commit, made.segment).await;
+                    Outcome::Settled
+                });
+            }
+            None => self.stage = Stage::Idle,
+        }
+        self.answer();
+    }
+
+    fn lag_measured(&mut self, lag: Result<u64, log::Error>) {
+        self.lag_due = Some(Instant::now() + LAG_INTERVAL);
+        match lag {
+            Ok(records) if self.stats.lag_records != Some(records) => {
+                self.stats.lag_records = Some(records);
+                self.outbox.push(Notice::Lag { source: self.settings.source.clone(), records });
+            }
+            Ok(_) => {}
+            Err(error) => warn!(error = &error as &dyn std::error::Error, "lag not measured"),
+        }
+    }
+}
+
+fn work(mut tail: Box<Tail>, jobs: Vec<Job>, _permit: tokio::sync::OwnedSemaphorePermit) -> Outcome {
+    let done = tail.work(jobs);
+    Outcome::Worked { tail, done }
+}

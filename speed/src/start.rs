@@ -1,0 +1,108 @@
+//! Where the reading of a partition starts: at the dataset's position, and nowhere else (L2, L5).
+
+use std::sync::Arc;
+
+use common::{
+    dataset::{Dataset, Snapshot},
+    log::{self, EventLog},
+    position::{OffsetRange, Partition, Position, Version},
+};
+use tracing::{info, warn};
+
+use crate::{error::Error, retry::Retry, tail::Start};
+
+/// Reads positions.
+#[derive(Debug, Clone)]
+pub(crate) struct Locator {
+    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) dataset: Dataset,
+    pub(crate) retry: Retry,
+}
+
+impl Locator {
+    /// Where to start each of `partitions` (with its epoch), and the head that says so.
+    ///
+    /// # Errors
+    /// [`Error::Gap`], [`Error::OtherLog`], [`Error::Dataset`], [`Error::Log`].
+    pub(crate) async fn locate(&self, partitions: Vec<(Partition, u64)>) -> Result<(Version, Vec<Start>), Error> {
+        let mut snapshot = self.snapshot().await?;
+        let mut starts = Vec::with_capacity(partitions.len());
+        for (partition, epoch) in partitions {
+            let start = loop {
+                let committed = snapshot.positions.get(&partition).copied();
+                let bounds = self.bounds(partition).await?;
+                let Err(error) = self.check(partition, committed, bounds) else {
+                    break Start {
+                        partition,
+                        epoch,
+                        committed: committed.unwrap_or_default(),
+                        next: committed.unwrap_or(bounds.from),
+                    };
+                };
+                // Between the two readings another worker may have committed and trimmed the log. Only a position that
+                // stays where it was is a gap.
+                let newer = self.snapshot().await?;
+                if newer.positions.get(&partition).copied() == committed {
+                    return Err(error);
+                }
+                snapshot = newer;
+            };
+            self.trim(start.partition, start.committed).await;
+            info!(%partition, epoch, position = %start.next, head = %snapshot.version, "partition starts");
+            starts.push(start);
+        }
+        Ok((snapshot.version, starts))
+    }
+
+    fn check(&self, partition: Partition, committed: Option<Position>, bounds: OffsetRange) -> Result<(), Error> {
+        let topic = self.log.topic().to_owned();
+        match committed {
+            Some(position) if position < bounds.from => {
+                Err(Error::Gap { topic, partition, range: OffsetRange::new(position, bounds.from) })
+            }
+            Some(position) if position > bounds.to => Err(Error::OtherLog { topic, partition, position, bounds }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Trims what an earlier worker committed but died before trimming.
+    async fn trim(&self, partition: Partition, committed: Position) {
+        if let Err(error) = self.log.trim(partition, committed).await {
+            warn!(%partition, error = &error as &dyn std::error::Error, "log was not trimmed, the next commit will do it");
+        }
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot, Error> {
+        let mut failures = self.retry.failures();
+        loop {
+            match self.dataset.snapshot().await {
+                Ok(snapshot) => return Ok(snapshot),
+                Err(error) => failures.wait("read positions", error).await?,
+            }
+        }
+    }
+
+    async fn bounds(&self, partition: Partition) -> Result<OffsetRange, Error> {
+        let mut failures = self.retry.failures();
+        loop {
+            match self.log.bounds(partition).await {
+                Ok(bounds) => return Ok(bounds),
+                Err(error @ log::Error::UnknownPartition { .. }) => return Err(error.into()),
+                Err(error) => failures.wait("read log bounds", error).await?,
+            }
+        }
+    }
+
+    /// How many records the log holds from each of these positions on, in all.
+    ///
+    /// # Errors
+    /// See [`EventLog::bounds`].
+    pub(crate) async fn lag(&self, next: Vec<(Partition, Position)>) -> Result<u64, log::Error> {
+        let mut records = 0;
+        for (partition, next) in next {
+            let bounds = self.log.bounds(partition).await?;
+            records += bounds.to.0.saturating_sub(next.max(bounds.from).0);
+        }
+        Ok(records)
+    }
+}
