@@ -10,6 +10,8 @@ pub mod event;
 pub mod position;
 pub mod schema;
 
+mod suggest;
+
 pub mod expression;
 pub mod fold;
 pub mod measure;

@@ -8,6 +8,9 @@ pub const NAME_LENGTH_MAX: usize = 64;
 /// Most dimensions of one view.
 pub const VIEW_DIMENSIONS_MAX: usize = 32;
 
+/// Most partitions of one source of the embedded log: each has files and buffers of its own.
+pub const PARTITIONS_MAX: u32 = 1024;
+
 /// Largest record value that is read, in bytes (Kafka's own default `message.max.bytes` is 1 MiB).
 pub const RECORD_BYTES_MAX: usize = 4 << 20;
 

@@ -94,10 +94,28 @@ pub struct Column {
     pub timestamp_format: TimestampFormat,
     /// Whether it may be null or missing.
     pub nullable: bool,
-    /// The least value allowed (`Int` and `Double`; inclusive).
-    pub min: Option<f64>,
-    /// The greatest value allowed (`Int` and `Double`; inclusive).
-    pub max: Option<f64>,
+    /// The values allowed, if it is an `Int` or a `Double`; all if `None`.
+    pub range: Option<Range>,
+}
+
+/// An interval of numbers, both ends inclusive. An end that the pipeline file leaves open is the least or greatest number
+/// there is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Range {
+    /// Of an `Int` column: exact beyond 2^53.
+    Int {
+        /// The least.
+        min: i64,
+        /// The greatest.
+        max: i64,
+    },
+    /// Of a `Double` column; never NaN.
+    Double {
+        /// The least.
+        min: f64,
+        /// The greatest.
+        max: f64,
+    },
 }
 
 /// The columns of a source, in the order of the pipeline file.

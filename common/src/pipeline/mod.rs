@@ -1,6 +1,11 @@
 //! The pipeline: `pipeline.toml` and `views/*.sql`, read, validated and typed.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use bytesize::ByteSize;
 use jiff::SignedDuration;
@@ -12,6 +17,43 @@ use crate::{
     view::View,
 };
 
+mod diagnostic;
+mod load;
+mod reader;
+mod source;
+mod values;
+
+pub use diagnostic::Diagnostic;
+
+/// `store.url` where the file has none: a directory beside it.
+pub const STORE_URL: &str = "file:state/store";
+
+/// `log.directory` where the file has none: a directory beside it.
+pub const LOG_DIRECTORY: &str = "state/log";
+
+/// `commit.interval` where the file has none. On an object store, each commit is a handful of puts: at this interval about
+/// 8,640 commits a day, some 0.2 $ of put requests a source.
+pub const COMMIT_INTERVAL: SignedDuration = SignedDuration::from_secs(10);
+
+/// `commit.size` where the file has none: events that wait in memory for their commit.
+pub const COMMIT_SIZE: ByteSize = ByteSize::mib(64);
+
+/// `serving.listen` where the file has none: this machine only, since the API knows no users.
+pub const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+/// `serving.body_limit` where the file has none: the largest body that is read into memory for one request.
+pub const BODY_LIMIT: ByteSize = ByteSize::mib(16);
+
+/// `batch.advance_every` where the file has none. A later advance costs no answer its freshness, only memory: serving keeps
+/// the segments since the last one.
+pub const ADVANCE_EVERY: SignedDuration = SignedDuration::from_mins(5);
+
+/// `partitions` of a source where the file has none.
+pub const PARTITIONS: u32 = 4;
+
+/// The sources of a pipeline, by name.
+pub type Sources = BTreeMap<SourceName, Source>;
+
 /// A source as the pipeline file has it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Source {
@@ -19,6 +61,8 @@ pub struct Source {
     pub name: SourceName,
     /// Partitions of the embedded log.
     pub partitions: u32,
+    /// The column whose value in the JSON decides the partition; records go round if `None`.
+    pub key: Option<String>,
     /// How its records are decoded and validated.
     pub rules: Rules,
 }
@@ -43,15 +87,35 @@ pub struct Pipeline {
     /// Time between batch advances in `highwater run`.
     pub advance_every: SignedDuration,
     /// The sources by name.
-    pub sources: BTreeMap<SourceName, Source>,
+    pub sources: Sources,
     /// The views by name.
     pub views: BTreeMap<ViewName, Arc<View>>,
 }
 
 impl Pipeline {
+    /// Reads `path`, a pipeline file, and the views in `views/*.sql` beside it. `${NAME}` in a string takes the value of
+    /// the environment variable `NAME`.
+    ///
+    /// # Errors
+    /// Everything that is wrong with any of the files, in their order; at least one.
+    pub fn load(path: &Path) -> Result<Self, Vec<Diagnostic>> {
+        Self::load_with(path, &|name| std::env::var(name).ok())
+    }
+
+    /// [`Self::load`] with another environment.
+    ///
+    /// # Errors
+    /// See [`Self::load`].
+    pub fn load_with(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<Diagnostic>> {
+        load::load(path, environment)
+    }
+
     /// The views of `source`, by name.
     #[must_use]
     pub fn views_of(&self, source: &SourceName) -> Vec<Arc<View>> {
         self.views.values().filter(|v| &v.source == source).cloned().collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,3 +1,6 @@
 //! What tests of all crates share: conformance suites, generators of random views and events, faults to inject.
 
 pub mod log;
+mod views;
+
+pub use views::{departures, view};

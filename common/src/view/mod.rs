@@ -12,6 +12,16 @@ use crate::{
     schema::{ColumnType, timestamp_type},
 };
 
+mod aggregate;
+mod identity;
+mod parse;
+mod select;
+mod statement;
+
+pub use identity::STATE_FORMAT;
+pub use parse::parse;
+pub(crate) use parse::parse_with_place;
+
 /// The identity of a view: a hash of its normalised definition and of the types of the columns it reads. A changed view
 /// is a new view.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -129,3 +139,6 @@ impl View {
         self.dimensions.iter().find(|d| d.name == name)
     }
 }
+
+#[cfg(test)]
+mod tests;

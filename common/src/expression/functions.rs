@@ -1,0 +1,112 @@
+//! The scalar functions an expression may call. Each looks at one row at a time, cannot fail on any value, and gives the
+//! same bits on every machine: a stream must not stop at one value, and both layers must agree on it (L1). That is why
+//! there is no `exp`, `ln`, `pow` or trigonometry (their last bit differs between C libraries), and no `now` or `random`.
+
+use std::ops::RangeInclusive;
+
+/// A scalar function.
+#[derive(Debug)]
+pub(super) struct Function {
+    /// Its name in normalised text.
+    pub(super) name: &'static str,
+    /// Other names for it.
+    aliases: &'static [&'static str],
+    /// How many arguments it takes.
+    pub(super) arguments: RangeInclusive<usize>,
+}
+
+const MANY: usize = usize::MAX;
+
+const fn function(name: &'static str, aliases: &'static [&'static str], arguments: RangeInclusive<usize>) -> Function {
+    Function { name, aliases, arguments }
+}
+
+/// `ceil`, `floor`, `substr`, `trim`, `strpos` and `date_part` are listed for the messages; SQL gives them a syntax of
+/// their own too.
+static FUNCTIONS: &[Function] = &[
+    function("abs", &[], 1..=1),
+    function("ceil", &["ceiling"], 1..=1),
+    function("coalesce", &["ifnull"], 1..=MANY),
+    function("concat", &[], 1..=MANY),
+    function("concat_ws", &[], 2..=MANY),
+    function("date_part", &[], 2..=2),
+    function("div", &[], 2..=2),
+    function("ends_with", &[], 2..=2),
+    function("floor", &[], 1..=1),
+    function("greatest", &[], 1..=MANY),
+    function("least", &[], 1..=MANY),
+    function("left", &[], 2..=2),
+    function("length", &["char_length", "character_length"], 1..=1),
+    function("lower", &[], 1..=1),
+    function("ltrim", &[], 1..=2),
+    function("mod", &[], 2..=2),
+    function("nullif", &[], 2..=2),
+    function("octet_length", &[], 1..=1),
+    function("replace", &[], 3..=3),
+    function("right", &[], 2..=2),
+    function("round", &[], 1..=2),
+    function("rtrim", &[], 1..=2),
+    function("sign", &[], 1..=1),
+    function("split_part", &[], 3..=3),
+    function("sqrt", &[], 1..=1),
+    function("starts_with", &[], 2..=2),
+    function("strpos", &[], 2..=2),
+    function("substr", &["substring"], 2..=3),
+    function("trim", &[], 1..=2),
+    function("upper", &[], 1..=1),
+];
+
+/// Aggregates people try inside expressions; known by name only to say so.
+const AGGREGATES: &[&str] = &[
+    "count",
+    "sum",
+    "min",
+    "max",
+    "avg",
+    "mean",
+    "median",
+    "mode",
+    "stddev",
+    "stddev_pop",
+    "stddev_samp",
+    "variance",
+    "var_pop",
+    "var_samp",
+    "approx_distinct",
+    "approx_count_distinct",
+    "approx_percentile",
+    "approx_quantile",
+    "quantile",
+    "quantile_cont",
+    "quantile_disc",
+    "percentile_cont",
+    "percentile_disc",
+    "string_agg",
+    "array_agg",
+    "listagg",
+    "group_concat",
+    "first",
+    "last",
+    "any_value",
+    "bool_and",
+    "bool_or",
+    "corr",
+    "covar_pop",
+    "covar_samp",
+];
+
+/// The function called `name`, whatever its case.
+pub(super) fn find(name: &str) -> Option<&'static Function> {
+    let named = |f: &&Function| std::iter::once(&f.name).chain(f.aliases).any(|n| n.eq_ignore_ascii_case(name));
+    FUNCTIONS.iter().find(named)
+}
+
+/// Whether `name` is an aggregate somewhere, whatever its case.
+pub(crate) fn is_aggregate(name: &str) -> bool {
+    AGGREGATES.iter().any(|aggregate| aggregate.eq_ignore_ascii_case(name))
+}
+
+/// The names of all functions.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    FUNCTIONS.iter().map(|f| f.name)
+}

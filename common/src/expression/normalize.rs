@@ -1,0 +1,479 @@
+//! From a parsed expression to its one normalised text: names resolved, every operand that is not an atom in parentheses,
+//! one spelling for each construct. What is not listed here is not allowed, so the text means the same in both layers and
+//! never fails on a value:
+//!
+//! - casts give null where a value does not fit: `CAST`, `::` and `TRY_CAST` are all written `TRY_CAST`;
+//! - a string compared with a timestamp column is a timestamp literal; timestamps are UTC.
+
+use std::collections::BTreeSet;
+
+use sqlparser::{
+    ast::{
+        BinaryOperator, CaseWhen, CastFormat, CeilFloorKind, DataType, DateTimeField, ExactNumberInfo, Expr, Function,
+        FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Spanned, TimezoneInfo, TrimWhereField, TypedString,
+        UnaryOperator, Value, ValueWithSpan,
+    },
+    tokenizer::Span,
+};
+
+use super::{functions, identifier, literal};
+use crate::{schema::ColumnType, suggest};
+
+/// Why an expression is not allowed, and where in the text that was parsed.
+#[derive(Debug, Clone)]
+pub(crate) struct Fault {
+    /// Where; maybe empty.
+    pub(crate) span: Span,
+    /// What is wrong.
+    pub(crate) message: String,
+    /// What is allowed, and what may have been meant.
+    pub(crate) help: Vec<String>,
+}
+
+impl Fault {
+    pub(crate) fn new(span: Span, message: impl Into<String>) -> Self {
+        Self { span, message: message.into(), help: Vec::new() }
+    }
+
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help.push(help.into());
+        self
+    }
+}
+
+/// The normalised text of `expr` over `columns`, and the columns it reads, sorted.
+///
+/// # Errors
+/// The first thing in it that is not allowed.
+pub(super) fn normalize(expr: &Expr, columns: &[(String, ColumnType)]) -> Result<(String, Vec<String>), Fault> {
+    let mut normalizer = Normalizer { columns, read: BTreeSet::new(), span: expr.span() };
+    let sql = normalizer.text(expr)?;
+    Ok((sql, normalizer.read.into_iter().collect()))
+}
+
+/// The column of `columns` that `ident` means: the one of exactly this name or, unless it is quoted, the only one of this
+/// name in any case.
+pub(crate) fn resolve<'a>(ident: &Ident, columns: &'a [(String, ColumnType)]) -> Option<&'a (String, ColumnType)> {
+    let exact = columns.iter().find(|(name, _)| *name == ident.value);
+    let mut loose = columns.iter().filter(|(name, _)| name.eq_ignore_ascii_case(&ident.value));
+    exact.or_else(|| match (ident.quote_style, loose.next(), loose.next()) {
+        (None, Some(only), None) => Some(only),
+        _ => None,
+    })
+}
+
+/// The fault of a name that is none of `columns`.
+pub(crate) fn unknown_column(ident: &Ident, columns: &[(String, ColumnType)]) -> Fault {
+    let names = || columns.iter().map(|(name, _)| name.as_str());
+    let fault = Fault::new(ident.span, format!("there is no column `{}`", ident.value));
+    let fault = match suggest::nearest(&ident.value, names()) {
+        Some(name) => fault.help(format!("did you mean `{name}`?")),
+        None => fault,
+    };
+    fault.help(format!("the columns are {}", suggest::list(names())))
+}
+
+struct Normalizer<'a> {
+    columns: &'a [(String, ColumnType)],
+    read: BTreeSet<String>,
+    /// Where the nearest enclosing expression that knows its place is: sqlparser does not know every expression's.
+    span: Span,
+}
+
+impl Normalizer<'_> {
+    fn fault(&self, message: impl Into<String>) -> Fault {
+        Fault::new(self.span, message)
+    }
+
+    /// The text of `expr`, without parentheses around it.
+    fn text(&mut self, expr: &Expr) -> Result<String, Fault> {
+        let outer = self.span;
+        let own = expr.span();
+        if own != Span::empty() {
+            self.span = own;
+        }
+        let text = self.text_here(expr)?;
+        self.span = outer;
+        Ok(text)
+    }
+
+    fn text_here(&mut self, expr: &Expr) -> Result<String, Fault> {
+        match expr {
+            Expr::Nested(inner) => self.text(inner),
+            Expr::Identifier(ident) => self.column(ident),
+            Expr::Value(value) => self.literal(&value.value),
+            Expr::TypedString(typed) => self.typed_string(typed),
+            Expr::UnaryOp { op, expr } => self.unary(*op, expr),
+            Expr::BinaryOp { left, op, right } => self.binary(left, op, right),
+            Expr::IsNull(e) => self.suffixed(e, "IS NULL"),
+            Expr::IsNotNull(e) => self.suffixed(e, "IS NOT NULL"),
+            // Polars' own IS TRUE and its kin give null for null.
+            Expr::IsTrue(e) => Ok(format!("coalesce({}, FALSE)", self.text(e)?)),
+            Expr::IsNotTrue(e) => Ok(format!("NOT coalesce({}, FALSE)", self.text(e)?)),
+            Expr::IsFalse(e) => Ok(format!("NOT coalesce({}, TRUE)", self.text(e)?)),
+            Expr::IsNotFalse(e) => Ok(format!("coalesce({}, TRUE)", self.text(e)?)),
+            Expr::IsDistinctFrom(l, r) => self.compared(l, "IS DISTINCT FROM", r),
+            Expr::IsNotDistinctFrom(l, r) => self.compared(l, "IS NOT DISTINCT FROM", r),
+            Expr::InList { expr, list, negated } => self.in_list(expr, list, *negated),
+            Expr::Between { expr, negated, low, high } => self.between(expr, *negated, low, high),
+            Expr::Like { negated, any: false, expr, pattern, escape_char: None } => {
+                self.like(expr, if *negated { "NOT LIKE" } else { "LIKE" }, pattern)
+            }
+            Expr::ILike { negated, any: false, expr, pattern, escape_char: None } => {
+                self.like(expr, if *negated { "NOT ILIKE" } else { "ILIKE" }, pattern)
+            }
+            Expr::Case { operand, conditions, else_result, .. } => {
+                self.case(operand.as_deref(), conditions, else_result.as_deref())
+            }
+            Expr::Cast { expr, data_type, array: false, format, .. } => self.cast(expr, data_type, format.as_ref()),
+            Expr::Extract { field, expr, .. } => self.extract(&field.to_string(), expr),
+            Expr::Ceil { expr, field: CeilFloorKind::DateTimeField(DateTimeField::NoDateTime) } => {
+                self.call("ceil", &[expr])
+            }
+            Expr::Floor { expr, field: CeilFloorKind::DateTimeField(DateTimeField::NoDateTime) } => {
+                self.call("floor", &[expr])
+            }
+            Expr::Position { expr, r#in } => self.call("strpos", &[r#in, expr]),
+            Expr::Substring { expr, substring_from: Some(from), substring_for, .. } => {
+                let arguments: Vec<&Expr> =
+                    [expr, from].into_iter().chain(substring_for).map(|argument| &**argument).collect();
+                self.call("substr", &arguments)
+            }
+            Expr::Trim { expr, trim_where, trim_what, trim_characters } => {
+                self.trim(expr, *trim_where, trim_what.as_deref(), trim_characters.as_deref())
+            }
+            Expr::Function(function) => self.function(function),
+            other => Err(self.not_allowed(other)),
+        }
+    }
+
+    fn not_allowed(&self, expr: &Expr) -> Fault {
+        let fault = match expr {
+            Expr::Subquery(_) | Expr::InSubquery { .. } | Expr::Exists { .. } => {
+                self.fault("a subquery is not allowed here")
+            }
+            Expr::CompoundIdentifier(_) => self.fault(format!("`{expr}`: write the column's name alone")),
+            Expr::Like { .. } | Expr::ILike { .. } => self.fault("LIKE takes one pattern and no ESCAPE"),
+            _ => self.fault(format!("`{expr}` is not allowed here")),
+        };
+        fault.help(
+            "allowed are columns, literals, + - * / // % ||, comparisons, AND OR NOT, IS NULL, IN, BETWEEN, LIKE, CASE, CAST, \
+             EXTRACT and scalar functions",
+        )
+    }
+
+    fn column(&mut self, ident: &Ident) -> Result<String, Fault> {
+        let (name, _) = resolve(ident, self.columns).ok_or_else(|| unknown_column(ident, self.columns))?;
+        self.read.insert(name.clone());
+        Ok(identifier(name))
+    }
+
+    fn literal(&self, value: &Value) -> Result<String, Fault> {
+        match value {
+            Value::Number(text, _) => literal::number(text)
+                .ok_or_else(|| self.fault(format!("{text} is too large a number")).help("ints have 64 bits")),
+            Value::SingleQuotedString(text) => Ok(literal::string(text)),
+            Value::Boolean(true) => Ok("TRUE".to_owned()),
+            Value::Boolean(false) => Ok("FALSE".to_owned()),
+            Value::Null => Ok("NULL".to_owned()),
+            other => Err(self.fault(format!("{other} is not a literal that is known")).help(
+                "literals are 12, 1.5, 'text', TRUE, FALSE, NULL, DATE '2013-01-31', TIMESTAMP '2013-01-31 12:00:00'",
+            )),
+        }
+    }
+
+    fn typed_string(&self, typed: &TypedString) -> Result<String, Fault> {
+        match (&typed.data_type, &typed.value.value) {
+            (DataType::Date | DataType::Timestamp(None, _), Value::SingleQuotedString(text)) => self.timestamp(text),
+            _ => Err(self.fault(format!("`{typed}` is not a literal that is known")).help(TIMESTAMP_HELP)),
+        }
+    }
+
+    fn timestamp(&self, text: &str) -> Result<String, Fault> {
+        literal::timestamp(text).ok_or_else(|| self.fault(format!("'{text}' is not a timestamp")).help(TIMESTAMP_HELP))
+    }
+
+    /// Text of an operand: in parentheses unless nothing around it could tear it apart.
+    fn operand(&mut self, expr: &Expr) -> Result<String, Fault> {
+        let text = self.text(expr)?;
+        Ok(if is_atom(expr) { text } else { format!("({text})") })
+    }
+
+    fn unary(&mut self, op: UnaryOperator, expr: &Expr) -> Result<String, Fault> {
+        match op {
+            UnaryOperator::Plus => self.text(expr),
+            UnaryOperator::Minus => {
+                let text = self.operand(expr)?;
+                // Two minus signs would begin a comment.
+                Ok(if text.starts_with('-') { format!("-({text})") } else { format!("-{text}") })
+            }
+            UnaryOperator::Not => Ok(format!("NOT {}", self.operand(expr)?)),
+            other => Err(self.fault(format!("the operator {other} is not known"))),
+        }
+    }
+
+    fn binary(&mut self, left: &Expr, op: &BinaryOperator, right: &Expr) -> Result<String, Fault> {
+        use BinaryOperator as Op;
+        match op {
+            Op::Eq | Op::NotEq | Op::Lt | Op::LtEq | Op::Gt | Op::GtEq => self.compared(left, &op.to_string(), right),
+            Op::Plus | Op::Minus | Op::Multiply | Op::Divide | Op::DuckIntegerDivide | Op::Modulo => {
+                Ok(format!("{} {op} {}", self.operand(left)?, self.operand(right)?))
+            }
+            Op::And | Op::Or | Op::StringConcat => Ok(format!("{} {op} {}", self.operand(left)?, self.operand(right)?)),
+            other => Err(self
+                .fault(format!("the operator {other} is not known"))
+                .help("operators are + - * / // % || = <> < <= > >= AND OR NOT")),
+        }
+    }
+
+    fn suffixed(&mut self, expr: &Expr, suffix: &str) -> Result<String, Fault> {
+        Ok(format!("{} {suffix}", self.operand(expr)?))
+    }
+
+    fn compared(&mut self, left: &Expr, op: &str, right: &Expr) -> Result<String, Fault> {
+        let (left, right) = (self.beside(left, right)?, self.beside(right, left)?);
+        Ok(format!("{left} {op} {right}"))
+    }
+
+    /// Text of an operand that stands beside `other`: a string beside a timestamp column is a timestamp.
+    fn beside(&mut self, expr: &Expr, other: &Expr) -> Result<String, Fault> {
+        match string_literal(expr) {
+            Some((text, span)) if self.is_timestamp_column(other) => {
+                let outer = std::mem::replace(&mut self.span, span);
+                let text = self.timestamp(text)?;
+                self.span = outer;
+                Ok(text)
+            }
+            _ => self.operand(expr),
+        }
+    }
+
+    fn is_timestamp_column(&self, expr: &Expr) -> bool {
+        let Expr::Identifier(ident) = unnested(expr) else { return false };
+        resolve(ident, self.columns).is_some_and(|(_, column_type)| *column_type == ColumnType::Timestamp)
+    }
+
+    fn in_list(&mut self, expr: &Expr, list: &[Expr], negated: bool) -> Result<String, Fault> {
+        let mut items = Vec::with_capacity(list.len());
+        for item in list {
+            if !is_literal(item) {
+                self.span = if item.span() == Span::empty() { self.span } else { item.span() };
+                return Err(self
+                    .fault("IN takes literals only")
+                    .help("write a = b OR a = c to compare with expressions"));
+            }
+            items.push(self.beside(item, expr)?);
+        }
+        let op = if negated { "NOT IN" } else { "IN" };
+        Ok(format!("{} {op} ({})", self.operand(expr)?, items.join(", ")))
+    }
+
+    fn between(&mut self, expr: &Expr, negated: bool, low: &Expr, high: &Expr) -> Result<String, Fault> {
+        let op = if negated { "NOT BETWEEN" } else { "BETWEEN" };
+        let (low, high) = (self.beside(low, expr)?, self.beside(high, expr)?);
+        Ok(format!("{} {op} {low} AND {high}", self.operand(expr)?))
+    }
+
+    fn like(&mut self, expr: &Expr, op: &str, pattern: &Expr) -> Result<String, Fault> {
+        if string_literal(pattern).is_none() {
+            return Err(self.fault("the pattern of LIKE must be a string literal"));
+        }
+        Ok(format!("{} {op} {}", self.operand(expr)?, self.text(pattern)?))
+    }
+
+    fn case(&mut self, operand: Option<&Expr>, whens: &[CaseWhen], otherwise: Option<&Expr>) -> Result<String, Fault> {
+        let mut text = "CASE".to_owned();
+        if let Some(operand) = operand {
+            text = format!("{text} {}", self.operand(operand)?);
+        }
+        for CaseWhen { condition, result } in whens {
+            let condition = match operand {
+                Some(operand) => self.beside(condition, operand)?,
+                None => self.operand(condition)?,
+            };
+            text = format!("{text} WHEN {condition} THEN {}", self.operand(result)?);
+        }
+        if let Some(otherwise) = otherwise {
+            text = format!("{text} ELSE {}", self.operand(otherwise)?);
+        }
+        Ok(format!("{text} END"))
+    }
+
+    fn cast(&mut self, expr: &Expr, to: &DataType, format: Option<&CastFormat>) -> Result<String, Fault> {
+        let to = format.is_none().then(|| cast_target(to)).flatten().ok_or_else(|| {
+            self.fault(format!("a cast to {to} is not known"))
+                .help("casts are to BIGINT, DOUBLE, DECIMAL(precision, scale), VARCHAR, BOOLEAN and TIMESTAMP")
+        })?;
+        Ok(format!("TRY_CAST({} AS {to})", self.text(expr)?))
+    }
+
+    fn extract(&mut self, field: &str, expr: &Expr) -> Result<String, Fault> {
+        let field = field.to_ascii_uppercase();
+        if !PARTS.contains(&field.as_str()) {
+            let fault = self.fault(format!("a timestamp has no part {}", field.to_ascii_lowercase()));
+            return Err(fault.help(format!("its parts are {}", PARTS.join(", ").to_ascii_lowercase())));
+        }
+        Ok(format!("EXTRACT({field} FROM {})", self.text(expr)?))
+    }
+
+    fn trim(
+        &mut self,
+        expr: &Expr,
+        side: Option<TrimWhereField>,
+        what: Option<&Expr>,
+        characters: Option<&[Expr]>,
+    ) -> Result<String, Fault> {
+        let what = match (what, characters) {
+            (None, Some([only])) => Some(only),
+            (what, None) => what,
+            _ => return Err(self.fault("TRIM takes one string of characters")),
+        };
+        if what.is_some_and(|what| string_literal(what).is_none()) {
+            return Err(self.fault("the characters of TRIM must be a string literal"));
+        }
+        let side = side.unwrap_or(TrimWhereField::Both);
+        let what = what.map(|what| self.text(what)).transpose()?.map(|text| text + " ").unwrap_or_default();
+        Ok(format!("TRIM({side} {what}FROM {})", self.text(expr)?))
+    }
+
+    fn function(&mut self, function: &Function) -> Result<String, Fault> {
+        let name = function.name.to_string();
+        if function.over.is_some() {
+            return Err(self.fault(format!("`{name}` OVER …: window functions are not allowed")));
+        }
+        if functions::is_aggregate(&name) {
+            let fault = self.fault(format!("`{name}` is an aggregate, which is not allowed inside an expression"));
+            return Err(fault.help(format!("scalar functions are {}", suggest::list(functions::names()))));
+        }
+        if name.eq_ignore_ascii_case("date_trunc") {
+            return Err(self.fault("date_trunc is the bucket of a view and no part of an expression").help(
+                "write date_trunc('hour', <event-time column>) once, as a column of its own; EXTRACT(HOUR FROM …) gives a part",
+            ));
+        }
+        let known = functions::find(&name).ok_or_else(|| self.unknown_function(&name))?;
+        let arguments = plain_arguments(function).ok_or_else(|| {
+            self.fault(format!("`{name}` takes its arguments only, without DISTINCT, FILTER, ORDER BY or names"))
+        })?;
+        match (known.name, arguments.as_slice()) {
+            ("date_part", [part, expr]) => match string_literal(part) {
+                Some((part, _)) => self.extract(part, expr),
+                None => Err(self.fault("the first argument of date_part must be a string literal")),
+            },
+            ("trim", [expr]) => self.trim(expr, None, None, None),
+            ("trim", [expr, what]) => self.trim(expr, None, Some(what), None),
+            _ => self.call(known.name, &arguments),
+        }
+    }
+
+    fn unknown_function(&self, name: &str) -> Fault {
+        let fault = self.fault(format!("there is no function `{name}`"));
+        let fault = match suggest::nearest(&name.to_ascii_lowercase(), functions::names()) {
+            Some(near) => fault.help(format!("did you mean `{near}`?")),
+            None => fault,
+        };
+        fault.help(format!("scalar functions are {}", suggest::list(functions::names())))
+    }
+
+    fn call(&mut self, name: &'static str, arguments: &[&Expr]) -> Result<String, Fault> {
+        let known = functions::find(name).expect("callers pass names from the list of functions");
+        if !known.arguments.contains(&arguments.len()) {
+            let (least, most) = (known.arguments.start(), known.arguments.end());
+            let count = if least == most { least.to_string() } else { format!("at least {least}") };
+            return Err(self.fault(format!("`{name}` takes {count} arguments, not {}", arguments.len())));
+        }
+        let arguments: Vec<String> = arguments.iter().map(|a| self.text(a)).collect::<Result<_, _>>()?;
+        Ok(format!("{name}({})", arguments.join(", ")))
+    }
+}
+
+const TIMESTAMP_HELP: &str = "timestamps are '2013-01-31', '2013-01-31 12:00:00.5' (in UTC) or '2013-01-31T12:00:00-05:00', to the \
+                              microsecond";
+
+/// The parts of a timestamp that EXTRACT knows.
+const PARTS: &[&str] =
+    &["YEAR", "QUARTER", "MONTH", "WEEK", "DAY", "DOY", "DOW", "ISODOW", "HOUR", "MINUTE", "SECOND", "EPOCH"];
+
+/// `expr` without the parentheses around it.
+pub(crate) fn unnested(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Nested(inner) | Expr::UnaryOp { op: UnaryOperator::Plus, expr: inner } => unnested(inner),
+        other => other,
+    }
+}
+
+/// The text and place of a string literal.
+pub(crate) fn string_literal(expr: &Expr) -> Option<(&str, Span)> {
+    match unnested(expr) {
+        Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), span }) => Some((text, *span)),
+        _ => None,
+    }
+}
+
+fn is_literal(expr: &Expr) -> bool {
+    match unnested(expr) {
+        Expr::Value(_) | Expr::TypedString(_) => true,
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => matches!(unnested(expr), Expr::Value(_)),
+        _ => false,
+    }
+}
+
+fn is_atom(expr: &Expr) -> bool {
+    let expr = unnested(expr);
+    let closed = matches!(
+        expr,
+        Expr::Identifier(_)
+            | Expr::Case { .. }
+            | Expr::Cast { .. }
+            | Expr::Extract { .. }
+            | Expr::Ceil { .. }
+            | Expr::Floor { .. }
+            | Expr::Position { .. }
+            | Expr::Substring { .. }
+            | Expr::Trim { .. }
+            | Expr::Function(_)
+            | Expr::IsTrue(_)
+            | Expr::IsNotFalse(_)
+    );
+    closed || is_literal(expr)
+}
+
+/// The arguments of a call that has nothing but arguments.
+pub(crate) fn plain_arguments(function: &Function) -> Option<Vec<&Expr>> {
+    let FunctionArguments::List(list) = &function.args else { return None };
+    let plain = function.filter.is_none()
+        && function.null_treatment.is_none()
+        && function.over.is_none()
+        && function.within_group.is_empty()
+        && matches!(function.parameters, FunctionArguments::None)
+        && list.duplicate_treatment.is_none()
+        && list.clauses.is_empty();
+    let argument = |argument| match argument {
+        &FunctionArg::Unnamed(FunctionArgExpr::Expr(ref expr)) => Some(expr),
+        _ => None,
+    };
+    if plain { list.args.iter().map(argument).collect() } else { None }
+}
+
+fn cast_target(to: &DataType) -> Option<String> {
+    let name = match to {
+        DataType::Int(None) | DataType::Integer(None) | DataType::BigInt(None) | DataType::Int64 => "BIGINT",
+        DataType::Double(ExactNumberInfo::None)
+        | DataType::DoublePrecision
+        | DataType::Float(ExactNumberInfo::None) => "DOUBLE",
+        DataType::Varchar(None) | DataType::Text | DataType::String(None) => "VARCHAR",
+        DataType::Boolean | DataType::Bool => "BOOLEAN",
+        DataType::Timestamp(None, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => "TIMESTAMP",
+        DataType::Decimal(info) | DataType::Numeric(info) => return decimal_target(info),
+        _ => return None,
+    };
+    Some(name.to_owned())
+}
+
+fn decimal_target(info: &ExactNumberInfo) -> Option<String> {
+    let (precision, scale) = match *info {
+        ExactNumberInfo::PrecisionAndScale(precision, scale) => (precision, u64::try_from(scale).ok()?),
+        ExactNumberInfo::Precision(precision) => (precision, 0),
+        ExactNumberInfo::None => return None,
+    };
+    ((1..=38).contains(&precision) && scale <= precision).then(|| format!("DECIMAL({precision}, {scale})"))
+}

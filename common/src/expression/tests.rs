@@ -1,0 +1,390 @@
+#![allow(clippy::unwrap_used, reason = "a test that unwraps nothing fails as it should")]
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{
+        Array, ArrayRef, BooleanArray, Decimal128Array, DictionaryArray, Float64Array, Int64Array, StringArray,
+        TimestampMicrosecondArray,
+    },
+    datatypes::Int32Type,
+    record_batch::RecordBatch,
+    util::display::{ArrayFormatter, FormatOptions},
+};
+use proptest::prelude::*;
+
+use super::{Error, Expression};
+use crate::schema::ColumnType;
+
+const FARE: ColumnType = ColumnType::Decimal { precision: 10, scale: 2 };
+
+fn columns() -> Vec<(String, ColumnType)> {
+    let columns = [
+        ("carrier", ColumnType::String),
+        ("origin", ColumnType::String),
+        ("delay", ColumnType::Int),
+        ("fare", FARE),
+        ("distance", ColumnType::Double),
+        ("cancelled", ColumnType::Bool),
+        ("departed_at", ColumnType::Timestamp),
+        ("value", ColumnType::Int),
+    ];
+    columns.map(|(name, column_type)| (name.to_owned(), column_type)).to_vec()
+}
+
+/// Four rows; the last is null throughout, but for the time. `carrier` is a dictionary.
+fn batch() -> RecordBatch {
+    // 2013-01-01 05:17:00.25, 2013-01-01 23:59:59, 2013-02-03 00:00:00 (a Sunday), 1969-12-31 23:59:59.999999.
+    let times = [1_357_017_420_250_000, 1_357_084_799_000_000, 1_359_849_600_000_000, -1];
+    let carriers: DictionaryArray<Int32Type> =
+        [Some("UA"), Some("a carrier of a long name"), Some("UA"), None].into_iter().collect();
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("carrier", Arc::new(carriers)),
+        ("origin", Arc::new(StringArray::from(vec![Some("JFK"), Some("L'GA ÄÖ"), Some(""), None]))),
+        ("delay", Arc::new(Int64Array::from(vec![Some(-7), Some(0), Some(130), None]))),
+        (
+            "fare",
+            Arc::new(
+                Decimal128Array::from(vec![Some(12_345), Some(-50), Some(0), None])
+                    .with_precision_and_scale(10, 2)
+                    .unwrap(),
+            ),
+        ),
+        ("distance", Arc::new(Float64Array::from(vec![Some(1.5), Some(f64::NAN), Some(-0.0), None]))),
+        ("cancelled", Arc::new(BooleanArray::from(vec![Some(true), Some(false), Some(true), None]))),
+        ("departed_at", Arc::new(TimestampMicrosecondArray::from(times.to_vec()).with_timezone("UTC"))),
+        ("value", Arc::new(Int64Array::from(vec![1, i64::MAX, i64::MIN, 0]))),
+    ];
+    RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true))).unwrap()
+}
+
+fn shown(array: &ArrayRef) -> String {
+    let options = FormatOptions::default().with_null("null");
+    let formatter = ArrayFormatter::try_new(array, &options).unwrap();
+    (0..array.len()).map(|row| formatter.value(row).to_string()).collect::<Vec<_>>().join(" | ")
+}
+
+/// Normalised text, type and values of `sql` over [`batch`].
+fn outcome(sql: &str) -> String {
+    let expression = match Expression::parse(sql, &columns()) {
+        Ok(expression) => expression,
+        Err(error) => return format!("{sql}\n  error: {error}"),
+    };
+    let again = Expression::parse(expression.sql(), &columns()).unwrap();
+    assert_eq!(again, expression, "normalising {sql} twice is normalising it once");
+    let values = expression.evaluate(&batch()).unwrap();
+    let text = values.data_type() == &ColumnType::String.arrow() || matches!(expression.as_column(), Some("carrier"));
+    assert!(text || *values.data_type() == expression.column_type().arrow(), "{sql} gives {}", values.data_type());
+    // Slices, as batches are cut, and no rows give the same.
+    let tail = expression.evaluate(&batch().slice(1, 2)).unwrap();
+    assert_eq!(shown(&tail), shown(&values.slice(1, 2)), "{sql} over a slice");
+    assert_eq!(expression.evaluate(&batch().slice(0, 0)).unwrap().len(), 0, "{sql} over nothing");
+    format!("{sql}\n  {} : {}\n  {}", expression.sql(), expression.column_type(), shown(&values))
+}
+
+fn outcomes(sqls: &[&str]) -> String {
+    sqls.iter().map(|sql| outcome(sql)).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn columns_and_literals() {
+    insta::assert_snapshot!(outcomes(&[
+        "carrier",
+        "CARRIER",
+        " ( \"carrier\" ) ",
+        "\"value\"",
+        "value",
+        "fare",
+        "departed_at",
+        "1",
+        "1.50",
+        "1e3",
+        "'it''s'",
+        "TRUE",
+    ]));
+}
+
+#[test]
+fn arithmetic() {
+    insta::assert_snapshot!(outcomes(&[
+        "delay + 1",
+        "delay*2-(3)",
+        "-delay",
+        "- - delay",
+        "delay / 2",
+        "delay // 2",
+        "div(delay, 2)",
+        "delay % 60",
+        "mod(delay, 60)",
+        "delay // 0",
+        "delay % 0",
+        "delay / 0",
+        "value + 1",
+        "value * 2",
+        "distance * delay",
+        "fare * 2",
+        "fare + 0.5",
+        "fare * distance",
+        "fare - fare",
+        "fare / 3",
+        "-fare",
+        "abs(delay)",
+        "abs(value)",
+        "round(distance)",
+        "round(fare, 1)",
+        "ceil(distance)",
+        "CEILING(fare)",
+        "floor(-1.5 * delay)",
+        "sign(delay)",
+        "sqrt(delay)",
+        "greatest(delay, 3)",
+        "least(delay, value, 3)",
+    ]));
+}
+
+#[test]
+fn comparisons() {
+    insta::assert_snapshot!(outcomes(&[
+        "delay > 15",
+        "delay <> 0",
+        "delay != 0",
+        "carrier = 'UA'",
+        "origin < carrier",
+        "distance > 1",
+        "distance = distance",
+        "fare >= 0.5",
+        "fare = -0.50",
+        "delay IS NULL",
+        "delay IS NOT NULL",
+        "cancelled",
+        "NOT cancelled",
+        "cancelled IS TRUE",
+        "cancelled IS NOT TRUE",
+        "cancelled IS FALSE",
+        "cancelled IS NOT FALSE",
+        "delay = 0 OR delay > 100 AND NOT cancelled",
+        "delay IS DISTINCT FROM 0",
+        "delay IS NOT DISTINCT FROM NULL",
+        "delay BETWEEN -7 AND 0",
+        "delay NOT BETWEEN -7 AND 0",
+        "delay IN (0, -7, 5)",
+        "delay NOT IN (0)",
+        "delay IN (0, NULL)",
+        "carrier IN ('UA', 'DL')",
+        "fare IN (0, 123.45)",
+        "distance IN (1, 1.5)",
+        "cancelled IN (TRUE)",
+        "carrier LIKE 'U_'",
+        "carrier LIKE '%long%'",
+        "carrier NOT LIKE 'UA'",
+        "carrier ILIKE 'ua'",
+        "origin LIKE '%.%'",
+    ]));
+}
+
+#[test]
+fn timestamps() {
+    insta::assert_snapshot!(outcomes(&[
+        "departed_at >= '2013-01-01T05:17:00.25Z'",
+        "departed_at > '2013-01-01 05:17:00.25'",
+        "departed_at = '2013-01-01T00:17:00.250000-05:00'",
+        "'2013-02-03' <= departed_at",
+        "departed_at < DATE '1970-01-01'",
+        "departed_at = TIMESTAMP '1969-12-31 23:59:59.999999'",
+        "departed_at BETWEEN '2013-01-01' AND '2013-01-31'",
+        "departed_at IN ('2013-02-03', '1969-12-31T23:59:59.999999Z')",
+        "TIMESTAMP '2013-01-01 12:00:00'",
+        "coalesce(departed_at, TIMESTAMP '2013-01-01')",
+        "EXTRACT(hour FROM departed_at)",
+        "date_part('dow', departed_at)",
+        "EXTRACT(isodow FROM departed_at)",
+        "EXTRACT(year FROM departed_at)",
+        "EXTRACT(doy FROM departed_at)",
+        "EXTRACT(epoch FROM departed_at)",
+        "CAST(departed_at AS BIGINT)",
+        "departed_at - departed_at",
+        "departed_at > 'yesterday'",
+        "departed_at > '2013-01-01T00:00:00.0000001Z'",
+        "TIME '12:00:00'",
+    ]));
+}
+
+#[test]
+fn conditionals_and_casts() {
+    insta::assert_snapshot!(outcomes(&[
+        "CASE WHEN delay > 0 THEN 'late' WHEN delay < 0 THEN 'early' END",
+        "CASE carrier WHEN 'UA' THEN 1 ELSE 0 END",
+        "CASE departed_at WHEN '2013-02-03' THEN TRUE ELSE FALSE END",
+        "CASE WHEN TRUE THEN 1 ELSE delay END",
+        "coalesce(delay, 0)",
+        "ifnull(carrier, 'none')",
+        "nullif(delay, 0)",
+        "CAST(delay AS VARCHAR)",
+        "delay::double",
+        "TRY_CAST(origin AS INT)",
+        "CAST(distance AS BIGINT)",
+        "CAST(distance AS DECIMAL(10, 1))",
+        "CAST(fare AS DOUBLE)",
+        "CAST(fare AS DECIMAL(38, 4))",
+        "CAST(delay AS BOOLEAN)",
+        "CAST('2013-01-01 12:00:00' AS TIMESTAMP)",
+        "CAST(origin AS TIMESTAMP)",
+    ]));
+}
+
+#[test]
+fn strings() {
+    insta::assert_snapshot!(outcomes(&[
+        "upper(origin)",
+        "lower(carrier)",
+        "length(origin)",
+        "char_length(origin)",
+        "octet_length(origin)",
+        "substr(origin, 2, 2)",
+        "SUBSTRING(origin FROM 2)",
+        "left(origin, 2)",
+        "right(origin, 2)",
+        "trim('J' FROM origin)",
+        "trim(origin)",
+        "trim(origin, 'J')",
+        "trim(leading 'J' FROM origin)",
+        "ltrim(origin, 'J')",
+        "rtrim(origin)",
+        "replace(origin, 'J', 'K')",
+        "strpos(origin, 'F')",
+        "position('F' IN origin)",
+        "split_part(carrier, ' ', 3)",
+        "starts_with(origin, 'J')",
+        "ends_with(origin, 'K')",
+        "carrier || '-' || origin",
+        "concat(carrier, '-', origin)",
+        "concat_ws('-', carrier, origin)",
+    ]));
+}
+
+#[test]
+fn what_is_not_allowed() {
+    insta::assert_snapshot!(outcomes(&[
+        "",
+        "delay +",
+        "delay, carrier",
+        "delay AS d",
+        "dely + 1",
+        "\"DELAY\"",
+        "t.delay",
+        "sum(delay)",
+        "delay > (SELECT 1)",
+        "carrier IN (SELECT 'UA')",
+        "carrier IN (origin)",
+        "row_number() OVER ()",
+        "lag(delay) OVER ()",
+        "now()",
+        "uper(carrier)",
+        "ln(delay)",
+        "round()",
+        "date_trunc('hour', departed_at)",
+        "EXTRACT(fortnight FROM departed_at)",
+        "CAST(delay AS SMALLINT)",
+        "CAST(delay AS DATE)",
+        "carrier LIKE origin",
+        "carrier LIKE 'a!%' ESCAPE '!'",
+        "carrier + 1",
+        "carrier > 1",
+        "upper(delay)",
+        "delay AND TRUE",
+        "NULL",
+        "99999999999999999999",
+        "X'00'",
+        "delay @> 1",
+        "INTERVAL '1 hour'",
+        "[1, 2]",
+        "*",
+    ]));
+}
+
+#[test]
+fn matches_takes_null_for_false() {
+    let late = Expression::parse("delay > -100", &columns()).unwrap();
+    assert_eq!(late.matches(&batch()).unwrap(), BooleanArray::from(vec![true, true, true, false]));
+    let cancelled = Expression::column("cancelled", ColumnType::Bool);
+    assert_eq!(cancelled.matches(&batch()).unwrap(), BooleanArray::from(vec![true, false, true, false]));
+    let delay = Expression::column("delay", ColumnType::Int);
+    assert!(matches!(delay.matches(&batch()), Err(Error::Evaluation { .. })));
+}
+
+#[test]
+fn plain_columns_are_passed_as_they_are() {
+    let carrier = Expression::parse("Carrier", &columns()).unwrap();
+    assert_eq!(carrier, Expression::column("carrier", ColumnType::String));
+    assert!(matches!(carrier.evaluate(&batch()).unwrap().data_type(), arrow::datatypes::DataType::Dictionary(..)));
+}
+
+#[test]
+fn a_batch_without_the_column_or_of_another_type_is_an_error() {
+    let sum = Expression::parse("delay + 1", &columns()).unwrap();
+    assert!(sum.evaluate(&RecordBatch::new_empty(Arc::new(arrow::datatypes::Schema::empty()))).is_err());
+    let delay: ArrayRef = Arc::new(StringArray::from(vec!["1"]));
+    assert!(sum.evaluate(&RecordBatch::try_from_iter([("delay", delay)]).unwrap()).is_err());
+}
+
+#[test]
+fn expressions_can_be_shared() {
+    fn shared<T: Send + Sync + Clone + PartialEq + std::fmt::Debug>(_: &T) {}
+    shared(&Expression::parse("delay + 1", &columns()).unwrap());
+}
+
+/// SQL with random layout: how the same tokens may be written.
+fn layout(tokens: &'static str) -> impl Strategy<Value = String> {
+    let tokens: Vec<&str> = tokens.split(' ').collect();
+    let choices = prop::collection::vec((0..4_usize, any::<bool>()), tokens.len());
+    choices.prop_map(move |choices| {
+        let spaced = tokens.iter().zip(choices).map(|(token, (space, upper))| {
+            let quoted = token.starts_with(['\'', '"']);
+            let token = if upper && !quoted { token.to_uppercase() } else { (*token).to_owned() };
+            token + [" ", "\n", "\t  ", " /* a note */ "][space]
+        });
+        spaced.collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn normalised_text_is_insensitive_to_layout(
+        sql in layout("case when ( delay + 1 ) * 2 > 15 and carrier in ( 'UA' , 'dl' ) then upper ( origin ) else null end"),
+    ) {
+        let normalised = Expression::parse(&sql, &columns()).unwrap();
+        prop_assert_eq!(
+            normalised.sql(),
+            "CASE WHEN (((delay + 1) * 2) > 15) AND (carrier IN ('UA', 'dl')) THEN upper(origin) ELSE NULL END",
+        );
+    }
+
+    #[test]
+    fn every_value_crosses_to_polars_and_back(
+        ints in prop::collection::vec(any::<Option<i64>>(), 0..50),
+        doubles in prop::collection::vec(any::<Option<f64>>(), 0..50),
+        texts in prop::collection::vec(any::<Option<String>>(), 0..50),
+        bools in prop::collection::vec(any::<Option<bool>>(), 0..50),
+        decimals in prop::collection::vec(proptest::option::of(-10_i128.pow(38) + 1..10_i128.pow(38)), 0..50),
+        from in 0..50_usize,
+    ) {
+        let decimal = ColumnType::Decimal { precision: 38, scale: 4 };
+        let arrays: [(ArrayRef, ColumnType); 6] = [
+            (Arc::new(Int64Array::from(ints.clone())), ColumnType::Int),
+            (Arc::new(Float64Array::from(doubles)), ColumnType::Double),
+            (Arc::new(StringArray::from(texts)), ColumnType::String),
+            (Arc::new(BooleanArray::from(bools)), ColumnType::Bool),
+            (Arc::new(Decimal128Array::from(decimals).with_precision_and_scale(38, 4).unwrap()), decimal),
+            (Arc::new(TimestampMicrosecondArray::from(ints).with_timezone("UTC")), ColumnType::Timestamp),
+        ];
+        for (array, column_type) in arrays {
+            let from = from.min(array.len());
+            let array = array.slice(from, array.len() - from);
+            let series = super::bridge::to_polars("x", &array, column_type).unwrap();
+            prop_assert_eq!(series.dtype(), &super::bridge::polars_type(column_type));
+            prop_assert_eq!(&super::bridge::from_polars(&series, column_type).unwrap(), &array);
+        }
+    }
+}

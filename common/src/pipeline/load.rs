@@ -1,0 +1,178 @@
+//! From the files to the pipeline.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use toml::{Spanned, de::DeTable};
+use url::Url;
+
+use super::{
+    ADVANCE_EVERY, BODY_LIMIT, COMMIT_INTERVAL, COMMIT_SIZE, Diagnostic, LISTEN, LOG_DIRECTORY, Pipeline, STORE_URL,
+    Source, Sources,
+    reader::{Environment, Reader, Section},
+    source::source,
+    values::{ADDRESS, CLUSTER, DURATION, Kind, SIZE, TEXT},
+};
+use crate::{
+    names::ViewName,
+    view::{self, View},
+};
+
+const KEYS: &[&str] = &["name", "store", "log", "commit", "serving", "batch", "sources"];
+
+const STORE: Kind<String> = Kind {
+    what: "a store's URL",
+    allowed: "a store is \"file:directory\" (relative to this file), \"file:///directory\" or \"memory:\"",
+    parse: TEXT.parse,
+};
+
+/// See [`Pipeline::load_with`].
+pub(super) fn load(path: &Path, environment: Environment<'_>) -> Result<Pipeline, Vec<Diagnostic>> {
+    let file = path.display().to_string();
+    let text = fs::read_to_string(path).map_err(|error| vec![Diagnostic::of_file(&file, unreadable(&error))])?;
+    let (table, errors) = DeTable::parse_recoverable(&text);
+    if !errors.is_empty() {
+        let fault =
+            |error: toml::de::Error| Diagnostic::at(&file, &text, error.span().unwrap_or(0..0), error.message());
+        return Err(errors.into_iter().map(fault).collect());
+    }
+    let mut reader = Reader::new(&file, &text, environment);
+    let root = Section::root(table.get_ref());
+    reader.only(&root, KEYS);
+    let pipeline = settings(&mut reader, &root, &directory(path));
+    let sources = sources(&mut reader, &root);
+    let mut faults = reader.faults;
+    faults.sort_by_key(|fault| (fault.line, fault.column));
+    // A view over a source that is itself wrong would only be wrong again.
+    let views = sources.as_ref().map(|sources| views(&path.with_file_name("views"), sources, &mut faults));
+    match (pipeline, sources, views) {
+        (Some(pipeline), Some(sources), Some(views)) if faults.is_empty() => {
+            Ok(Pipeline { sources, views, ..pipeline })
+        }
+        _ => Err(faults),
+    }
+}
+
+fn unreadable(error: &std::io::Error) -> String {
+    format!("cannot be read: {error}")
+}
+
+/// The directory that relative paths in the file at `path` are relative to, absolute.
+fn directory(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    absolute.parent().map(Path::to_path_buf).unwrap_or_default()
+}
+
+/// The pipeline without its sources and views.
+fn settings(reader: &mut Reader<'_>, root: &Section<'_>, directory: &Path) -> Option<Pipeline> {
+    let store = reader.section(root, "store", &["url"]);
+    let log = reader.section(root, "log", &["directory"]);
+    let commit = reader.section(root, "commit", &["interval", "size"]);
+    let serving = reader.section(root, "serving", &["listen", "body_limit"]);
+    let batch = reader.section(root, "batch", &["advance_every"]);
+    let name = reader.required(root, "name", &CLUSTER);
+    let log_directory = reader.or(&log, "directory", &TEXT, LOG_DIRECTORY.to_owned());
+    let pipeline = Pipeline {
+        name: name.clone().unwrap_or_default(),
+        store: store_url(reader, &store, directory)?,
+        log_directory: directory.join(log_directory),
+        commit_interval: reader.or(&commit, "interval", &DURATION, COMMIT_INTERVAL),
+        commit_size: reader.or(&commit, "size", &SIZE, COMMIT_SIZE),
+        listen: reader.or(&serving, "listen", &ADDRESS, LISTEN),
+        body_limit: reader.or(&serving, "body_limit", &SIZE, BODY_LIMIT),
+        advance_every: reader.or(&batch, "advance_every", &DURATION, ADVANCE_EVERY),
+        sources: Sources::new(),
+        views: BTreeMap::new(),
+    };
+    name.map(|_| pipeline)
+}
+
+fn store_url(reader: &mut Reader<'_>, section: &Section<'_>, directory: &Path) -> Option<Url> {
+    let text = reader.or(section, "url", &STORE, STORE_URL.to_owned());
+    let url = match text.split_once(':') {
+        Some(("memory", "")) => Url::parse("memory:").ok(),
+        Some(("file", path)) if path.starts_with("//") => {
+            Url::parse(&text).ok().filter(|url| url.to_file_path().is_ok())
+        }
+        Some(("file", path)) if !path.is_empty() => Url::from_file_path(directory.join(path)).ok(),
+        _ => None,
+    };
+    if url.is_none() {
+        let span = section.get("url").map_or(section.span.clone(), Spanned::span);
+        reader.fault(span, format!("`store.url` is \"{text}\", which is no store that is known"), STORE.allowed);
+    }
+    url
+}
+
+/// The sources; `None` if one of them is so wrong that nothing can be said of its views.
+fn sources(reader: &mut Reader<'_>, root: &Section<'_>) -> Option<Sources> {
+    let section = root.get("sources").map(|value| reader.table(value, "sources".to_owned()));
+    let entries = section.map(|section| section.entries()).unwrap_or_default();
+    if entries.is_empty() {
+        reader.fault(0..0, "the pipeline has no source", "[sources.<name>] is one");
+        return None;
+    }
+    let sources: Vec<Option<Source>> =
+        entries.into_iter().map(|(name, span, value)| source(reader, name, span, value)).collect();
+    sources.into_iter().map(|source| source.map(|source| (source.name.clone(), source))).collect()
+}
+
+/// The views in `*.sql` of `directory`, in the order of the file names; what is wrong goes to `faults`.
+fn views(directory: &Path, sources: &Sources, faults: &mut Vec<Diagnostic>) -> BTreeMap<ViewName, Arc<View>> {
+    let mut views: BTreeMap<ViewName, (Arc<View>, String)> = BTreeMap::new();
+    let files = match sql_files(directory) {
+        Ok(files) => files,
+        Err(error) => {
+            faults.push(Diagnostic::of_file(&directory.display().to_string(), unreadable(&error)));
+            return BTreeMap::new();
+        }
+    };
+    for path in files {
+        let file = path.display().to_string();
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) => {
+                faults.push(Diagnostic::of_file(&file, unreadable(&error)));
+                continue;
+            }
+        };
+        match view::parse_with_place(&text, &file, sources) {
+            Ok((view, name)) => match twin(&view, &views) {
+                Some(twin) => {
+                    faults.push(Diagnostic::at(&file, &text, name, twin).help("remove or change one of them"))
+                }
+                None => {
+                    views.insert(view.name.clone(), (Arc::new(view), file));
+                }
+            },
+            Err(mut wrong) => faults.append(&mut wrong),
+        }
+    }
+    views.into_iter().map(|(name, (view, _))| (name, view)).collect()
+}
+
+/// What to say if one of `views` has the name of `view`, or asks the same: their segments and deltas would be one.
+fn twin(view: &View, views: &BTreeMap<ViewName, (Arc<View>, String)>) -> Option<String> {
+    if let Some((_, file)) = views.get(&view.name) {
+        return Some(format!("the view `{}` is defined already, in {file}", view.name));
+    }
+    let (twin, file) = views.values().find(|(other, _)| other.id == view.id)?;
+    Some(format!("`{}` asks the very same as `{}`, in {file}", view.name, twin.name))
+}
+
+fn sql_files(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        // A pipeline may only collect events.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut files = entries.map(|entry| entry.map(|entry| entry.path())).collect::<std::io::Result<Vec<_>>>()?;
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "sql"));
+    files.sort();
+    Ok(files)
+}

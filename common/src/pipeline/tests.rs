@@ -1,0 +1,275 @@
+#![allow(clippy::unwrap_used, reason = "a test that unwraps nothing fails as it should")]
+
+use std::{fs, path::Path};
+
+use bytesize::ByteSize;
+use jiff::SignedDuration;
+
+use super::{Diagnostic, Pipeline};
+use crate::schema::{Column, ColumnType, Range, TimestampFormat};
+
+/// The least that a pipeline file has.
+const LEAST: &str = "name = \"flights\"\n\n[sources.departures]\nevent_time = \"departed_at\"\n\n[sources.departures.columns]\n\
+                     departed_at = \"timestamp\"\ncarrier = \"string?\"\n";
+
+const VIEW: &str = "CREATE VIEW by_hour AS\nSELECT date_trunc('hour', departed_at) AS hour, count(*)\nFROM departures\nGROUP BY hour\n";
+
+/// What loading `toml` and the `views` (file name and text) beside it gives.
+fn load(toml: &str, views: &[(&str, &str)]) -> Result<Pipeline, Vec<Diagnostic>> {
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir(directory.path().join("views")).unwrap();
+    fs::write(directory.path().join("pipeline.toml"), toml).unwrap();
+    for (name, sql) in views {
+        fs::write(directory.path().join("views").join(name), sql).unwrap();
+    }
+    let environment = |name: &str| match name {
+        "CLUSTER" => Some("from-the-environment".to_owned()),
+        "PORT" => Some("9090".to_owned()),
+        _ => None,
+    };
+    let home = format!("{}/", directory.path().display());
+    Pipeline::load_with(&directory.path().join("pipeline.toml"), &environment).map_err(|mut diagnostics| {
+        for diagnostic in &mut diagnostics {
+            diagnostic.file = diagnostic.file.replace(&home, "");
+            diagnostic.message = diagnostic.message.replace(&home, "");
+        }
+        diagnostics
+    })
+}
+
+/// What is said of a pipeline file.
+fn said(toml: &str, views: &[(&str, &str)]) -> String {
+    match load(toml, views) {
+        Ok(_) => "nothing".to_owned(),
+        Err(diagnostics) => diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n\n"),
+    }
+}
+
+#[test]
+fn the_file_of_the_documentation() {
+    let pipeline = load(
+        r#"
+name = "flights"                    # the cluster's name
+
+[store]
+url = "file:state/store"
+
+[log]
+directory = "state/log"
+
+[commit]
+interval = "2s"
+size = "1MiB"
+
+[serving]
+listen = "0.0.0.0:80"
+body_limit = "1 KiB"
+
+[batch]
+advance_every = "1h 30m"
+
+[sources.departures]
+partitions = 2
+event_time = "departed_at"
+key = "tail_number"
+ahead_max = "1h"
+behind_max = "3650d"
+
+[sources.departures.columns]
+tail_number = "string"
+delay_minutes = "int?"
+fare = "decimal(10,2)?"
+departed_at = "timestamp"
+sent_at = { type = "timestamp", format = "millis" }
+seats = { type = "int", min = 0, max = 9_223_372_036_854_775_806 }
+load = { type = "double?", min = 0.5 }
+"#,
+        &[("by_hour.sql", VIEW), ("notes.txt", "not a view")],
+    )
+    .unwrap();
+    assert_eq!(pipeline.name, "flights");
+    assert!(pipeline.store.as_str().starts_with("file:///") && pipeline.store.as_str().ends_with("/state/store"));
+    assert!(pipeline.log_directory.is_absolute() && pipeline.log_directory.ends_with("state/log"));
+    assert_eq!((pipeline.commit_interval, pipeline.commit_size), (SignedDuration::from_secs(2), ByteSize::mib(1)));
+    assert_eq!((pipeline.listen.to_string(), pipeline.body_limit), ("0.0.0.0:80".to_owned(), ByteSize::kib(1)));
+    assert_eq!(pipeline.advance_every, SignedDuration::from_mins(90));
+    let source = &pipeline.sources["departures"];
+    assert_eq!((source.partitions, source.key.as_deref()), (2, Some("tail_number")));
+    assert_eq!(source.rules.event_time, "departed_at");
+    assert_eq!(source.rules.ahead_max, Some(SignedDuration::from_hours(1)));
+    assert_eq!(source.rules.behind_max, Some(SignedDuration::from_hours(3650 * 24)));
+    let column = |name: &str, column_type, timestamp_format, nullable, range| Column {
+        name: name.to_owned(),
+        column_type,
+        timestamp_format,
+        nullable,
+        range,
+    };
+    let rfc3339 = TimestampFormat::Rfc3339;
+    let columns = [
+        column("tail_number", ColumnType::String, rfc3339, false, None),
+        column("delay_minutes", ColumnType::Int, rfc3339, true, None),
+        column("fare", ColumnType::Decimal { precision: 10, scale: 2 }, rfc3339, true, None),
+        column("departed_at", ColumnType::Timestamp, rfc3339, false, None),
+        column("sent_at", ColumnType::Timestamp, TimestampFormat::Millis, false, None),
+        column("seats", ColumnType::Int, rfc3339, false, Some(Range::Int { min: 0, max: i64::MAX - 1 })),
+        column("load", ColumnType::Double, rfc3339, true, Some(Range::Double { min: 0.5, max: f64::INFINITY })),
+    ];
+    assert_eq!(source.rules.schema.columns(), columns, "in the order of the file");
+    let views = pipeline.views_of(&source.name);
+    assert_eq!(views.len(), 1);
+    assert_eq!(views[0].name.as_str(), "by_hour");
+}
+
+#[test]
+fn what_is_left_out_has_its_default() {
+    let pipeline = load(LEAST, &[]).unwrap();
+    assert!(pipeline.store.as_str().ends_with("/state/store"));
+    assert!(pipeline.log_directory.ends_with(super::LOG_DIRECTORY));
+    assert_eq!((pipeline.commit_interval, pipeline.commit_size), (super::COMMIT_INTERVAL, super::COMMIT_SIZE));
+    assert_eq!((pipeline.listen, pipeline.body_limit), (super::LISTEN, super::BODY_LIMIT));
+    assert_eq!(pipeline.advance_every, super::ADVANCE_EVERY);
+    let source = &pipeline.sources["departures"];
+    assert_eq!((source.partitions, &source.key), (super::PARTITIONS, &None));
+    assert!(pipeline.views.is_empty());
+}
+
+#[test]
+fn stores() {
+    let store = |url: &str| {
+        load(&LEAST.replace("\n\n[sources.dep", &format!("\n\n[store]\nurl = \"{url}\"\n\n[sources.dep")), &[])
+    };
+    assert_eq!(store("memory:").unwrap().store.as_str(), "memory:");
+    assert_eq!(store("file:///var/lib/highwater").unwrap().store.as_str(), "file:///var/lib/highwater");
+    assert!(store("file:a directory/store").unwrap().store.to_file_path().unwrap().ends_with("a directory/store"));
+    for url in ["s3://bucket", "file:", "state/store", "memory:x", "file://host/x"] {
+        assert!(store(url).is_err(), "{url}");
+    }
+}
+
+#[test]
+fn the_environment_fills_in() {
+    let toml = LEAST.replace("\"flights\"", "\"${CLUSTER}\"")
+        + "\n[serving]\nlisten = \"127.0.0.1:${PORT}\"\n[log]\ndirectory = \"a/$${PORT}\"\n";
+    let pipeline = load(&toml, &[]).unwrap();
+    assert_eq!(pipeline.name, "from-the-environment");
+    assert_eq!(pipeline.listen.port(), 9090);
+    assert!(pipeline.log_directory.ends_with("a/${PORT}"));
+    let toml = LEAST.replace("\"flights\"", "\"a-${NOT_SET}-${NOR_THIS}\"") + "\n[log]\ndirectory = \"${open\"\n";
+    insta::assert_snapshot!(said(&toml, &[]));
+}
+
+#[test]
+fn a_file_that_is_not_there() {
+    let diagnostics = Pipeline::load(Path::new("no/such/pipeline.toml")).unwrap_err();
+    assert_eq!(diagnostics[0].file, "no/such/pipeline.toml");
+    assert!(diagnostics[0].line.is_none());
+}
+
+#[test]
+fn toml_that_is_none() {
+    insta::assert_snapshot!(said("name = flights\n[store\nurl = \"a\" \"b\"\nname = \"again\"\n", &[]));
+    insta::assert_snapshot!(said("", &[]));
+}
+
+#[test]
+fn everything_wrong_with_the_settings_is_reported() {
+    insta::assert_snapshot!(said(
+        r#"nam = "flights"
+name = "Flights & Co"
+store = "file:state"
+sources = { }
+
+[logs]
+directory = "state/log"
+
+[log]
+directory = ""
+
+[commit]
+interval = 10
+size = "64 parsecs"
+intervall = "10s"
+
+[serving]
+listen = "localhost"
+body_limit = "0B"
+
+[batch]
+advance_every = "-5m"
+"#,
+        &[],
+    ));
+}
+
+#[test]
+fn everything_wrong_with_a_source_is_reported() {
+    insta::assert_snapshot!(said(
+        r#"name = "flights"
+
+[sources.Departures]
+partitions = 0
+event_tim = "departed_at"
+key = "tail"
+ahead_max = "soon"
+behind_max = 3650
+
+[sources.Departures.columns]
+tail_number = "text"
+_topic = "string"
+event_date = "string"
+"white space" = "int"
+fare = "decimal(39,2)"
+Fare = "decimal(10,2)"
+seats = { type = "int", min = 0.5, max = 1000, maximum = 3 }
+load = { type = "double", min = 2, max = nan }
+rows = { type = "int", min = 2, max = 1 }
+city = { type = "string", min = 1, format = "millis" }
+sent_at = { type = "timestamp", format = "fortnights" }
+gate = { min = 1 }
+door = 7
+
+[sources.arrivals]
+event_time = "landed"
+key = "carier"
+[sources.arrivals.columns]
+landed = "timestamp?"
+carrier = "string"
+
+[sources.cancelled]
+event_time = "carrier"
+[sources.cancelled.columns]
+carrier = "string"
+
+[sources.empty]
+"#,
+        &[("by_hour.sql", "not even looked at: its source is wrong")],
+    ));
+}
+
+#[test]
+fn views_that_are_wrong() {
+    insta::assert_snapshot!(said(
+        LEAST,
+        &[
+            ("a.sql", VIEW),
+            ("b.sql", &VIEW.replace("'hour'", "'day'")),
+            ("c.sql", &VIEW.replace("by_hour", "hourly")),
+            ("d.sql", &VIEW.replace("by_hour", "d").replace("departures", "departure")),
+            ("e.sql", &VIEW.replace("by_hour", "e").replace("count(*)", "sum(carier), sum(carrier)")),
+            ("f.sql", "CREATE VIEW f AS SELECT"),
+        ],
+    ));
+}
+
+#[test]
+fn the_caret_stands_below_what_is_wrong() {
+    let text = "one\n\tzwölf = 'ä'\r\nlast";
+    let at = text.find("'ä'").unwrap();
+    let diagnostic = Diagnostic::at("a.toml", text, at..at + 4, "wrong").help("right is right");
+    assert_eq!((diagnostic.line, diagnostic.column), (Some(2), Some(10)));
+    insta::assert_snapshot!(diagnostic);
+    for span in [0..0, 3..9, 4..4, text.len()..text.len(), 100..200, 7..8] {
+        assert!(Diagnostic::at("a.toml", text, span.clone(), "wrong").to_string().contains('^'), "{span:?}");
+    }
+}

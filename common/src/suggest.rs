@@ -1,0 +1,17 @@
+//! Words for error messages: what was probably meant, and what is allowed.
+
+/// The one of `candidates` that `name` most resembles, if it is near enough to be meant.
+pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let scored = candidates.into_iter().map(|candidate| {
+        let (name, other) = (name.to_lowercase(), candidate.to_lowercase());
+        let part = name.len() >= 3 && (other.contains(&name) || name.contains(&other));
+        (candidate, strsim::jaro_winkler(&name, &other).max(if part { 0.85 } else { 0.0 }))
+    });
+    let best = scored.max_by(|(_, a), (_, b)| a.total_cmp(b))?;
+    (best.1 >= 0.8).then_some(best.0)
+}
+
+/// `a, b, c`: each of `names` in the order given, quoted as code.
+pub(crate) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    names.into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}

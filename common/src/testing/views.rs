@@ -1,0 +1,66 @@
+//! A small source and views over it, for the tests of every crate.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{
+    decode::Rules,
+    names::SourceName,
+    pipeline::Source,
+    schema::{Column, ColumnType, Schema, TimestampFormat},
+    view::{self, View},
+};
+
+/// The source `departures`, with a column of every type:
+/// `carrier string?, origin string?, tail_number string?, delay_minutes int?, fare decimal(10,2)?, distance double?,
+/// cancelled bool?, departed_at timestamp (the event time), seen_at timestamp?`.
+///
+/// # Panics
+/// Never.
+#[must_use]
+pub fn departures() -> Source {
+    let column = |name: &str, column_type| Column {
+        name: name.to_owned(),
+        column_type,
+        timestamp_format: TimestampFormat::Rfc3339,
+        nullable: name != "departed_at",
+        range: None,
+    };
+    let columns = vec![
+        column("carrier", ColumnType::String),
+        column("origin", ColumnType::String),
+        column("tail_number", ColumnType::String),
+        column("delay_minutes", ColumnType::Int),
+        column("fare", ColumnType::Decimal { precision: 10, scale: 2 }),
+        column("distance", ColumnType::Double),
+        column("cancelled", ColumnType::Bool),
+        column("departed_at", ColumnType::Timestamp),
+        column("seen_at", ColumnType::Timestamp),
+    ];
+    Source {
+        name: SourceName::new("departures").expect("a constant that is a valid name"),
+        partitions: 4,
+        key: None,
+        rules: Rules {
+            schema: Arc::new(Schema::new(columns)),
+            event_time: "departed_at".to_owned(),
+            ahead_max: None,
+            behind_max: None,
+        },
+    }
+}
+
+/// The view that `sql`, a whole `CREATE VIEW name AS SELECT …`, defines over `source`.
+///
+/// # Panics
+/// If `sql` is not a view over `source`, with the diagnostics.
+#[must_use]
+pub fn view(sql: &str, source: &Source) -> Arc<View> {
+    let sources = BTreeMap::from([(source.name.clone(), source.clone())]);
+    match view::parse(sql, "test.sql", &sources) {
+        Ok(view) => Arc::new(view),
+        Err(diagnostics) => {
+            let all: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
+            panic!("{}", all.join("\n\n"))
+        }
+    }
+}

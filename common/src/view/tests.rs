@@ -1,0 +1,323 @@
+#![allow(clippy::unwrap_used, reason = "a test that unwraps nothing fails as it should")]
+
+use proptest::prelude::*;
+
+use super::{Grain, View, parse};
+use crate::{
+    measure::{Finish, StateFunction},
+    pipeline::Sources,
+    schema::{ColumnType, Schema},
+    testing::departures,
+};
+
+const DELAYS: &str = "CREATE VIEW delays_by_hour AS
+SELECT date_trunc('hour', departed_at) AS hour, carrier, origin,
+       count(*)                        AS departures,
+       avg(delay_minutes)              AS mean_delay,
+       approx_percentile(delay_minutes, 0.95) AS p95_delay,
+       approx_distinct(tail_number)    AS aircraft
+FROM departures
+WHERE delay_minutes IS NOT NULL
+GROUP BY hour, carrier, origin;
+";
+
+fn sources() -> Sources {
+    let source = departures();
+    Sources::from([(source.name.clone(), source)])
+}
+
+fn parsed(sql: &str) -> Result<View, String> {
+    parse(sql, "views/test.sql", &sources())
+        .map_err(|diagnostics| diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+}
+
+/// The view of `items`, grouped by its first `keys` columns.
+fn view(items: &str, keys: usize) -> View {
+    let ordinals: Vec<String> = (1..=keys).map(|key| key.to_string()).collect();
+    parsed(&format!("CREATE VIEW v AS SELECT {items} FROM departures GROUP BY {}", ordinals.join(", "))).unwrap()
+}
+
+/// What is said of each of `statements`, one after the other.
+fn said(statements: &[&str]) -> String {
+    let said = |sql: &&str| match parsed(sql) {
+        Ok(view) => format!("{}\n", view.sql),
+        Err(diagnostics) => format!("{diagnostics}\n"),
+    };
+    statements.iter().map(said).collect::<Vec<_>>().join("\n")
+}
+
+/// What is said of a view that has `item` between its bucket and a measure.
+fn said_of_items(items: &[&str]) -> String {
+    let statements: Vec<String> = items
+        .iter()
+        .map(|item| {
+            format!("CREATE VIEW v AS\nSELECT date_trunc('day', departed_at) AS day,\n       {item},\n       count(*) AS n\nFROM departures\nGROUP BY day")
+        })
+        .collect();
+    said(&statements.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+#[test]
+fn the_view_of_the_design() {
+    let view = parsed(DELAYS).unwrap();
+    assert_eq!(view.name.as_str(), "delays_by_hour");
+    assert_eq!(view.source.as_str(), "departures");
+    assert_eq!((view.bucket_name.as_str(), view.time_column.as_str()), ("hour", "departed_at"));
+    assert_eq!(view.grain, Grain { width_us: 3_600_000_000, origin_us: 0 });
+    assert_eq!(view.filter.as_ref().unwrap().sql(), "delay_minutes IS NOT NULL");
+    let dimensions: Vec<&str> = view.dimensions.iter().map(|d| d.input.as_column().unwrap()).collect();
+    assert_eq!(dimensions, ["carrier", "origin"]);
+    let fields = view.partial_schema();
+    let fields: Vec<&str> = fields.fields().iter().map(|field| field.name().as_str()).collect();
+    insta::assert_debug_snapshot!(fields);
+    let measures: Vec<_> = view.measures.iter().map(|m| (&m.name, &m.finish, m.column_type)).collect();
+    insta::assert_debug_snapshot!(measures);
+    insta::assert_snapshot!(format!("{}\n{}", view.id, view.sql));
+}
+
+#[test]
+fn states_are_kept_once() {
+    let view = view(
+        "date_trunc('day', departed_at), avg(fare), sum(fare), count(fare), count(*), count(1), \
+         approx_percentile(distance, 0.5), quantile(distance, 0.99) AS p99, approx_quantile(distance, 1), \
+         approx_distinct(carrier), approx_count_distinct(carrier) AS again, min(fare), max(fare)  AS most",
+        1,
+    );
+    let states: Vec<_> = view.states.iter().map(|state| state.function).collect();
+    let expected = [
+        StateFunction::Sum,
+        StateFunction::Count,
+        StateFunction::Count,
+        StateFunction::Quantiles { relative_error: 0.01 },
+        StateFunction::Distinct { precision: 12 },
+        StateFunction::Min,
+        StateFunction::Max,
+    ];
+    assert_eq!(states, expected);
+    assert_eq!(view.measure("avg_fare").unwrap().finish, Finish::Avg { sum: 0, count: 1 });
+    assert_eq!(view.measure("sum_fare").unwrap().column_type, ColumnType::Decimal { precision: 38, scale: 2 });
+    assert_eq!(view.measure("p99").unwrap().finish, Finish::Percentile { state: 3, quantile: 0.99 });
+    let names: Vec<&str> = view.measures.iter().map(|m| m.name.as_str()).collect();
+    insta::assert_debug_snapshot!(names);
+}
+
+#[test]
+fn every_grain() {
+    let us = |text: &str| text.parse::<jiff::Timestamp>().unwrap().as_microsecond();
+    for (step, start) in [
+        ("second", "2013-01-31T23:59:58Z"),
+        ("MINUTE", "2013-01-31T23:59:00Z"),
+        ("hour", "2013-01-31T23:00:00Z"),
+        ("day", "2013-01-31T00:00:00Z"),
+        ("week", "2013-01-28T00:00:00Z"),
+    ] {
+        let view = view(&format!("date_trunc('{step}', departed_at), count(*)"), 1);
+        assert_eq!(view.bucket_name, step.to_lowercase());
+        assert_eq!(view.grain.bucket(us("2013-01-31T23:59:58.999999Z")), us(start), "{step}");
+        assert!(view.grain.bucket(-1) <= -1, "{step}");
+    }
+}
+
+#[test]
+fn group_by_takes_names_ordinals_and_expressions() {
+    let select = "SELECT date_trunc('hour', departed_at) AS hour, upper(carrier) AS airline, origin AS airport, count(*) FROM departures";
+    let by = |keys: &str| parsed(&format!("CREATE VIEW v AS {select} GROUP BY {keys}")).unwrap();
+    let view = by("hour, airline, airport");
+    for keys in [
+        "1, 2, 3",
+        "origin, HOUR, upper(carrier)",
+        "DATE_TRUNC('HOUR', (departed_at)), UPPER( \"carrier\" ), 3",
+        "(airport), airline, 1, hour",
+    ] {
+        assert_eq!(by(keys), view, "{keys}");
+    }
+}
+
+#[test]
+fn statements_that_are_no_views() {
+    insta::assert_snapshot!(said(&[
+        "",
+        "-- nothing",
+        "SELECT 1",
+        "CREATE VIEW v AS SELEC 1",
+        "CREATE VIEW v AS\nSELECT date_trunc('hour' departed_at)",
+        "CREATE VIEW v AS SELECT 'unfinished",
+        "CREATE VIEW a AS SELECT 1; CREATE VIEW b AS SELECT 1",
+        "CREATE OR REPLACE VIEW v AS SELECT date_trunc('hour', departed_at), count(*) FROM departures GROUP BY 1",
+        "CREATE MATERIALIZED VIEW v AS SELECT date_trunc('hour', departed_at), count(*) FROM departures GROUP BY 1",
+        "CREATE VIEW v (a, b) AS SELECT date_trunc('hour', departed_at), count(*) FROM departures GROUP BY 1",
+        "CREATE VIEW \"Äpfel\" AS SELECT date_trunc('hour', departed_at), count(*) FROM departures GROUP BY 1",
+        "CREATE VIEW a.b AS SELECT date_trunc('hour', departed_at), count(*) FROM departures GROUP BY 1",
+    ]));
+}
+
+#[test]
+fn clauses_that_views_do_not_have() {
+    let bucket = "date_trunc('hour', departed_at) AS hour";
+    let statements = [
+        format!("SELECT DISTINCT {bucket}, count(*) FROM departures GROUP BY hour"),
+        format!("SELECT {bucket}, count(*) FROM departures GROUP BY hour HAVING count(*) > 1"),
+        format!("SELECT {bucket}, count(*) FROM departures GROUP BY hour ORDER BY hour LIMIT 10"),
+        format!("SELECT {bucket}, count(*) FROM departures JOIN arrivals ON true GROUP BY hour"),
+        format!("SELECT {bucket}, count(*) FROM departures, arrivals GROUP BY hour"),
+        format!("SELECT {bucket}, count(*) FROM departures d GROUP BY hour"),
+        format!("SELECT {bucket}, count(*) FROM (SELECT * FROM departures) GROUP BY hour"),
+        format!("SELECT {bucket}, count(*) GROUP BY hour"),
+        format!("WITH d AS (SELECT 1) SELECT {bucket}, count(*) FROM departures GROUP BY hour"),
+        format!("SELECT {bucket}, count(*) FROM departures GROUP BY hour UNION ALL SELECT 1, 2"),
+        format!("SELECT {bucket}, count(*) FROM departures GROUP BY ALL"),
+        format!("SELECT {bucket}, count(*) FROM departures GROUP BY ROLLUP (hour)"),
+        format!("SELECT {bucket}, count(*) FROM departures GROUP BY hour FOR UPDATE"),
+        format!("SELECT {bucket}, count(*) FROM departures PREWHERE TRUE GROUP BY hour"),
+        format!("SELECT {bucket}, count(*) FROM departures GROUP BY hour QUALIFY TRUE"),
+        "VALUES (1)".to_owned(),
+    ];
+    let statements: Vec<String> = statements.iter().map(|select| format!("CREATE VIEW v AS\n{select}")).collect();
+    insta::assert_snapshot!(said(&statements.iter().map(String::as_str).collect::<Vec<_>>()));
+}
+
+#[test]
+fn aggregates_that_cannot_be_merged() {
+    insta::assert_snapshot!(said_of_items(&[
+        "median(delay_minutes) AS m",
+        "count(DISTINCT carrier) AS m",
+        "sum(DISTINCT fare) AS m",
+        "string_agg(carrier, ',') AS m",
+        "first(carrier) AS m",
+        "stddev(fare) AS m",
+        "bool_or(cancelled) AS m",
+        "percentile_cont(0.5) WITHIN GROUP (ORDER BY fare) AS m",
+        "mode(carrier) AS m",
+        "count(*) FILTER (WHERE cancelled) AS m",
+        "sum(fare) OVER () AS m",
+        "sum(fare) / count(*) AS m",
+        "sum(carrier) AS m",
+        "sum(cancelled) AS m",
+        "avg(seen_at) AS m",
+        "approx_percentile(fare, 95) AS m",
+        "approx_percentile(fare) AS m",
+        "sum(fare, 2) AS m",
+        "sum(max(fare)) AS m",
+    ]));
+}
+
+#[test]
+fn columns_that_are_wrong() {
+    insta::assert_snapshot!(said_of_items(&[
+        "avg(delay) AS mean",
+        "avg(delay_minuets + 1) AS mean",
+        "carrier",
+        "upper(carrier)",
+        "upper(carrier) AS n",
+        "sum(fare + 1)",
+        "origin AS \"bad name\"",
+        "*",
+        "departures.*",
+        "date_trunc('hour', departed_at) AS hour",
+        "date_trunc('month', departed_at) AS month",
+        "date_trunc('hour', seen_at) AS hour",
+        "date_trunc('hour', departed) AS hour",
+        "date_trunc('hour') AS hour",
+        "extract(hour FROM date_trunc('day', departed_at)) AS hour",
+        "carrier || $1 AS c",
+    ]));
+}
+
+#[test]
+fn what_a_view_must_have() {
+    insta::assert_snapshot!(said(&[
+        "CREATE VIEW v AS SELECT carrier, count(*) FROM departures GROUP BY carrier",
+        "CREATE VIEW v AS SELECT date_trunc('hour', departed_at), carrier FROM departures GROUP BY 1, 2",
+        "CREATE VIEW v AS SELECT date_trunc('hour', departed_at), count(*) FROM departures",
+        "CREATE VIEW v AS SELECT date_trunc('hour', departed_at), count(*) FROM departures GROUP BY 1, 2, 3, carrier, nothing",
+        "CREATE VIEW v AS SELECT date_trunc('hour', departed_at), count(*) FROM arrivals GROUP BY 1",
+        "CREATE VIEW v AS SELECT date_trunc('hour', departed_at), count(*) FROM departure GROUP BY 1",
+        "CREATE VIEW v AS SELECT date_trunc('hour', departed_at), count(*) FROM departures WHERE delay_minutes GROUP BY 1",
+        "CREATE VIEW v AS SELECT date_trunc('hour', departed_at), count(*) FROM departures WHERE count(*) > 1 GROUP BY 1",
+    ]));
+}
+
+#[test]
+fn all_faults_are_reported_in_order() {
+    insta::assert_snapshot!(said(&["CREATE VIEW v AS
+SELECT date_trunc('month', departed_at) AS month,
+\tcarier, -- a tab before it
+       median(fare)
+FROM departures
+WHERE 'ä' = origin AND nothing > 1
+GROUP BY 1, 2"]));
+}
+
+#[test]
+fn the_identity_is_of_what_is_asked_not_of_how() {
+    let view = parsed(DELAYS).unwrap();
+    let same = [
+        DELAYS.replace("delays_by_hour", "another_name"),
+        DELAYS.replace("hour, carrier, origin;", "3, 1, 2"),
+        DELAYS.replace("avg(", "mean(").replace("approx_distinct", "APPROX_COUNT_DISTINCT"),
+        DELAYS.replace("FROM departures", "from \"departures\" -- the source"),
+        DELAYS.replace("WHERE delay_minutes IS NOT NULL", "where ((Delay_Minutes) is not null)"),
+    ];
+    for sql in same {
+        let other = parsed(&sql).unwrap();
+        assert_eq!((&other.id, &other.sql), (&view.id, &view.sql), "{sql}");
+    }
+    let others = [
+        DELAYS.replace("'hour'", "'minute'"),
+        DELAYS.replace("IS NOT NULL", "IS NULL"),
+        DELAYS.replace("0.95", "0.9"),
+        DELAYS.replace("AS aircraft", "AS planes"),
+        DELAYS.replace("carrier, origin,", "origin, carrier,"),
+        DELAYS.replace("approx_distinct(tail_number)", "approx_distinct(carrier)"),
+    ];
+    for sql in others {
+        assert_ne!(parsed(&sql).unwrap().id, view.id, "{sql}");
+    }
+}
+
+#[test]
+fn the_identity_is_of_the_types_of_the_columns_read() {
+    let with_type = |name: &str, column_type: ColumnType| {
+        let mut source = departures();
+        let mut columns = source.rules.schema.columns().to_vec();
+        columns.iter_mut().filter(|c| c.name == name).for_each(|c| c.column_type = column_type);
+        source.rules.schema = std::sync::Arc::new(Schema::new(columns));
+        parse(DELAYS, "test.sql", &Sources::from([(source.name.clone(), source)])).unwrap().id
+    };
+    let id = parsed(DELAYS).unwrap().id;
+    assert_ne!(with_type("delay_minutes", ColumnType::Double), id);
+    assert_ne!(with_type("carrier", ColumnType::Int), id);
+    assert_eq!(with_type("distance", ColumnType::Int), id, "a column that is not read");
+}
+
+/// The tokens of a view, written with random layout.
+fn laid_out() -> impl Strategy<Value = String> {
+    let tokens: Vec<&str> =
+        "create view delays as select date_trunc ( 'day' , departed_at ) as day , upper ( carrier ) as c , \
+        sum ( delay_minutes * 2 + 1 ) as doubled , approx_percentile ( fare , 0.5 ) as p from departures \
+        where departed_at >= '2013-01-01' and not ( cancelled or fare < 1.50 ) group by day , c"
+            .split_ascii_whitespace()
+            .collect();
+    let choices = prop::collection::vec((0..4_usize, any::<bool>()), tokens.len());
+    choices.prop_map(move |choices| {
+        let spaced = tokens.iter().zip(choices).map(|(token, (space, upper))| {
+            // A quoted token and an alias mean what they say.
+            let fixed = token.starts_with('\'') || ["day", "c", "doubled", "p"].contains(token);
+            let token = if upper && !fixed { token.to_uppercase() } else { (*token).to_owned() };
+            token + [" ", "\n", "\t  ", " -- a note\n"][space]
+        });
+        spaced.collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn identity_is_insensitive_to_layout_and_normalising_is_idempotent(sql in laid_out()) {
+        let view = parsed(&sql).unwrap();
+        prop_assert_eq!(view.id.as_str(), "0000000000000000");
+        let again = parsed(&format!("CREATE VIEW again AS {}", view.sql)).unwrap();
+        prop_assert_eq!(View { name: view.name.clone(), ..again }, view);
+    }
+}
