@@ -1,26 +1,51 @@
 //! The fold kernel: the one place where events become partials, in both layers (DESIGN §5).
+//!
+//! Three steps, each in its own files: what a batch is read for (`batch`), which group each row is of (`keys`, with
+//! `interner` and `order`), and the states of the groups, a column each ([`crate::measure`]). [`GroupTable`] puts the last
+//! two together. Nothing here may depend on the order or the number of the batches: see L1.
+
+mod batch;
+mod interner;
+mod keys;
+mod order;
+mod table;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
-use arrow::{array::ArrayRef, record_batch::RecordBatch};
+use arrow::record_batch::RecordBatch;
 
-use crate::{
-    measure::{Error, StateSpec},
-    schema::ColumnType,
-    view::View,
-};
+use self::batch::{Batch, Reads};
+pub use self::table::GroupTable;
+use crate::{measure::Error, view::View};
 
 /// Folds event batches of one source into the partials of all its views, in one pass.
 #[derive(Debug)]
 pub struct Fold {
     views: Vec<Arc<View>>,
+    reads: Reads,
+    plans: Vec<Plan>,
+}
+
+/// What one view reads, by the numbers that [`Reads`] gave, and where it is folded.
+#[derive(Debug)]
+struct Plan {
+    filter: Option<usize>,
+    bucket: usize,
+    dimensions: Vec<usize>,
+    inputs: Vec<Option<usize>>,
+    table: GroupTable,
 }
 
 impl Fold {
     /// A fold of `views`, all of one source.
     #[must_use]
     pub fn new(views: &[Arc<View>]) -> Self {
-        Self { views: views.to_vec() }
+        let mut reads = Reads::default();
+        let plans = views.iter().map(|view| Plan::new(view, &mut reads)).collect();
+        Self { views: views.to_vec(), reads, plans }
     }
 
     /// The views, in the order of [`Self::take`].
@@ -35,8 +60,11 @@ impl Fold {
     /// # Errors
     /// See [`Error`].
     pub fn fold(&mut self, events: &RecordBatch) -> Result<(), Error> {
-        let _ = events;
-        unimplemented!("fold helper")
+        if events.num_rows() == 0 {
+            return Ok(());
+        }
+        let batch = Batch::new(&self.reads, events);
+        self.plans.iter_mut().try_for_each(|plan| plan.fold(&batch, events.num_rows()))
     }
 
     /// Takes what was folded since the last take: one canonical partial a view, maybe of no rows.
@@ -44,60 +72,39 @@ impl Fold {
     /// # Errors
     /// See [`Error`].
     pub fn take(&mut self) -> Result<Vec<RecordBatch>, Error> {
-        unimplemented!("fold helper")
+        self.views.iter().zip(&mut self.plans).map(|(view, plan)| take_partial(view, &mut plan.table)).collect()
     }
 }
 
-/// A hash table of groups and their states: the core of folding, merging and answering.
-#[derive(Debug)]
-pub struct GroupTable {
-    _keys: Vec<ColumnType>,
+impl Plan {
+    fn new(view: &View, reads: &mut Reads) -> Self {
+        Self {
+            filter: view.filter.as_ref().map(|filter| reads.filter(filter)),
+            bucket: reads.bucket(&view.time_column, view.grain),
+            dimensions: view.dimensions.iter().map(|d| reads.column(&d.input)).collect(),
+            inputs: view.states.iter().map(|s| s.input.as_ref().map(|input| reads.column(input))).collect(),
+            table: GroupTable::new(&view.key_types(), &view.states),
+        }
+    }
+
+    fn fold(&mut self, batch: &Batch<'_>, rows: usize) -> Result<(), Error> {
+        let selected = self.filter.map(|filter| batch.selected(filter)).transpose()?;
+        let mut keys = vec![batch.bucket(self.bucket)?];
+        for &dimension in &self.dimensions {
+            keys.push(batch.column(dimension)?);
+        }
+        let inputs = self.inputs.iter().map(|input| input.map(|input| batch.column(input)).transpose());
+        let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
+        self.table.fold_rows(&keys, &inputs, rows, selected)
+    }
 }
 
-impl GroupTable {
-    /// An empty table with key columns of these types and these states.
-    #[must_use]
-    pub fn new(keys: &[ColumnType], states: &[StateSpec]) -> Self {
-        let _ = states;
-        Self { _keys: keys.to_vec() }
-    }
-
-    /// How many groups there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        unimplemented!("fold helper")
-    }
-
-    /// Whether there is no group.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Folds rows: `keys` has a column per key, `inputs` one per state (`None` for `count(*)`), all of equal length.
-    ///
-    /// # Errors
-    /// [`Error::Type`].
-    pub fn fold(&mut self, keys: &[ArrayRef], inputs: &[Option<ArrayRef>]) -> Result<(), Error> {
-        let _ = (keys, inputs);
-        unimplemented!("fold helper")
-    }
-
-    /// Merges rows of states: `keys` has a column per key, `states` one per state.
-    ///
-    /// # Errors
-    /// [`Error::Type`], [`Error::Corrupt`].
-    pub fn merge(&mut self, keys: &[ArrayRef], states: &[ArrayRef]) -> Result<(), Error> {
-        let _ = (keys, states);
-        unimplemented!("fold helper")
-    }
-
-    /// Empties the table: the key columns and the state columns, one row a group, in canonical order (see
-    /// [`crate::partial`]).
-    ///
-    /// # Errors
-    /// [`Error::Overflow`].
-    pub fn take(&mut self) -> Result<(Vec<ArrayRef>, Vec<ArrayRef>), Error> {
-        unimplemented!("fold helper")
-    }
+/// Takes the canonical partial of `view` from a table with its keys and states.
+///
+/// # Errors
+/// [`Error::Overflow`].
+pub(crate) fn take_partial(view: &View, table: &mut GroupTable) -> Result<RecordBatch, Error> {
+    let (mut columns, states) = table.take()?;
+    columns.extend(states);
+    Ok(RecordBatch::try_new(view.partial_schema(), columns)?)
 }

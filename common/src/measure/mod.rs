@@ -3,12 +3,28 @@
 //! A state is a commutative monoid: merging is associative and commutative and has an identity, and equal states have
 //! equal bytes. A file per kind of state. Nothing here knows groups' keys, time or files.
 
-mod finish;
 mod spec;
+
+pub(crate) mod bytes;
+pub(crate) mod input;
+pub(crate) mod rows;
+
+pub(crate) mod accumulator;
+mod count;
+mod ddsketch;
+mod distinct;
+mod extreme;
+mod hyperloglog;
+mod quantiles;
+mod sum;
+mod wide;
+
+mod finish;
 
 use arrow::datatypes::DataType;
 
 pub use finish::{Finish, Finished, Measure};
+use spec::{NARROW_SUM, WIDE_SUM};
 pub use spec::{StateFunction, StateSpec};
 
 /// Why a state could not be folded, merged or finished.

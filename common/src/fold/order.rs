@@ -1,0 +1,93 @@
+//! Canonical order: sorting groups by their key columns.
+
+use std::cmp::Ordering;
+
+/// Groups to be sorted by columns in turn. Each column takes as few bits as its values need, so that nearly always one
+/// 128-bit number a group decides.
+#[derive(Debug)]
+pub(super) struct Order {
+    groups: usize,
+    /// Numbers to compare in turn, one a group each.
+    packed: Vec<Vec<u128>>,
+    /// Bits that are taken in the last of them.
+    used: u32,
+}
+
+impl Order {
+    pub(super) fn new(groups: usize) -> Self {
+        Self { groups, packed: vec![vec![0; groups]], used: 0 }
+    }
+
+    /// Where all columns so far are equal, orders by `column`, `None` first.
+    pub(super) fn then_by(&mut self, column: Vec<Option<u64>>) {
+        let values = || column.iter().flatten().copied();
+        let (Some(least), Some(greatest)) = (values().min(), values().max()) else { return };
+        let bits = 128 - (u128::from(greatest - least) + 1).leading_zeros();
+        if self.used + bits > 128 {
+            self.packed.push(vec![0; self.groups]);
+            self.used = 0;
+        }
+        self.used += bits;
+        let packed = self.packed.last_mut().expect("there is one from the start");
+        for (packed, value) in packed.iter_mut().zip(column) {
+            *packed = *packed << bits | value.map_or(0, |value| u128::from(value - least) + 1);
+        }
+    }
+
+    /// The groups in order. No two may be equal in all columns.
+    pub(super) fn sort(self) -> Vec<u32> {
+        let groups = 0..self.groups as u32;
+        match &self.packed[..] {
+            [packed] if self.used <= 64 => sort_by_key(groups.zip(packed.iter().map(|&key| key as u64))),
+            [packed] => sort_by_key(groups.zip(packed.iter().copied())),
+            all => {
+                let compare = |a: &u32, b: &u32| {
+                    let (a, b) = (*a as usize, *b as usize);
+                    all.iter().map(|p| p[a].cmp(&p[b])).find(|o| o.is_ne()).unwrap_or(Ordering::Equal)
+                };
+                let mut order: Vec<u32> = groups.collect();
+                order.sort_unstable_by(compare);
+                order
+            }
+        }
+    }
+}
+
+fn sort_by_key<K: Ord + Copy>(groups: impl Iterator<Item = (u32, K)>) -> Vec<u32> {
+    let mut keyed: Vec<(K, u32)> = groups.map(|(group, key)| (key, group)).collect();
+    keyed.sort_unstable_by_key(|&(key, _)| key);
+    keyed.into_iter().map(|(_, group)| group).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_value() -> impl Strategy<Value = Option<u64>> {
+        prop_oneof![
+            Just(None),
+            Just(Some(0)),
+            Just(Some(u64::MAX)),
+            any::<u64>().prop_map(Some),
+            (0..3_u64).prop_map(Some)
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_is_that_of_the_tuples(width in 1..5_usize, values in prop::collection::vec(any_value(), 0..200)) {
+            let mut rows: Vec<&[Option<u64>]> = values.chunks_exact(width).collect();
+            rows.sort_unstable();
+            rows.dedup();
+            let mut shuffled: Vec<_> = rows.iter().rev().copied().collect();
+            let half = shuffled.len() / 2;
+            shuffled.rotate_left(half);
+            let mut order = Order::new(shuffled.len());
+            (0..width).for_each(|at| order.then_by(shuffled.iter().map(|row| row[at]).collect()));
+            let sorted: Vec<_> = order.sort().into_iter().map(|group| shuffled[group as usize]).collect();
+            prop_assert_eq!(sorted, rows);
+        }
+    }
+}

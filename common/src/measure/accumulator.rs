@@ -1,0 +1,58 @@
+//! Accumulators: one state of all groups of a table, as a column, so that loops are tight and know their type.
+
+use std::fmt::Debug;
+
+use arrow::array::ArrayRef;
+
+use super::{
+    Error, StateFunction, StateSpec, WIDE_SUM,
+    count::Count,
+    distinct::Distinct,
+    extreme::{self, Extreme, Texts},
+    input::Input,
+    quantiles::Quantiles,
+    rows::Rows,
+    spec::sum_width,
+    sum::{NarrowSum, WideSum},
+};
+use crate::schema::ColumnType;
+
+/// One state of all groups. Groups are numbered from 0; those not yet touched have the identity.
+pub(crate) trait Accumulator: Debug + Send + Sync {
+    /// Adds the inputs of `rows` to their groups, of which there are `groups` now. `count(*)` has no input.
+    fn update(&mut self, groups: usize, rows: Rows<'_>, input: Option<&Input>) -> Result<(), Error>;
+
+    /// Merges a column of states into the groups of `rows`.
+    fn merge(&mut self, groups: usize, rows: Rows<'_>, states: &ArrayRef) -> Result<(), Error>;
+
+    /// Takes the states of all groups as a canonical column, group `order[i]` in row `i`, and forgets the groups.
+    fn take(&mut self, order: &[u32]) -> Result<ArrayRef, Error>;
+}
+
+impl StateSpec {
+    /// An empty accumulator of this state.
+    pub(crate) fn accumulator(&self) -> Box<dyn Accumulator> {
+        let name = self.name();
+        match self.function {
+            StateFunction::Count => Box::new(Count::new(name)),
+            StateFunction::Sum if sum_width(self.input_type()) == WIDE_SUM => Box::new(WideSum::new(name)),
+            StateFunction::Sum => Box::new(NarrowSum::new(name)),
+            StateFunction::Min => extreme_of(name, self.input_type(), false),
+            StateFunction::Max => extreme_of(name, self.input_type(), true),
+            StateFunction::Distinct { precision } => Box::new(Distinct::new(name, precision)),
+            StateFunction::Quantiles { relative_error } => {
+                Box::new(Quantiles::new(name, relative_error, self.input_type()))
+            }
+        }
+    }
+}
+
+fn extreme_of(name: String, input: ColumnType, greatest: bool) -> Box<dyn Accumulator> {
+    match input {
+        ColumnType::Int | ColumnType::Timestamp => Box::new(Extreme::<extreme::Ints>::new(name, input, greatest)),
+        ColumnType::Double => Box::new(Extreme::<extreme::Doubles>::new(name, input, greatest)),
+        ColumnType::Decimal { .. } => Box::new(Extreme::<extreme::Decimals>::new(name, input, greatest)),
+        ColumnType::Bool => Box::new(Extreme::<extreme::Bools>::new(name, input, greatest)),
+        ColumnType::String => Box::new(Texts::new(name, greatest)),
+    }
+}

@@ -1,0 +1,353 @@
+//! DDSketch: counts of values in buckets whose width grows with the value, so that any quantile is known within a relative
+//! error; and their one encoding.
+//!
+//! Masson, Rim, Lee 2019, "DDSketch" (VLDB 12), with the cubically interpolated logarithm of Datadog's `sketches-java` in
+//! the place of a true one, made of additions and multiplications alone, so that every machine finds the same bucket. Nothing
+//! is ever collapsed: merging is addition of counts, and the bound holds for every quantile.
+//!
+//! Every double has a key, and keys order as values do: -inf, negative, zero (with all subnormals), positive, +inf, NaN.
+//!
+//! Encoding: nothing of no values; else for each key with a count, in order: the key's distance from the last one (from the
+//! key of -inf for the first, plus one), then the count, both LEB128.
+
+use super::Error;
+
+/// The logarithm's cubic `((A s + B) s + C) s`, of which the slope against the true logarithm is never below C.
+const A: f64 = 6.0 / 35.0;
+const B: f64 = -3.0 / 5.0;
+const C: f64 = 10.0 / 7.0;
+
+/// Buckets for one relative error.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Buckets {
+    relative_error: f64,
+    /// Buckets an octave.
+    density: f64,
+    /// Added to a positive value's bucket so that the least key is 1.
+    offset: i32,
+    /// The key of the greatest finite double.
+    last: i32,
+}
+
+impl Buckets {
+    /// The buckets for `relative_error`, 0.0001 to 0.5.
+    pub(super) fn new(relative_error: f64) -> Self {
+        // The bucket `(low, high]` is answered within the error if high / low is at most (1 + error) / (1 - error).
+        let density = 1.0 / (C * twice_atanh(relative_error));
+        let bucket = |value: f64| ceil(logarithm(value) * density);
+        let offset = 1 - bucket(f64::MIN_POSITIVE);
+        Self { relative_error, density, offset, last: bucket(f64::MAX) + offset }
+    }
+
+    /// The key of any double.
+    #[inline]
+    pub(super) fn key(&self, value: f64) -> i32 {
+        let magnitude = value.abs();
+        if (f64::MIN_POSITIVE..=f64::MAX).contains(&magnitude) {
+            let key = self.positive_key(magnitude);
+            if value < 0.0 { -key } else { key }
+        } else if magnitude < f64::MIN_POSITIVE {
+            0
+        } else if value.is_nan() {
+            self.nan()
+        } else if value < 0.0 {
+            -self.infinite()
+        } else {
+            self.infinite()
+        }
+    }
+
+    #[inline]
+    fn positive_key(&self, value: f64) -> i32 {
+        ceil(logarithm(value) * self.density) + self.offset
+    }
+
+    fn infinite(&self) -> i32 {
+        self.last + 1
+    }
+
+    fn nan(&self) -> i32 {
+        self.last + 2
+    }
+
+    /// A value within the relative error of every value with this key.
+    pub(super) fn value(&self, key: i32) -> f64 {
+        match key {
+            0 => 0.0,
+            _ if key < 0 => -self.value(-key),
+            _ if key == self.infinite() => f64::INFINITY,
+            _ if key == self.nan() => f64::NAN,
+            _ => {
+                let (low, high) = (self.greatest_up_to(key - 1), self.greatest_up_to(key));
+                // 2 low high / (low + high), the same distance in ratio from both ends, without leaving the range.
+                2.0 * low / (1.0 + low / high)
+            }
+        }
+    }
+
+    /// The greatest positive double whose key is at most `key`, found by halving its bits: no inverse is needed.
+    fn greatest_up_to(&self, key: i32) -> f64 {
+        let (mut low, mut high) = (f64::MIN_POSITIVE.to_bits(), f64::MAX.to_bits());
+        while low < high {
+            let middle = low + (high - low).div_ceil(2);
+            if self.positive_key(f64::from_bits(middle)) <= key {
+                low = middle;
+            } else {
+                high = middle - 1;
+            }
+        }
+        f64::from_bits(low)
+    }
+}
+
+/// About log2 of a positive normal double, exact at powers of two, increasing.
+#[inline]
+fn logarithm(value: f64) -> f64 {
+    let bits = value.to_bits();
+    let exponent = (bits >> 52) as i32 - 1023;
+    let s = f64::from_bits(bits & ((1 << 52) - 1) | 1023 << 52) - 1.0;
+    ((A * s + B) * s + C) * s + f64::from(exponent)
+}
+
+/// The least integer not below `value`, which is far inside the range of i32.
+#[inline]
+fn ceil(value: f64) -> i32 {
+    let truncated = value as i32;
+    truncated + i32::from(value > f64::from(truncated))
+}
+
+/// ln((1 + x) / (1 - x)) by its series: no libm, whose last digit differs between machines.
+fn twice_atanh(x: f64) -> f64 {
+    let (mut sum, mut power, mut odd) = (0.0, x, 1.0);
+    loop {
+        let next = sum + power / odd;
+        if next == sum {
+            return 2.0 * sum;
+        }
+        sum = next;
+        power *= x * x;
+        odd += 2.0;
+    }
+}
+
+/// Most values kept as they come.
+const LOOSE_MAX: usize = 512;
+
+/// Keys of one page; a power of two.
+const PAGE_KEYS: i32 = 128;
+
+/// Counts of the keys `[number · 128, (number + 1) · 128)`.
+#[derive(Debug, Clone)]
+pub(super) struct Page {
+    number: i32,
+    counts: Box<[u64; PAGE_KEYS as usize]>,
+}
+
+/// The counts of one group, while it is folded.
+#[derive(Debug, Clone)]
+pub(super) enum Sketch {
+    /// A key a value, in the order they came; at most [`LOOSE_MAX`].
+    Loose(Vec<i32>),
+    /// Pages by number: real inputs touch few.
+    Paged(Vec<Page>),
+}
+
+impl Default for Sketch {
+    fn default() -> Self {
+        Self::Loose(Vec::new())
+    }
+}
+
+/// A bucket's count is past 64 bits.
+#[derive(Debug)]
+pub(super) struct CountOverflow;
+
+impl Sketch {
+    /// Adds `count` values with this key.
+    #[inline]
+    pub(super) fn add(&mut self, key: i32, count: u64) -> Result<(), CountOverflow> {
+        match self {
+            Self::Paged(pages) => add(pages, key, count),
+            Self::Loose(keys) if count == 1 && keys.len() < LOOSE_MAX => {
+                keys.push(key);
+                Ok(())
+            }
+            Self::Loose(_) => add(self.to_pages(), key, count),
+        }
+    }
+
+    #[cold]
+    fn to_pages(&mut self) -> &mut Vec<Page> {
+        if let Self::Loose(keys) = self {
+            let mut pages = Vec::new();
+            for &key in keys.iter() {
+                add(&mut pages, key, 1).expect("a few values do not overflow a count");
+            }
+            *self = Self::Paged(pages);
+        }
+        match self {
+            Self::Paged(pages) => pages,
+            Self::Loose(_) => unreachable!("they were just put into pages"),
+        }
+    }
+
+    /// Appends the encoding.
+    pub(super) fn encode(self, buckets: &Buckets, bytes: &mut Vec<u8>) {
+        let mut last = -buckets.infinite() - 1;
+        let mut write = |key: i32, count: u64| {
+            write_number(bytes, i64::from(key - last) as u64);
+            write_number(bytes, count);
+            last = key;
+        };
+        match self {
+            Self::Loose(mut keys) => {
+                keys.sort_unstable();
+                keys.chunk_by(|a, b| a == b).for_each(|equal| write(equal[0], equal.len() as u64));
+            }
+            Self::Paged(pages) => {
+                for page in pages {
+                    let keys = page.number * PAGE_KEYS..;
+                    keys.zip(*page.counts).filter(|&(_, count)| count > 0).for_each(|(key, count)| write(key, count));
+                }
+            }
+        }
+    }
+}
+
+#[inline]
+fn add(pages: &mut Vec<Page>, key: i32, count: u64) -> Result<(), CountOverflow> {
+    let number = key.div_euclid(PAGE_KEYS);
+    let at = pages.partition_point(|page| page.number < number);
+    if pages.get(at).is_none_or(|page| page.number != number) {
+        pages.insert(at, Page { number, counts: Box::new([0; PAGE_KEYS as usize]) });
+    }
+    let slot = &mut pages[at].counts[key.rem_euclid(PAGE_KEYS) as usize];
+    *slot = slot.checked_add(count).ok_or(CountOverflow)?;
+    Ok(())
+}
+
+fn write_number(bytes: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+}
+
+/// The keys and counts of an encoded state, in order; an error at the first byte that is not canonical.
+pub(super) fn decode<'a>(
+    mut bytes: &'a [u8],
+    buckets: &Buckets,
+) -> impl Iterator<Item = Result<(i32, u64), Error>> + use<'a> {
+    let (mut last, greatest) = (-i64::from(buckets.infinite()) - 1, i64::from(buckets.nan()));
+    std::iter::from_fn(move || {
+        if bytes.is_empty() {
+            return None;
+        }
+        let mut next = || {
+            let step = i64::try_from(read_number(&mut bytes)?).ok()?;
+            let count = read_number(&mut bytes)?;
+            let key = last.checked_add(step)?;
+            (step > 0 && count > 0 && key <= greatest).then_some((key, count))
+        };
+        let read = next();
+        if let Some((key, _)) = read {
+            last = key;
+        } else {
+            bytes = &[];
+        }
+        let corrupt = || Error::Corrupt { state: "quantiles", message: format!("no bucket after {last}") };
+        Some(read.map(|(key, count)| (key as i32, count)).ok_or_else(corrupt))
+    })
+}
+
+/// One LEB128 number in its shortest form, or `None`.
+fn read_number(bytes: &mut &[u8]) -> Option<u64> {
+    let mut number = 0_u64;
+    for shift in (0..64).step_by(7) {
+        let (&byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        let part = u64::from(byte & 0x7f);
+        if part << shift >> shift != part {
+            return None;
+        }
+        number |= part << shift;
+        if byte & 0x80 == 0 {
+            return (byte != 0 || shift == 0).then_some(number);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_error() -> impl Strategy<Value = f64> {
+        prop_oneof![Just(0.01), Just(0.0001), Just(0.5), 0.0001..0.5_f64]
+    }
+
+    proptest! {
+        #[test]
+        fn every_value_is_within_the_error_of_its_bucket(relative_error in any_error(), value in any::<f64>()) {
+            let buckets = Buckets::new(relative_error);
+            let answer = buckets.value(buckets.key(value));
+            if value.is_normal() {
+                prop_assert!((answer - value).abs() <= value.abs() * relative_error * (1.0 + 1e-9), "{value}: {answer}");
+            } else if value.is_nan() {
+                prop_assert!(answer.is_nan());
+            } else if value.is_infinite() {
+                prop_assert_eq!(answer, value);
+            } else {
+                prop_assert_eq!(answer, 0.0);
+            }
+        }
+
+        #[test]
+        fn keys_order_as_values_do(relative_error in any_error(), a in any::<f64>(), b in any::<f64>()) {
+            let buckets = Buckets::new(relative_error);
+            if a <= b || b.is_nan() {
+                prop_assert!(buckets.key(a) <= buckets.key(b));
+            }
+            prop_assert!(buckets.key(f64::MAX) < buckets.key(f64::INFINITY));
+            prop_assert!(buckets.key(f64::MIN_POSITIVE) == 1);
+        }
+
+        #[test]
+        fn any_bytes_are_decoded_to_what_encodes_to_them_or_are_corrupt(bytes in prop::collection::vec(any::<u8>(), 0..24)) {
+            let buckets = Buckets::new(0.01);
+            if let Ok(counts) = decode(&bytes, &buckets).collect::<Result<Vec<_>, _>>() {
+                let mut sketch = Sketch::default();
+                counts.iter().for_each(|&(key, count)| sketch.add(key, count).unwrap());
+                let mut again = Vec::new();
+                sketch.encode(&buckets, &mut again);
+                prop_assert_eq!(bytes, again);
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_may_be_as_great_as_not_a_number_and_no_greater() {
+        let buckets = Buckets::new(0.01);
+        let counts = |bytes: &[u8]| decode(bytes, &buckets).collect::<Result<Vec<_>, _>>();
+        let mut bytes = Vec::new();
+        write_number(&mut bytes, (buckets.nan() + buckets.infinite() + 1) as u64);
+        bytes.push(1);
+        assert_eq!(counts(&bytes).unwrap(), [(buckets.nan(), 1)]);
+        bytes[0] += 1;
+        assert!(counts(&bytes).is_err());
+        assert!(counts(&[1]).is_err());
+        assert!(counts(&[0, 1]).is_err());
+        assert!(counts(&[1, 0]).is_err());
+        assert!(counts(&[0x81, 0, 1]).is_err());
+    }
+
+    #[test]
+    fn a_count_past_64_bits_is_an_error() {
+        let mut sketch = Sketch::default();
+        sketch.add(1, u64::MAX).unwrap();
+        assert!(sketch.add(1, 1).is_err());
+    }
+}

@@ -1,0 +1,225 @@
+//! `min` and `max`: the least or greatest input in the order of its type; null of none.
+//!
+//! Equal inputs must have equal bytes, whichever came first: so doubles are canonical before they are kept (-0.0 is 0.0,
+//! one NaN, the greatest).
+
+use std::{fmt::Debug, marker::PhantomData, sync::Arc};
+
+use arrow::{
+    array::{ArrayRef, BooleanArray, Decimal128Array, Float64Array, Int64Array, StringArray},
+    buffer::{NullBuffer, ScalarBuffer},
+};
+
+use super::{
+    Error,
+    accumulator::Accumulator,
+    bytes::{ByteColumn, ByteRows},
+    input::{Input, Values, from_ordered, text, to_ordered},
+    rows::Rows,
+};
+use crate::schema::ColumnType;
+
+/// How values of a fixed width are read, ordered and written.
+pub(super) trait Fixed: Debug + Send + Sync {
+    /// What is kept: orders as the values do.
+    type Key: Ord + Copy + Default + Debug + Send + Sync;
+
+    /// Calls `visit(group, key)` for each row that is not null.
+    fn visit(input: &Input, rows: Rows<'_>, visit: impl FnMut(usize, Self::Key));
+
+    /// The column of these values.
+    fn array(keys: Vec<Self::Key>, nulls: Option<NullBuffer>, column_type: ColumnType) -> ArrayRef;
+}
+
+/// Ints and time stamps.
+#[derive(Debug)]
+pub(super) struct Ints;
+
+impl Fixed for Ints {
+    type Key = i64;
+
+    #[inline(always)]
+    fn visit(input: &Input, rows: Rows<'_>, mut visit: impl FnMut(usize, i64)) {
+        let Values::Int(values) = input.values() else { unreachable!("the input's type was checked") };
+        rows.for_each(input.nulls(), |row, group| visit(group, values[row]));
+    }
+
+    fn array(keys: Vec<i64>, nulls: Option<NullBuffer>, column_type: ColumnType) -> ArrayRef {
+        let ints = Int64Array::new(keys.into(), nulls);
+        match column_type {
+            ColumnType::Timestamp => {
+                Arc::new(ints.reinterpret_cast::<arrow::datatypes::TimestampMicrosecondType>().with_timezone("UTC"))
+            }
+            _ => Arc::new(ints),
+        }
+    }
+}
+
+/// Doubles, kept as numbers that order as they do.
+#[derive(Debug)]
+pub(super) struct Doubles;
+
+impl Fixed for Doubles {
+    type Key = i64;
+
+    #[inline(always)]
+    fn visit(input: &Input, rows: Rows<'_>, mut visit: impl FnMut(usize, i64)) {
+        let Values::Double(values) = input.values() else { unreachable!("the input's type was checked") };
+        rows.for_each(input.nulls(), |row, group| visit(group, to_ordered(values[row])));
+    }
+
+    fn array(keys: Vec<i64>, nulls: Option<NullBuffer>, _: ColumnType) -> ArrayRef {
+        let values: ScalarBuffer<f64> = keys.into_iter().map(from_ordered).collect();
+        Arc::new(Float64Array::new(values, nulls))
+    }
+}
+
+/// Decimals.
+#[derive(Debug)]
+pub(super) struct Decimals;
+
+impl Fixed for Decimals {
+    type Key = i128;
+
+    #[inline(always)]
+    fn visit(input: &Input, rows: Rows<'_>, mut visit: impl FnMut(usize, i128)) {
+        let Values::Decimal(values) = input.values() else { unreachable!("the input's type was checked") };
+        rows.for_each(input.nulls(), |row, group| visit(group, values[row]));
+    }
+
+    fn array(keys: Vec<i128>, nulls: Option<NullBuffer>, column_type: ColumnType) -> ArrayRef {
+        Arc::new(Decimal128Array::new(keys.into(), nulls).with_data_type(column_type.arrow()))
+    }
+}
+
+/// Bools.
+#[derive(Debug)]
+pub(super) struct Bools;
+
+impl Fixed for Bools {
+    type Key = bool;
+
+    #[inline(always)]
+    fn visit(input: &Input, rows: Rows<'_>, mut visit: impl FnMut(usize, bool)) {
+        let Values::Bool(values) = input.values() else { unreachable!("the input's type was checked") };
+        rows.for_each(input.nulls(), |row, group| visit(group, values.value(row)));
+    }
+
+    fn array(keys: Vec<bool>, nulls: Option<NullBuffer>, _: ColumnType) -> ArrayRef {
+        Arc::new(BooleanArray::new(keys.into(), nulls))
+    }
+}
+
+/// The least or greatest of values of a fixed width.
+#[derive(Debug)]
+pub(super) struct Extreme<F: Fixed> {
+    name: String,
+    column_type: ColumnType,
+    greatest: bool,
+    keys: Vec<F::Key>,
+    seen: Vec<bool>,
+    kind: PhantomData<F>,
+}
+
+impl<F: Fixed> Extreme<F> {
+    pub(super) fn new(name: String, column_type: ColumnType, greatest: bool) -> Self {
+        Self { name, column_type, greatest, keys: Vec::new(), seen: Vec::new(), kind: PhantomData }
+    }
+
+    #[inline(always)]
+    fn add(&mut self, groups: usize, rows: Rows<'_>, input: &Input, better: impl Fn(F::Key, F::Key) -> F::Key) {
+        self.keys.resize(groups, F::Key::default());
+        self.seen.resize(groups, false);
+        let (keys, seen) = (&mut self.keys[..], &mut self.seen[..]);
+        F::visit(input, rows, |group, key| {
+            keys[group] = if seen[group] { better(keys[group], key) } else { key };
+            seen[group] = true;
+        });
+    }
+}
+
+impl<F: Fixed> Accumulator for Extreme<F> {
+    fn update(&mut self, groups: usize, rows: Rows<'_>, input: Option<&Input>) -> Result<(), Error> {
+        let input = input.expect("only count(*) has no input");
+        if self.greatest {
+            self.add(groups, rows, input, Ord::max);
+        } else {
+            self.add(groups, rows, input, Ord::min);
+        }
+        Ok(())
+    }
+
+    fn merge(&mut self, groups: usize, rows: Rows<'_>, states: &ArrayRef) -> Result<(), Error> {
+        let states = Input::new(|| self.name.clone(), Arc::clone(states), self.column_type)?;
+        self.update(groups, rows, Some(&states))
+    }
+
+    fn take(&mut self, order: &[u32]) -> Result<ArrayRef, Error> {
+        let keys = order.iter().map(|&group| self.keys[group as usize]).collect();
+        let nulls: NullBuffer = order.iter().map(|&group| self.seen[group as usize]).collect::<Vec<_>>().into();
+        self.keys.clear();
+        self.seen.clear();
+        Ok(F::array(keys, Some(nulls).filter(|nulls| nulls.null_count() > 0), self.column_type))
+    }
+}
+
+/// The least or greatest text, by its bytes.
+#[derive(Debug)]
+pub(super) struct Texts {
+    name: String,
+    greatest: bool,
+    texts: Vec<Option<Box<[u8]>>>,
+}
+
+impl Texts {
+    pub(super) fn new(name: String, greatest: bool) -> Self {
+        Self { name, greatest, texts: Vec::new() }
+    }
+
+    fn offer(&mut self, group: usize, candidate: &[u8]) {
+        let kept = &mut self.texts[group];
+        let replaces = match kept {
+            None => true,
+            Some(kept) if self.greatest => candidate > &**kept,
+            Some(kept) => candidate < &**kept,
+        };
+        if replaces {
+            *kept = Some(candidate.into());
+        }
+    }
+}
+
+impl Accumulator for Texts {
+    fn update(&mut self, groups: usize, rows: Rows<'_>, input: Option<&Input>) -> Result<(), Error> {
+        let input = input.expect("only count(*) has no input");
+        self.texts.resize(groups, None);
+        match input.values() {
+            Values::Text(values) => {
+                rows.for_each(input.nulls(), |row, group| self.offer(group, text(values, row)));
+            }
+            Values::Coded(codes, values) => {
+                rows.for_each(input.nulls(), |row, group| self.offer(group, text(values, codes[row] as usize)));
+            }
+            _ => unreachable!("the input's type was checked"),
+        }
+        Ok(())
+    }
+
+    fn merge(&mut self, groups: usize, rows: Rows<'_>, states: &ArrayRef) -> Result<(), Error> {
+        let states = Input::new(|| self.name.clone(), Arc::clone(states), ColumnType::String)?;
+        self.update(groups, rows, Some(&states))
+    }
+
+    fn take(&mut self, order: &[u32]) -> Result<ArrayRef, Error> {
+        let mut column = ByteColumn::new(&self.name, order.len());
+        for &group in order {
+            match self.texts[group as usize].take() {
+                Some(text) => column.push(|bytes| bytes.extend_from_slice(&text))?,
+                None => column.push_null(),
+            }
+        }
+        self.texts.clear();
+        let ByteRows { offsets, bytes, nulls } = column.finish();
+        Ok(Arc::new(StringArray::try_new(offsets, bytes, nulls)?))
+    }
+}

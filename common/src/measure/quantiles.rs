@@ -1,0 +1,202 @@
+//! `quantiles`: a DDSketch of the inputs as doubles.
+
+use std::{collections::HashMap, sync::Arc};
+
+use arrow::array::{ArrayRef, BinaryArray};
+
+use super::{
+    Error,
+    accumulator::Accumulator,
+    bytes::{ByteColumn, ByteRows},
+    ddsketch::{Buckets, Sketch, decode},
+    distinct::sketches,
+    input::{Input, Values},
+    rows::Rows,
+};
+use crate::schema::ColumnType;
+
+#[derive(Debug)]
+pub(super) struct Quantiles {
+    name: String,
+    buckets: Buckets,
+    /// What a decimal's units are divided by to be its value.
+    divisor: f64,
+    sketches: Vec<Sketch>,
+}
+
+impl Quantiles {
+    pub(super) fn new(name: String, relative_error: f64, input: ColumnType) -> Self {
+        let scale = if let ColumnType::Decimal { scale, .. } = input { scale } else { 0 };
+        let divisor = 10_u128.pow(u32::from(scale)) as f64;
+        Self { name, buckets: Buckets::new(relative_error), divisor, sketches: Vec::new() }
+    }
+
+    #[inline(always)]
+    fn add(&mut self, groups: usize, rows: Rows<'_>, input: &Input, value: impl Fn(usize) -> f64) -> Result<(), Error> {
+        self.sketches.resize_with(groups, Sketch::default);
+        let (sketches, buckets) = (&mut self.sketches[..], &self.buckets);
+        let mut overflow = false;
+        rows.for_each(input.nulls(), |row, group| {
+            overflow |= sketches[group].add(buckets.key(value(row)), 1).is_err();
+        });
+        if overflow { Err(self.overflow()) } else { Ok(()) }
+    }
+
+    fn overflow(&self) -> Error {
+        Error::Overflow { state: self.name.clone(), limit: "64 bits in one bucket" }
+    }
+}
+
+impl Accumulator for Quantiles {
+    fn update(&mut self, groups: usize, rows: Rows<'_>, input: Option<&Input>) -> Result<(), Error> {
+        let input = input.expect("only count(*) has no input");
+        let divisor = self.divisor;
+        match input.values() {
+            Values::Int(values) => self.add(groups, rows, input, |row| values[row] as f64),
+            Values::Double(values) => self.add(groups, rows, input, |row| values[row]),
+            Values::Decimal(values) => self.add(groups, rows, input, |row| values[row] as f64 / divisor),
+            _ => unreachable!("quantiles admit numbers only"),
+        }
+    }
+
+    fn merge(&mut self, groups: usize, rows: Rows<'_>, states: &ArrayRef) -> Result<(), Error> {
+        let states = sketches(&self.name, states)?;
+        self.sketches.resize_with(groups, Sketch::default);
+        let mut result = Ok(());
+        rows.for_each(None, |row, group| {
+            if result.is_ok() {
+                result = self.merge_one(group, states.value(row));
+            }
+        });
+        result
+    }
+
+    fn take(&mut self, order: &[u32]) -> Result<ArrayRef, Error> {
+        let mut column = ByteColumn::new(&self.name, order.len());
+        for &group in order {
+            let sketch = std::mem::take(&mut self.sketches[group as usize]);
+            column.push(|bytes| sketch.encode(&self.buckets, bytes))?;
+        }
+        self.sketches.clear();
+        let ByteRows { offsets, bytes, nulls } = column.finish();
+        Ok(Arc::new(BinaryArray::try_new(offsets, bytes, nulls)?))
+    }
+}
+
+impl Quantiles {
+    fn merge_one(&mut self, group: usize, bytes: &[u8]) -> Result<(), Error> {
+        for bucket in decode(bytes, &self.buckets) {
+            let (key, count) = bucket?;
+            self.sketches[group].add(key, count).map_err(|_| self.overflow())?;
+        }
+        Ok(())
+    }
+}
+
+/// Answers one quantile of many states.
+#[derive(Debug)]
+pub(super) struct Percentile {
+    name: String,
+    quantile: f64,
+    buckets: Buckets,
+    /// Values already found, by key: finding one takes a search.
+    values: HashMap<i32, f64>,
+}
+
+impl Percentile {
+    pub(super) fn new(name: String, relative_error: f64, quantile: f64) -> Self {
+        Self { name, quantile, buckets: Buckets::new(relative_error), values: HashMap::new() }
+    }
+
+    /// The value at the quantile: of n values in order, the one with number ⌈quantile · n⌉, counted from 1 (SQL's
+    /// `percentile_disc`), within the sketch's relative error. `None` of no values.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], [`Error::Overflow`].
+    pub(super) fn of(&mut self, bytes: &[u8]) -> Result<Option<f64>, Error> {
+        let mut total = 0_u64;
+        for bucket in decode(bytes, &self.buckets) {
+            total = total
+                .checked_add(bucket?.1)
+                .ok_or_else(|| Error::Overflow { state: self.name.clone(), limit: "64 bits" })?;
+        }
+        if total == 0 {
+            return Ok(None);
+        }
+        let mut left = rank(self.quantile, total);
+        for bucket in decode(bytes, &self.buckets) {
+            let (key, count) = bucket?;
+            if left <= count {
+                return Ok(Some(*self.values.entry(key).or_insert_with(|| self.buckets.value(key))));
+            }
+            left -= count;
+        }
+        unreachable!("the rank is at most the total")
+    }
+}
+
+/// ⌈quantile · n⌉, 1 to n. A product that is whole but for its rounding is whole: 0.07 · 100 is 7.
+fn rank(quantile: f64, n: u64) -> u64 {
+    let product = quantile * n as f64;
+    let whole = product.round();
+    let rank = if (product - whole).abs() <= whole * 1e-12 { whole } else { product.ceil() };
+    (rank as u64).clamp(1, n)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranks_are_those_of_percentile_disc() {
+        assert_eq!(rank(0.07, 100), 7);
+        assert_eq!(rank(0.5, 3), 2);
+        assert_eq!(rank(0.5, 4), 2);
+        assert_eq!(rank(0.0, 4), 1);
+        assert_eq!(rank(1.0, 4), 4);
+        assert_eq!(rank(0.95, 100), 95);
+        assert_eq!(rank(0.95, 101), 96);
+        assert_eq!(rank(1.0, u64::MAX), u64::MAX);
+    }
+
+    fn relative_error_of(values: &mut [f64], quantile: f64) -> f64 {
+        let buckets = Buckets::new(0.01);
+        let mut sketch = Sketch::default();
+        values.iter().for_each(|&v| sketch.add(buckets.key(v), 1).unwrap());
+        let mut bytes = Vec::new();
+        sketch.encode(&buckets, &mut bytes);
+        let answer = Percentile::new(String::new(), 0.01, quantile).of(&bytes).unwrap().unwrap();
+        values.sort_by(f64::total_cmp);
+        let exact = values[rank(quantile, values.len() as u64) as usize - 1];
+        (answer - exact).abs() / exact.abs()
+    }
+
+    #[test]
+    fn quantiles_of_uniform_skewed_tiny_and_huge_inputs_are_within_the_error() {
+        let uniform = |i: u64| (i * 7919 % 100_003) as f64 + 1.0;
+        let skewed = |i: u64| 1e6 / (1.0 + (i * 7919 % 100_003) as f64).powi(2);
+        let tiny = |i: u64| uniform(i) * 1e-300;
+        let huge = |i: u64| uniform(i) * 1e300;
+        let signed = |i: u64| uniform(i) - 50_000.5;
+        for (name, of) in [
+            ("uniform", &uniform as &dyn Fn(u64) -> f64),
+            ("skewed", &skewed),
+            ("tiny", &tiny),
+            ("huge", &huge),
+            ("signed", &signed),
+        ] {
+            for n in [1, 2, 100, 512, 513, 50_000] {
+                let mut values: Vec<f64> = (0..n).map(of).collect();
+                for quantile in [0.0, 0.01, 0.25, 0.5, 0.95, 0.99, 0.999, 1.0] {
+                    let error = relative_error_of(&mut values, quantile);
+                    assert!(error <= 0.01 + 1e-12, "{quantile} of {n} {name}: {error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn of_nothing_there_is_no_quantile() {
+        assert_eq!(Percentile::new(String::new(), 0.01, 0.5).of(&[]).unwrap(), None);
+    }
+}

@@ -1,0 +1,56 @@
+//! Which rows of a batch go to which groups: the shape of every loop over a column.
+
+use arrow::buffer::NullBuffer;
+
+/// Rows of a batch with their groups.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rows<'a> {
+    groups: &'a [u32],
+    selected: Option<&'a [u32]>,
+}
+
+impl<'a> Rows<'a> {
+    /// All rows of a batch, `groups[row]` being the group of each.
+    pub(crate) fn all(groups: &'a [u32]) -> Self {
+        Self { groups, selected: None }
+    }
+
+    /// The rows `selected[i]`, `groups[i]` being the group of each.
+    pub(crate) fn selected(groups: &'a [u32], selected: &'a [u32]) -> Self {
+        debug_assert_eq!(groups.len(), selected.len());
+        Self { groups, selected: Some(selected) }
+    }
+
+    /// Calls `visit(row, group)` for every row that is not null.
+    ///
+    /// The four loops are apart so that the common ones have no branch on what the batch does not have.
+    #[inline(always)]
+    pub(crate) fn for_each(self, nulls: Option<&NullBuffer>, mut visit: impl FnMut(usize, usize)) {
+        match (self.selected, nulls.filter(|n| n.null_count() > 0)) {
+            (None, None) => {
+                for (row, &group) in self.groups.iter().enumerate() {
+                    visit(row, group as usize);
+                }
+            }
+            (None, Some(nulls)) => {
+                for (row, &group) in self.groups.iter().enumerate() {
+                    if nulls.is_valid(row) {
+                        visit(row, group as usize);
+                    }
+                }
+            }
+            (Some(selected), None) => {
+                for (&row, &group) in selected.iter().zip(self.groups) {
+                    visit(row as usize, group as usize);
+                }
+            }
+            (Some(selected), Some(nulls)) => {
+                for (&row, &group) in selected.iter().zip(self.groups) {
+                    if nulls.is_valid(row as usize) {
+                        visit(row as usize, group as usize);
+                    }
+                }
+            }
+        }
+    }
+}
