@@ -61,7 +61,7 @@ fn any_int() -> impl Strategy<Value = i64> {
 
 fn any_double() -> impl Strategy<Value = f64> {
     prop_oneof![
-        4 => -3..3_i32.prop_map(|i| f64::from(i) / 10.0),
+        4 => (-3..3_i32).prop_map(|i| f64::from(i) / 10.0),
         2 => -1e6..1e6_f64,
         1 => any::<f64>(),
         1 => prop::sample::select(vec![
@@ -81,7 +81,7 @@ fn any_text() -> impl Strategy<Value = String> {
 }
 
 fn any_time() -> impl Strategy<Value = i64> {
-    prop_oneof![4 => -3..3_i64.prop_map(|h| h * 1_800_000_000), 1 => -1_i64 << 55..1 << 55]
+    prop_oneof![4 => (-3..3_i64).prop_map(|h| h * 1_800_000_000), 1 => -1_i64 << 55..1 << 55]
 }
 
 fn maybe<S: Strategy>(value: S) -> impl Strategy<Value = Option<S::Value>> {
