@@ -1,6 +1,7 @@
 //! What tests of all crates share: conformance suites, generators of random views and events, faults to inject.
 
 pub mod log;
+pub mod store;
 mod views;
 
 pub use views::{departures, view};

@@ -1,0 +1,209 @@
+//! The store: one object store under one prefix, where the dataset, segments, generations and dead letters live.
+//!
+//! Every put is durable when it returns, and transient failures are tried again within bounds; both are done by wrappers
+//! around the objects, so that a library that is handed [`Store::objects`] has them too.
+
+mod durable;
+mod retry;
+
+use std::{path::PathBuf, sync::Arc};
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, memory::InMemory, path::Path};
+use url::Url;
+
+use self::{
+    durable::DurableFiles,
+    retry::{Retry, Retrying},
+};
+use crate::limits;
+
+/// Why the store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The URL names no store that is known.
+    #[error("store url {url}: {message}")]
+    Url {
+        /// The URL as given.
+        url: String,
+        /// What is wrong and what is allowed.
+        message: String,
+    },
+    /// A put-if-absent found the object there.
+    #[error("{path} exists already")]
+    Exists {
+        /// The object.
+        path: Path,
+    },
+    /// The store failed, after the tries that [`crate::limits`] allows. A put that failed may have taken effect.
+    #[error("store failed to {action} {path}")]
+    Io {
+        /// What was tried, as an infinitive.
+        action: &'static str,
+        /// The object.
+        path: Path,
+        /// The cause.
+        #[source]
+        source: object_store::Error,
+    },
+}
+
+/// An object store under one prefix. Every put is durable when it returns (on a local disk: fsync of file and directory);
+/// transient failures are tried again within bounds.
+#[derive(Debug, Clone)]
+pub struct Store {
+    objects: Arc<Retrying>,
+    local: Option<Arc<DurableFiles>>,
+    url: Url,
+}
+
+impl Store {
+    /// Opens the store at `url`: a `file:` URL (the directory is made), or `memory:` for tests (each open is a new, empty
+    /// store).
+    ///
+    /// # Errors
+    /// [`Error::Url`], [`Error::Io`].
+    pub fn open(url: &Url) -> Result<Self, Error> {
+        let retry = Retry { attempts: limits::STORE_ATTEMPTS_MAX, backoff: limits::STORE_BACKOFF };
+        let (objects, local): (Arc<dyn ObjectStore>, _) = match url.scheme() {
+            "file" => {
+                let files = Arc::new(DurableFiles::open(&directory(url)?).map_err(|source| Error::Io {
+                    action: "open",
+                    path: Path::default(),
+                    source,
+                })?);
+                (Arc::clone(&files) as _, Some(files))
+            }
+            "memory" => (Arc::new(InMemory::new()), None),
+            other => {
+                let message = format!("`{other}:` is not a store that is known; use file: or memory:");
+                return Err(Error::Url { url: url.to_string(), message });
+            }
+        };
+        Ok(Self { objects: Arc::new(Retrying::new(objects, retry)), local, url: url.clone() })
+    }
+
+    /// A store over `objects`, for tests that inject faults: as many tries as [`Self::open`] makes, without a wait in
+    /// between.
+    #[must_use]
+    pub fn over(objects: Arc<dyn ObjectStore>, url: Url) -> Self {
+        let retry = Retry { attempts: limits::STORE_ATTEMPTS_MAX, backoff: std::time::Duration::ZERO };
+        Self { objects: Arc::new(Retrying::new(objects, retry)), local: None, url }
+    }
+
+    /// The objects; paths are relative to the store's URL. They are as durable and as often tried as this store's own.
+    #[must_use]
+    pub fn objects(&self) -> Arc<dyn ObjectStore> {
+        Arc::clone(&self.objects) as _
+    }
+
+    /// Where the store is.
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// The object at `path`, or `None`.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub async fn get(&self, path: &Path) -> Result<Option<Bytes>, Error> {
+        match self.objects.get_bytes(path).await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(source) => Err(Error::Io { action: "read", path: path.clone(), source }),
+        }
+    }
+
+    /// Whether there is an object at `path`.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub async fn contains(&self, path: &Path) -> Result<bool, Error> {
+        match self.objects.head(path).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(source) => Err(Error::Io { action: "look for", path: path.clone(), source }),
+        }
+    }
+
+    /// Writes the object at `path`, replacing what is there.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub async fn put(&self, path: &Path, bytes: Bytes) -> Result<(), Error> {
+        self.put_with(path, bytes, PutMode::Overwrite).await
+    }
+
+    /// Writes the object at `path` if there is none. When an earlier try of this very call may have written it, what is
+    /// there is compared: the same bytes are ours.
+    ///
+    /// # Errors
+    /// [`Error::Exists`], [`Error::Io`] (the object may have been written all the same).
+    pub async fn put_if_absent(&self, path: &Path, bytes: Bytes) -> Result<(), Error> {
+        self.put_with(path, bytes, PutMode::Create).await
+    }
+
+    async fn put_with(&self, path: &Path, bytes: Bytes, mode: PutMode) -> Result<(), Error> {
+        match self.objects.put_opts(path, bytes.into(), PutOptions::from(mode)).await {
+            Ok(_) => Ok(()),
+            Err(object_store::Error::AlreadyExists { .. }) => Err(Error::Exists { path: path.clone() }),
+            Err(source) => Err(Error::Io { action: "write", path: path.clone(), source }),
+        }
+    }
+
+    /// Removes the object at `path`, if there is one. A removal is not durable: after a crash the object may be back.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub async fn delete(&self, path: &Path) -> Result<(), Error> {
+        match self.objects.delete(path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(source) => Err(Error::Io { action: "remove", path: path.clone(), source }),
+        }
+    }
+
+    /// The paths of all objects below `prefix`, however deep, ascending.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub async fn list(&self, prefix: &Path) -> Result<Vec<Path>, Error> {
+        let listed = self.objects.list(Some(prefix)).map_ok(|meta| meta.location).try_collect().await;
+        listed.map_err(|source| Error::Io { action: "list", path: prefix.clone(), source })
+    }
+
+    /// The paths of the objects directly in `prefix`, ascending: none that is deeper.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub async fn list_directly(&self, prefix: &Path) -> Result<Vec<Path>, Error> {
+        let listed = self.objects.list_with_delimiter(Some(prefix)).await;
+        let listed = listed.map_err(|source| Error::Io { action: "list", path: prefix.clone(), source })?;
+        let mut paths: Vec<Path> = listed.objects.into_iter().map(|meta| meta.location).collect();
+        paths.sort_unstable();
+        Ok(paths)
+    }
+
+    /// Makes everything durable that can be seen directly in `prefix`. A put is durable when it returns, but one whose
+    /// process was killed before it returned can be seen and yet be lost to a power failure: whoever goes on from what such
+    /// a process left behind settles it first. Does nothing on stores other than a local disk.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub async fn settle(&self, prefix: &Path) -> Result<(), Error> {
+        let Some(files) = &self.local else { return Ok(()) };
+        let settled = files.settle(prefix).await;
+        settled.map_err(|source| Error::Io { action: "settle", path: prefix.clone(), source })
+    }
+}
+
+fn directory(url: &Url) -> Result<PathBuf, Error> {
+    url.to_file_path().map_err(|()| Error::Url {
+        url: url.to_string(),
+        message: "a file: url has an absolute path and no host, as file:///var/lib/highwater".to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests;
