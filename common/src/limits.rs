@@ -38,6 +38,13 @@ pub const STORE_BACKOFF: Duration = Duration::from_millis(100);
 /// How often a commit that lost a race reads the head again before it gives up.
 pub const COMMIT_ATTEMPTS_MAX: u32 = 32;
 
+/// A dataset's log gets a checkpoint every so many versions: opening reads at most this many log entries one by one. A
+/// checkpoint costs about as much as reading the list of all files.
+pub const CHECKPOINT_EVERY: u64 = 100;
+
+/// Objects of one dataset that are written or read at the same time.
+pub const STORE_CONCURRENCY_MAX: usize = 16;
+
 /// Notices that wait on the live feed within one process before the speed layer waits for its listener.
 pub const FEED_NOTICES_MAX: usize = 256;
 

@@ -1,14 +1,27 @@
 //! The dataset: every event of a source ever accepted, a Delta table that any Delta reader can open (DESIGN §5).
 //!
 //! The only code that names deltalake. A commit adds files and moves positions in one atomic step (L2), and is accepted
-//! only if every position it moves still is what the writer started from (L3).
+//! only if every position it moves still is what the writer started from (L3). It never commits on top of a version that
+//! it has not read.
+
+mod checkpoint;
+mod commit;
+mod head;
+mod log;
+mod read;
+mod table;
+mod write;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::record_batch::RecordBatch;
+use tokio::sync::Mutex;
+use uuid::Uuid;
 
+use self::{log::AppIds, table::Table};
 use crate::{
     event::Counts,
+    limits::CHECKPOINT_EVERY,
     names::SourceName,
     position::{OffsetRange, Partition, Positions, Version},
     schema::Schema,
@@ -37,7 +50,25 @@ pub enum Error {
         /// What differs.
         message: String,
     },
-    /// The table failed. Nothing of the call counts as done; it may be tried again.
+    /// An append contradicts itself: its counts, ranges and events do not agree (L7). A fault of the caller.
+    #[error("append to dataset of {source_name}: {message}")]
+    Contradiction {
+        /// The source.
+        source_name: SourceName,
+        /// What does not agree.
+        message: String,
+    },
+    /// The log has no entry of a version: it is newer than the head, or was cleaned away, which the table's properties
+    /// forbid unless someone changed them.
+    #[error("dataset of {source_name} has no log entry of version {version}; was its log cleaned?")]
+    NoEntry {
+        /// The source.
+        source_name: SourceName,
+        /// The version asked for.
+        version: Version,
+    },
+    /// The table failed. The call may be tried again: should an append have taken effect all the same, the positions have
+    /// moved, and the further try is [`Error::Fenced`].
     #[error("dataset failed to {action}")]
     Table {
         /// What was tried, as an infinitive.
@@ -51,13 +82,21 @@ pub enum Error {
     Store(#[from] crate::store::Error),
 }
 
+impl Error {
+    fn table<E: Into<Box<dyn std::error::Error + Send + Sync>>>(action: &'static str) -> impl FnOnce(E) -> Self {
+        move |source| Self::Table { action, source: source.into() }
+    }
+}
+
 /// The dataset's state at one version.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// The version; the head when it was read.
     pub version: Version,
     /// The position of every partition ever committed.
     pub positions: Positions,
+    /// What became of all records ever committed (L7).
+    pub totals: Counts,
 }
 
 /// A file of a dataset.
@@ -93,19 +132,28 @@ pub struct Append {
     pub partitions: BTreeMap<Partition, (OffsetRange, Counts)>,
 }
 
-/// A dataset that is open. Cheap to clone.
+/// A dataset that is open. Cheap to clone; clones share what they know of the head.
 #[derive(Debug, Clone)]
 pub struct Dataset {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
     store: Store,
-    cluster: String,
     source: SourceName,
     schema: Arc<Schema>,
     event_time: String,
+    ids: AppIds,
+    table: Table,
+    /// The newest version this handle has read. Behind the head when another writer has committed since.
+    head: Mutex<Snapshot>,
 }
 
 impl Dataset {
     /// Opens the dataset of `source` in `store`, making it (as version 0) if it is not there. `event_time` is the column
-    /// whose UTC date partitions the table; `cluster` goes into the `txn` app ids.
+    /// whose UTC date partitions the table; `cluster` goes into the `txn` app ids. Columns that the table lacks are added
+    /// to it if they may be null.
     ///
     /// # Errors
     /// [`Error::Schema`], [`Error::Table`], [`Error::Store`].
@@ -116,41 +164,63 @@ impl Dataset {
         schema: Arc<Schema>,
         event_time: &str,
     ) -> Result<Self, Error> {
-        Ok(Self {
+        let table = Table::new(store, source, &schema)?;
+        let version = table.open().await?;
+        let inner = Inner {
             store: store.clone(),
-            cluster: cluster.to_owned(),
             source: source.clone(),
             schema,
             event_time: event_time.to_owned(),
-        })
+            ids: AppIds::new(cluster, source),
+            table,
+            head: Mutex::default(),
+        };
+        *inner.head.lock().await = inner.replay(version).await?;
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// The head and its positions, read anew.
     ///
     /// # Errors
-    /// [`Error::Table`].
+    /// [`Error::Schema`] if the table was changed, [`Error::Table`], [`Error::Store`].
     pub async fn snapshot(&self) -> Result<Snapshot, Error> {
-        let _ = (&self.store, &self.cluster, &self.source, &self.schema, &self.event_time);
-        unimplemented!("dataset helper")
+        let mut head = self.inner.head.lock().await;
+        self.inner.follow(&mut head).await?;
+        Ok(head.clone())
     }
 
     /// Commits `append`: writes its files, then one commit with them, the positions and the counts. Durable when it
     /// returns. An append of no events still moves positions.
     ///
     /// # Errors
-    /// [`Error::Fenced`] (L3), [`Error::Table`], [`Error::Store`].
+    /// [`Error::Fenced`] (L3), [`Error::Contradiction`], [`Error::Schema`], [`Error::Table`], [`Error::Store`].
     pub async fn append(&self, append: Append) -> Result<Commit, Error> {
-        let _ = append;
-        unimplemented!("dataset helper")
+        let events = self.inner.conform(&append)?;
+        self.inner.check_positions(&self.snapshot().await?, &append)?;
+        let id = Uuid::now_v7().to_string();
+        let adds = self.inner.write(&id, events).await?;
+        let committed = self.inner.commit(&id, &append, &adds).await;
+        if let Err(Error::Fenced { .. }) = committed {
+            self.inner.discard(&adds).await;
+        }
+        let commit = committed?;
+        if commit.version.0.is_multiple_of(CHECKPOINT_EVERY)
+            && let Err(error) = self.inner.table.checkpoint(commit.version).await
+        {
+            // The log is whole without it; the next one is due soon.
+            tracing::warn!(source = %self.inner.source, version = %commit.version, %error, "checkpoint failed");
+        }
+        Ok(commit)
     }
 
     /// The commits in `(after, up_to]`, ascending, one per version.
     ///
     /// # Errors
-    /// [`Error::Table`].
+    /// [`Error::NoEntry`], [`Error::Table`], [`Error::Store`].
     pub async fn commits(&self, after: Version, up_to: Version) -> Result<Vec<Commit>, Error> {
-        let _ = (after, up_to);
-        unimplemented!("dataset helper")
+        let entries = self.inner.entries(after, up_to).await?;
+        let root = self.inner.table.root();
+        entries.into_iter().map(|(version, entry)| entry.into_commit(version, &root)).collect()
     }
 
     /// All files of the dataset at `version`, by path.
@@ -158,17 +228,24 @@ impl Dataset {
     /// # Errors
     /// [`Error::Table`].
     pub async fn files(&self, version: Version) -> Result<Vec<DataFile>, Error> {
-        let _ = version;
-        unimplemented!("dataset helper")
+        self.inner.table.files(version).await
     }
 
-    /// The events in `file`: batches with at least the columns named, strings as `Dictionary(Int32, Utf8)`. Decoding is
-    /// CPU work and runs on the blocking pool.
+    /// The events in `file`: batches with at least the columns named, strings as `Dictionary(Int32, Utf8)`. A column that
+    /// the table was given after the file was written is null. Decoding is CPU work and runs on the blocking pool.
     ///
     /// # Errors
     /// [`Error::Table`], [`Error::Store`].
     pub async fn read(&self, file: &DataFile, columns: &[String]) -> Result<Vec<RecordBatch>, Error> {
-        let _ = (file, columns);
-        unimplemented!("dataset helper")
+        let action = "read a data file";
+        let bytes = self.inner.store.get(&file.path).await?;
+        let bytes = bytes.ok_or_else(|| format!("{} is gone", file.path)).map_err(Error::table(action))?;
+        let (schema, columns) = (Arc::clone(&self.inner.schema), columns.to_vec());
+        let decoded = tokio::task::spawn_blocking(move || read::decode(bytes, &schema, &columns)).await;
+        let decoded = decoded.map_err(Error::table(action))?;
+        decoded.map_err(|error| format!("{}: {error}", file.path)).map_err(Error::table(action))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,209 @@
+//! Events as the Parquet files of one commit: one file an event date. Equal events give equal bytes.
+
+use std::collections::BTreeMap;
+
+use arrow::{
+    array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array},
+    compute::{cast, max, max_string, min, min_string, take_record_batch},
+    datatypes::{DataType, Float64Type, Int32Type, Int64Type, SchemaRef, TimestampMicrosecondType},
+    error::ArrowError,
+};
+use bytes::Bytes;
+use parquet::{
+    arrow::{ArrowWriter, arrow_writer::ArrowWriterOptions},
+    basic::{Compression, Encoding, ZstdLevel},
+    errors::ParquetError,
+    file::properties::WriterProperties,
+    schema::types::ColumnPath,
+};
+use serde_json::{Map, Value, json};
+
+use super::Append;
+use crate::{
+    event::Counts,
+    position::Partition,
+    schema::{OFFSET, PARTITION},
+};
+
+const DAY_US: i64 = 86_400_000_000;
+
+/// The longest text that goes into a file's statistics, in bytes: longer ones make the log large and skip little.
+const STATS_TEXT_MAX: usize = 64;
+
+/// One file to be written.
+#[derive(Debug)]
+pub(super) struct NewFile {
+    /// The UTC date of all its events; `None` if they have no time, or one that no calendar has.
+    pub(super) date: Option<String>,
+    pub(super) bytes: Bytes,
+    /// The statistics of its `add` action, as JSON.
+    pub(super) stats: String,
+}
+
+/// Why `append`, whose events are `events` in the schema of an event, cannot be committed: its counts must agree with its
+/// events and its ranges (L7).
+pub(super) fn contradiction(append: &Append, events: &[RecordBatch]) -> Option<String> {
+    if append.partitions.is_empty() {
+        return Some("it moves no position".to_owned());
+    }
+    let mut rows: BTreeMap<Partition, u64> = BTreeMap::new();
+    for batch in events {
+        let conformed = "the batch has the columns of an event";
+        let partitions = batch.column_by_name(PARTITION).expect(conformed).as_primitive::<Int32Type>();
+        let offsets = batch.column_by_name(OFFSET).expect(conformed).as_primitive::<Int64Type>();
+        for (&partition, &offset) in partitions.values().iter().zip(offsets.values()) {
+            let partition = Partition(partition as u32);
+            let range = append.partitions.get(&partition).map(|(range, _)| *range);
+            if !range.is_some_and(|range| (range.from.0..range.to.0).contains(&(offset as u64))) {
+                return Some(format!(
+                    "it has an event at offset {offset} of partition {partition}, which it does not cover"
+                ));
+            }
+            *rows.entry(partition).or_default() += 1;
+        }
+    }
+    append.partitions.iter().find_map(|(partition, &(range, counts))| {
+        let Counts { events, .. } = counts;
+        let rows = rows.get(partition).copied().unwrap_or_default();
+        if rows != events {
+            return Some(format!("it has {rows} events of partition {partition} and counts {events}"));
+        }
+        let records = counts.records();
+        (records > range.len()).then(|| format!("it counts {records} records of partition {partition} in {range}"))
+    })
+}
+
+/// `events` with the columns of `schema`, in its order; strings may come as dictionaries.
+pub(super) fn conform(events: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+    let columns = schema.fields().iter().map(|field| {
+        let column = events.column_by_name(field.name());
+        let column = column.ok_or_else(|| ArrowError::SchemaError(format!("no column {}", field.name())))?;
+        match column.data_type() {
+            there if there == field.data_type() => Ok(ArrayRef::clone(column)),
+            DataType::Dictionary(..) => cast(column, field.data_type()),
+            there => Err(ArrowError::SchemaError(format!("{} is {there}, not {}", field.name(), field.data_type()))),
+        }
+    });
+    RecordBatch::try_new(SchemaRef::clone(schema), columns.collect::<Result<_, _>>()?)
+}
+
+/// The files of `events`, by date; all batches have the schema of an event. CPU work.
+pub(super) fn files(
+    schema: &SchemaRef,
+    event_time: &str,
+    events: &[RecordBatch],
+) -> Result<Vec<NewFile>, ParquetError> {
+    let mut dates: BTreeMap<Option<String>, Vec<RecordBatch>> = BTreeMap::new();
+    for batch in events {
+        for (date, part) in by_date(batch, event_time)? {
+            dates.entry(date).or_default().push(part);
+        }
+    }
+    dates.into_iter().map(|(date, batches)| file(schema, date, &batches)).collect()
+}
+
+fn by_date(events: &RecordBatch, event_time: &str) -> Result<Vec<(Option<String>, RecordBatch)>, ParquetError> {
+    let times = events.column_by_name(event_time);
+    let times = times.and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
+    let times = times.ok_or_else(|| ParquetError::General(format!("{event_time} is not a timestamp")))?;
+    let mut days: BTreeMap<Option<i64>, Vec<u32>> = BTreeMap::new();
+    for (row, time) in (0..).zip(times) {
+        days.entry(time.map(|time_us| time_us.div_euclid(DAY_US))).or_default().push(row);
+    }
+    let whole = days.len() == 1;
+    let part = |(day, rows): (Option<i64>, Vec<u32>)| {
+        let part = if whole { events.clone() } else { take_record_batch(events, &UInt32Array::from(rows))? };
+        Ok((day.and_then(date), part))
+    };
+    days.into_iter().map(part).collect()
+}
+
+/// The date as Delta and Hive write it, if the calendar has it.
+fn date(day: i64) -> Option<String> {
+    let midnight = jiff::Timestamp::from_microsecond(day.checked_mul(DAY_US)?).ok()?;
+    Some(midnight.to_zoned(jiff::tz::TimeZone::UTC).date().to_string())
+}
+
+fn file(schema: &SchemaRef, date: Option<String>, batches: &[RecordBatch]) -> Result<NewFile, ParquetError> {
+    // Without Arrow's own schema in the footer, every reader sees the same Parquet types.
+    let options = ArrowWriterOptions::new().with_properties(properties(schema)?).with_skip_arrow_metadata(true);
+    let mut writer = ArrowWriter::try_new_with_options(Vec::new(), SchemaRef::clone(schema), options)?;
+    for batch in batches {
+        writer.write(batch)?;
+    }
+    let bytes = Bytes::from(writer.into_inner()?);
+    Ok(NewFile { date, bytes, stats: stats(schema, batches) })
+}
+
+/// Time stamps and offsets climb in small steps, so their differences are packed; strings repeat, so they get a dictionary
+/// while it is small; zstd does the rest.
+fn properties(schema: &SchemaRef) -> Result<WriterProperties, ParquetError> {
+    let mut properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?));
+    for field in schema.fields() {
+        if field.name() == OFFSET || matches!(field.data_type(), DataType::Timestamp(..)) {
+            let column = ColumnPath::from(vec![field.name().clone()]);
+            properties = properties
+                .set_column_dictionary_enabled(column.clone(), false)
+                .set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);
+        }
+    }
+    Ok(properties.build())
+}
+
+fn stats(schema: &SchemaRef, batches: &[RecordBatch]) -> String {
+    let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+    let (mut least, mut greatest, mut nulls) = (Map::new(), Map::new(), Map::new());
+    for (index, field) in schema.fields().iter().enumerate() {
+        let columns: Vec<&ArrayRef> = batches.iter().map(|batch| batch.column(index)).collect();
+        let count: usize = columns.iter().map(|column| column.null_count()).sum();
+        nulls.insert(field.name().clone(), json!(count));
+        if let Some((min, max)) = bounds(field.data_type(), &columns) {
+            least.insert(field.name().clone(), min);
+            greatest.insert(field.name().clone(), max);
+        }
+    }
+    json!({"numRecords": rows, "minValues": least, "maxValues": greatest, "nullCount": nulls}).to_string()
+}
+
+/// The least and the greatest value, for types and values whose bounds are exact in JSON.
+fn bounds(data_type: &DataType, columns: &[&ArrayRef]) -> Option<(Value, Value)> {
+    match data_type {
+        DataType::Int32 => {
+            let columns = columns.iter().map(|column| column.as_primitive::<Int32Type>());
+            let (least, greatest): (Vec<_>, Vec<_>) = columns.map(|column| (min(column), max(column))).unzip();
+            Some((json!(least.into_iter().flatten().min()?), json!(greatest.into_iter().flatten().max()?)))
+        }
+        DataType::Int64 => int_bounds(columns).map(|(least, greatest)| (json!(least), json!(greatest))),
+        DataType::Timestamp(..) => {
+            let columns: Vec<ArrayRef> =
+                columns.iter().map(|column| cast(column, &DataType::Int64)).collect::<Result<_, _>>().ok()?;
+            let (least, greatest) = int_bounds(&columns.iter().collect::<Vec<_>>())?;
+            let text = |time_us| jiff::Timestamp::from_microsecond(time_us).ok().map(|time| json!(time.to_string()));
+            Some((text(least)?, text(greatest)?))
+        }
+        DataType::Float64 => {
+            let columns = columns.iter().map(|column| column.as_primitive::<Float64Type>());
+            let bounds = columns.filter_map(|column| min(column).zip(max(column)));
+            // In the total order a NaN is at one of the ends; JSON has none, so there are no bounds then.
+            let (least, greatest) = bounds.reduce(|a, b| {
+                (std::cmp::min_by(a.0, b.0, f64::total_cmp), std::cmp::max_by(a.1, b.1, f64::total_cmp))
+            })?;
+            (least.is_finite() && greatest.is_finite()).then(|| (json!(least), json!(greatest)))
+        }
+        DataType::Utf8 => {
+            let columns = columns.iter().map(|column| column.as_string::<i32>());
+            let (least, greatest): (Vec<_>, Vec<_>) =
+                columns.map(|column| (min_string(column), max_string(column))).unzip();
+            let (least, greatest) = (least.into_iter().flatten().min()?, greatest.into_iter().flatten().max()?);
+            let short = least.len() <= STATS_TEXT_MAX && greatest.len() <= STATS_TEXT_MAX;
+            short.then(|| (json!(least), json!(greatest)))
+        }
+        _ => None,
+    }
+}
+
+fn int_bounds(columns: &[&ArrayRef]) -> Option<(i64, i64)> {
+    let columns = columns.iter().map(|column| column.as_primitive::<Int64Type>());
+    let bounds = columns.filter_map(|column: &Int64Array| min(column).zip(max(column)));
+    bounds.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+}
