@@ -1,0 +1,100 @@
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use url::Url;
+
+use super::*;
+use crate::{
+    position::{Partition, Position},
+    testing::store::{Fault, FaultyObjects, Operation},
+};
+
+fn faulty() -> (FaultyObjects, Store) {
+    let objects = FaultyObjects::in_memory();
+    let store = Store::over(Arc::new(objects.clone()), Url::parse("memory:///").unwrap());
+    (objects, store)
+}
+
+fn generation(number: u64) -> Generation {
+    let source = SourceName::new("departures").unwrap();
+    let chunk = Chunk {
+        path: format!("generations/chunks/0123456789abcdef/0-3600000000-{number:016x}.parquet"),
+        from_us: 0,
+        to_us: 3_600_000_000,
+        rows: 24,
+        bytes: 4_096,
+        checksum: format!("{number:016x}"),
+    };
+    let files = ViewFiles { id: ViewId::new("0123456789abcdef"), source: source.clone(), chunks: vec![chunk] };
+    let positions = Positions::from([(Partition(0), Position(1_204)), (Partition(10), Position(7))]);
+    Generation {
+        format: FORMAT,
+        number,
+        created_at_us: 1_357_000_000_000_000,
+        marks: BTreeMap::from([(source, Mark { version: Version(1_190), positions })]),
+        views: ["delays", "departures"].map(|name| (ViewName::new(name).unwrap(), files.clone())).into(),
+    }
+}
+
+#[tokio::test]
+async fn the_newest_generation_is_found() {
+    let (_, store) = faulty();
+    assert_eq!(latest(&store).await.unwrap(), None);
+    for number in [1, 2, 10] {
+        publish(&store, &generation(number)).await.unwrap();
+        // A chunk is no generation, whatever it is called.
+        let chunk = Path::from(format!("generations/chunks/0123456789abcdef/{:020}.json", 99));
+        store.put(&chunk, "{}".into()).await.unwrap();
+        assert_eq!(latest(&store).await.unwrap(), Some(generation(number)));
+    }
+    assert_eq!(load(&store, 2).await.unwrap(), Some(generation(2)));
+    assert_eq!(load(&store, 3).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn l4_a_number_is_published_once() {
+    let (objects, store) = faulty();
+    objects.fail(Operation::Put, 0, Fault::AnswerLost);
+    publish(&store, &generation(1)).await.unwrap();
+    let other = Generation { created_at_us: 0, ..generation(1) };
+    let refused = publish(&store, &other).await;
+    assert!(matches!(refused, Err(Error::Exists { number: 1 })), "{refused:?}");
+    assert_eq!(latest(&store).await.unwrap(), Some(generation(1)));
+}
+
+#[tokio::test]
+async fn l4_a_generation_appears_whole_or_not_at_all() {
+    for fault in [Fault::Refused, Fault::AnswerLost, Fault::Late, Fault::OutOfSpace] {
+        let (objects, store) = faulty();
+        publish(&store, &generation(1)).await.unwrap();
+        for nth in 0..u64::from(crate::limits::STORE_ATTEMPTS_MAX) {
+            objects.fail(Operation::Put, nth, fault);
+        }
+        let published = publish(&store, &generation(2)).await;
+        objects.calm();
+        let expected = if store.contains(&manifest_path(2)).await.unwrap() { generation(2) } else { generation(1) };
+        assert_eq!(latest(&store).await.unwrap(), Some(expected), "after {fault:?}: {published:?}");
+    }
+}
+
+#[tokio::test]
+async fn damaged_manifests_are_named() {
+    let (_, store) = faulty();
+    for (manifest, message) in [
+        ("{".to_owned(), "EOF"),
+        (serde_json::to_string(&Generation { format: 2, ..generation(1) }).unwrap(), "has format 2"),
+        (serde_json::to_string(&generation(2)).unwrap(), "number 2"),
+    ] {
+        store.put(&manifest_path(1), manifest.into()).await.unwrap();
+        let error = latest(&store).await.unwrap_err().to_string();
+        assert!(error.starts_with("generations/00000000000000000001.json"), "{error}");
+        assert!(error.contains(message), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn the_manifest_is_as_documented() {
+    let (_, store) = faulty();
+    publish(&store, &generation(42)).await.unwrap();
+    let manifest = store.get(&manifest_path(42)).await.unwrap().unwrap();
+    insta::assert_snapshot!(std::str::from_utf8(&manifest).unwrap());
+}
