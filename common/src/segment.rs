@@ -1,13 +1,16 @@
 //! Segments: the partials of exactly one commit, kept beside the table and named by version. They are a cache: a segment
-//! that is missing is folded again from that commit's files.
+//! that is missing or damaged is folded again from that commit's files.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use arrow::record_batch::RecordBatch;
+use object_store::path::Path;
 
 use crate::{
     dataset::{Commit, Dataset},
+    fold::Fold,
     names::SourceName,
+    partial,
     position::Version,
     store::Store,
     view::View,
@@ -25,9 +28,12 @@ pub enum Error {
     /// Folding or decoding failed.
     #[error(transparent)]
     Measure(#[from] crate::measure::Error),
+    /// The work on the blocking pool did not finish: it panicked, or the process is going down.
+    #[error("folding a segment did not finish")]
+    Unfinished(#[from] tokio::task::JoinError),
 }
 
-/// Writes the segment of `version` for one view.
+/// Writes the segment of `version` for one view. A segment that is there already is replaced: it can only be the same.
 ///
 /// # Errors
 /// [`Error::Store`], [`Error::Measure`].
@@ -38,11 +44,13 @@ pub async fn write(
     view: &View,
     partial: &RecordBatch,
 ) -> Result<(), Error> {
-    let _ = (store, source, version, view, partial);
-    unimplemented!("dataset helper")
+    let partial = partial.clone();
+    let bytes = tokio::task::spawn_blocking(move || partial::to_parquet(&partial)).await??;
+    Ok(store.put(&path(source, version, view), bytes).await?)
 }
 
-/// The segment of `commit` for each of `views`, in their order: read from the store, or folded from the commit's files.
+/// The segment of `commit` for each of `views`, in their order: read from the store, or folded from the commit's files. What
+/// had to be folded is written, so that the next reader need not.
 ///
 /// # Errors
 /// See [`Error`].
@@ -52,6 +60,72 @@ pub async fn load(
     commit: &Commit,
     views: &[Arc<View>],
 ) -> Result<Vec<RecordBatch>, Error> {
-    let _ = (store, dataset, commit, views);
-    unimplemented!("dataset helper")
+    let mut partials = Vec::with_capacity(views.len());
+    for view in views {
+        // A commit of no files has empty segments, which nobody writes.
+        let stored = if commit.files.is_empty() { None } else { read(store, commit.version, view).await? };
+        partials.push(stored);
+    }
+    let missing: Vec<Arc<View>> = views
+        .iter()
+        .zip(&partials)
+        .filter(|(_, partial)| partial.is_none())
+        .map(|(view, _)| Arc::clone(view))
+        .collect();
+    let mut folded = if missing.is_empty() { Vec::new() } else { fold(dataset, commit, &missing).await? }.into_iter();
+    if !commit.files.is_empty() {
+        for (view, partial) in missing.iter().zip(folded.as_slice()) {
+            if let Err(error) = write(store, &view.source, commit.version, view, partial).await {
+                tracing::warn!(view = %view.name, version = %commit.version, %error, "segment could not be kept");
+            }
+        }
+    }
+    let one_each = "one partial was folded for each view that had none";
+    Ok(partials.into_iter().map(|partial| partial.unwrap_or_else(|| folded.next().expect(one_each))).collect())
+}
+
+async fn read(store: &Store, version: Version, view: &Arc<View>) -> Result<Option<RecordBatch>, Error> {
+    let path = path(&view.source, version, view);
+    let Some(bytes) = store.get(&path).await? else { return Ok(None) };
+    let view = Arc::clone(view);
+    match tokio::task::spawn_blocking(move || partial::from_parquet(&view, bytes)).await? {
+        Ok(partial) => Ok(Some(partial)),
+        Err(error) => {
+            tracing::warn!(%path, %error, "segment is damaged, folding it again");
+            Ok(None)
+        }
+    }
+}
+
+/// Folds the events of `commit` into the partials of `views`.
+async fn fold(dataset: &Dataset, commit: &Commit, views: &[Arc<View>]) -> Result<Vec<RecordBatch>, Error> {
+    let columns = columns(views);
+    let mut fold = Fold::new(views);
+    for file in &commit.files {
+        let events = dataset.read(file, &columns).await?;
+        fold = tokio::task::spawn_blocking(move || {
+            events.iter().try_for_each(|batch| fold.fold(batch))?;
+            Ok::<_, Error>(fold)
+        })
+        .await??;
+    }
+    Ok(tokio::task::spawn_blocking(move || fold.take()).await??)
+}
+
+/// The event columns that `views` read.
+fn columns(views: &[Arc<View>]) -> Vec<String> {
+    let mut columns = BTreeSet::new();
+    for view in views {
+        columns.insert(view.time_column.clone());
+        let inputs = view.states.iter().filter_map(|state| state.input.as_ref());
+        let dimensions = view.dimensions.iter().map(|dimension| &dimension.input);
+        for expression in inputs.chain(dimensions).chain(&view.filter) {
+            columns.extend(expression.columns().iter().cloned());
+        }
+    }
+    columns.into_iter().collect()
+}
+
+fn path(source: &SourceName, version: Version, view: &View) -> Path {
+    Path::from_iter(["segments", source.as_str(), view.id.as_str(), &format!("{:020}.parquet", version.0)])
 }
