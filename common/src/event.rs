@@ -48,6 +48,17 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All reasons.
+    pub const ALL: [Self; 7] = [
+        Self::Malformed,
+        Self::Missing,
+        Self::Type,
+        Self::Range,
+        Self::TooFarAhead,
+        Self::TooFarBehind,
+        Self::TooLarge,
+    ];
+
     /// The reason as it stands in the store, in metrics and in the API.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -76,3 +76,17 @@ pub const LOG_CACHE_BYTES: u64 = 8 << 20;
 /// The embedded log's journals together, over all topics: above it, partitions that hold up the oldest one are written to
 /// tables. The least that fjall allows.
 pub const LOG_JOURNAL_BYTES_MAX: u64 = 64 << 20;
+
+/// Most JSON arrays and objects open at once in a record's value, the record's own object among them (as in serde_json):
+/// what is nested deeper is a dead letter, not a stack overflow.
+pub const JSON_DEPTH_MAX: u32 = 127;
+
+/// The first timestamp of an event, microseconds since 1970-01-01 UTC: 0001-01-01T00:00:00Z. Delta, Spark and Parquet
+/// readers agree on the years 1 to 9999 only.
+pub const TIMESTAMP_US_MIN: i64 = -62_135_596_800_000_000;
+
+/// The last timestamp of an event, microseconds since 1970-01-01 UTC: 9999-12-31T23:59:59.999999Z.
+pub const TIMESTAMP_US_MAX: i64 = 253_402_300_799_999_999;
+
+/// Most characters of a value that a dead letter's detail quotes; the letter has the whole value anyway.
+pub const EXCERPT_CHARS_MAX: usize = 64;
