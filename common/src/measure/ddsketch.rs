@@ -20,7 +20,6 @@ const C: f64 = 10.0 / 7.0;
 /// Buckets for one relative error.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Buckets {
-    relative_error: f64,
     /// Buckets an octave.
     density: f64,
     /// Added to a positive value's bucket so that the least key is 1.
@@ -36,7 +35,7 @@ impl Buckets {
         let density = 1.0 / (C * twice_atanh(relative_error));
         let bucket = |value: f64| ceil(logarithm(value) * density);
         let offset = 1 - bucket(f64::MIN_POSITIVE);
-        Self { relative_error, density, offset, last: bucket(f64::MAX) + offset }
+        Self { density, offset, last: bucket(f64::MAX) + offset }
     }
 
     /// The key of any double.
@@ -172,12 +171,12 @@ impl Sketch {
                 keys.push(key);
                 Ok(())
             }
-            Self::Loose(_) => add(self.to_pages(), key, count),
+            Self::Loose(_) => add(self.paged(), key, count),
         }
     }
 
     #[cold]
-    fn to_pages(&mut self) -> &mut Vec<Page> {
+    fn paged(&mut self) -> &mut Vec<Page> {
         if let Self::Loose(keys) = self {
             let mut pages = Vec::new();
             for &key in keys.iter() {
@@ -280,6 +279,7 @@ fn read_number(bytes: &mut &[u8]) -> Option<u64> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use proptest::prelude::*;
 

@@ -226,6 +226,7 @@ fn tau(mut x: f64) -> f64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use xxhash_rust::xxh3::xxh3_64;
 
