@@ -90,3 +90,9 @@ pub const TIMESTAMP_US_MAX: i64 = 253_402_300_799_999_999;
 
 /// Most characters of a value that a dead letter's detail quotes; the letter has the whole value anyway.
 pub const EXCERPT_CHARS_MAX: usize = 64;
+
+/// Text files up to this size are read once before a replay, to count their rows for the progress bar.
+pub const REPLAY_COUNTED_BYTES_MAX: u64 = 256 << 20;
+
+/// Rows of a Parquet file that a replay holds in memory.
+pub const REPLAY_BATCH_ROWS: usize = 4096;

@@ -124,6 +124,11 @@ impl Database {
         Ok((stored, state))
     }
 
+    #[cfg(test)]
+    pub(super) fn put_format(&self, format: u32) {
+        self.meta.insert("format", format.to_le_bytes()).expect("the database is open");
+    }
+
     /// An empty batch.
     pub(super) fn batch(&self) -> Batch {
         Batch { batch: self.fjall.batch().durability(Some(PersistMode::SyncAll)), meta: self.meta.clone() }
@@ -178,8 +183,8 @@ impl Stored {
     ) -> Result<Option<Vec<Record>>, Fault> {
         let mut bytes = Vec::new();
         let mut ends = Vec::new();
-        let mut due = range.from.0;
-        for item in self.records.range(range.from.0.to_be_bytes()..range.to.0.to_be_bytes()) {
+        let keys = range.from.0.to_be_bytes()..range.to.0.to_be_bytes();
+        for (due, item) in (range.from.0..).zip(self.records.range(keys)) {
             let (key, value) = item.into_inner().map_err(Fault::new)?;
             let found = offset_of(&key)?;
             if found != due && ends.is_empty() {
@@ -193,7 +198,6 @@ impl Stored {
             }
             bytes.extend_from_slice(&value);
             ends.push(bytes.len());
-            due += 1;
             if ends.len() == LOG_RUN_RECORDS_MAX {
                 break;
             }
@@ -207,6 +211,12 @@ impl Stored {
         let decode = |((start, end), offset)| decode_record(topic, partition, offset, bytes.slice(start..end));
         let records = starts.zip(ends.iter().copied()).zip(range.from.0..).map(decode);
         records.collect::<Result<_, _>>().map(Some).map_err(Fault::new)
+    }
+
+    /// Writes what is in memory to a table, as happens by itself after [`LOG_TABLE_BYTES`].
+    #[cfg(test)]
+    pub(super) fn write_table(&self) {
+        self.records.rotate_memtable_and_wait().expect("the database is open");
     }
 
     /// Gives back the disk space of tables that hold nothing but offsets before `state.start`, which must be durable.
