@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use arrow::{
     array::{
-        ArrayRef, Decimal128Array, DictionaryArray, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray,
+        Array, ArrayRef, Decimal128Array, DictionaryArray, Int32Array, Int64Array, StringArray,
+        TimestampMicrosecondArray,
     },
     record_batch::RecordBatch,
 };
