@@ -1,1 +1,26 @@
-//! batch
+//! The batch layer: MapReduce over the immutable files of the datasets, ending in one published generation.
+//!
+//! A run reads as its rooms: [`plan`] says what is to be done, [`map`] turns one file or commit into partials by time chunk,
+//! [`reduce`] merges all partials of one chunk into its file, [`publish`] makes the generation visible. [`Batch::recompute`]
+//! starts from raw files, [`Batch::advance`] from the last generation; by the Lambda law both end in the same bytes (L1).
+//! [`audit`] computes the views another way and compares. This layer knows `common` and no other layer.
+
+pub mod advance;
+pub mod audit;
+pub mod chunk;
+pub mod engine;
+pub mod error;
+pub mod map;
+pub mod plan;
+pub mod progress;
+pub mod publish;
+pub mod recompute;
+pub mod reduce;
+pub mod report;
+pub mod run;
+
+pub use engine::Engine;
+pub use error::Error;
+pub use progress::{Phase, Update};
+pub use report::{Outcome, Report};
+pub use run::{Batch, Watch};

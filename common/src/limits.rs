@@ -45,6 +45,9 @@ pub const CHECKPOINT_EVERY: u64 = 100;
 /// Objects of one dataset that are written or read at the same time.
 pub const STORE_CONCURRENCY_MAX: usize = 16;
 
+/// How often a batch run that lost the race to publish carries its work on and tries again.
+pub const PUBLISH_ATTEMPTS_MAX: u32 = 32;
+
 /// Notices that wait on the live feed within one process before the speed layer waits for its listener.
 pub const FEED_NOTICES_MAX: usize = 256;
 

@@ -1,7 +1,7 @@
 //! Segments: the partials of exactly one commit, kept beside the table and named by version. They are a cache: a segment
 //! that is missing or damaged is folded again from that commit's files.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 use object_store::path::Path;
@@ -99,8 +99,8 @@ async fn read(store: &Store, version: Version, view: &Arc<View>) -> Result<Optio
 
 /// Folds the events of `commit` into the partials of `views`.
 async fn fold(dataset: &Dataset, commit: &Commit, views: &[Arc<View>]) -> Result<Vec<RecordBatch>, Error> {
-    let columns = columns(views);
     let mut fold = Fold::new(views);
+    let columns = fold.columns();
     for file in &commit.files {
         let events = dataset.read(file, &columns).await?;
         fold = tokio::task::spawn_blocking(move || {
@@ -110,20 +110,6 @@ async fn fold(dataset: &Dataset, commit: &Commit, views: &[Arc<View>]) -> Result
         .await??;
     }
     Ok(tokio::task::spawn_blocking(move || fold.take()).await??)
-}
-
-/// The event columns that `views` read.
-fn columns(views: &[Arc<View>]) -> Vec<String> {
-    let mut columns = BTreeSet::new();
-    for view in views {
-        columns.insert(view.time_column.clone());
-        let inputs = view.states.iter().filter_map(|state| state.input.as_ref());
-        let dimensions = view.dimensions.iter().map(|dimension| &dimension.input);
-        for expression in inputs.chain(dimensions).chain(&view.filter) {
-            columns.extend(expression.columns().iter().cloned());
-        }
-    }
-    columns.into_iter().collect()
 }
 
 fn path(source: &SourceName, version: Version, view: &View) -> Path {

@@ -13,7 +13,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use arrow::record_batch::RecordBatch;
 
@@ -52,6 +52,13 @@ impl Fold {
     #[must_use]
     pub fn views(&self) -> &[Arc<View>] {
         &self.views
+    }
+
+    /// The event columns that the views read, by name: all that [`Self::fold`] needs.
+    #[must_use]
+    pub fn columns(&self) -> Vec<String> {
+        let columns: BTreeSet<&str> = self.views().iter().flat_map(|view| view.columns()).collect();
+        columns.into_iter().map(str::to_owned).collect()
     }
 
     /// Folds `events`, a batch in the source's event schema (columns that no view reads may be absent; strings may be

@@ -1,6 +1,6 @@
 //! Views: named questions over one source, each one `SELECT` (DESIGN §4).
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use arrow::datatypes::{Field, Schema as ArrowSchema, SchemaRef};
 use serde::{Deserialize, Serialize};
@@ -125,6 +125,16 @@ impl View {
     pub fn key_types(&self) -> Vec<ColumnType> {
         let dimensions = self.dimensions.iter().map(Dimension::column_type);
         std::iter::once(ColumnType::Timestamp).chain(dimensions).collect()
+    }
+
+    /// The event columns that this view reads, by name.
+    #[must_use]
+    pub fn columns(&self) -> BTreeSet<&str> {
+        let inputs = self.states.iter().filter_map(|state| state.input.as_ref());
+        let dimensions = self.dimensions.iter().map(|dimension| &dimension.input);
+        let expressions = inputs.chain(dimensions).chain(&self.filter);
+        let columns = expressions.flat_map(|expression| expression.columns()).map(String::as_str);
+        columns.chain([self.time_column.as_str()]).collect()
     }
 
     /// The measure of this name.

@@ -1,0 +1,73 @@
+//! The engine: the threads that CPU work of a run is done on, within a budget of cores.
+//!
+//! Reading and writing waits on the async runtime; folding, merging and encoding never run there.
+
+use std::{
+    num::NonZeroUsize,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::Arc,
+};
+
+use tokio::sync::oneshot;
+
+use crate::Error;
+
+/// A pool of threads. Cheap to clone; the pool ends with its last clone.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    pool: Arc<rayon::ThreadPool>,
+    cores: NonZeroUsize,
+}
+
+impl Engine {
+    /// An engine of `cores` threads.
+    ///
+    /// # Errors
+    /// [`Error::Engine`].
+    pub fn new(cores: NonZeroUsize) -> Result<Self, Error> {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(cores.get())
+            .thread_name(|thread| format!("batch-{thread}"))
+            .build()?;
+        Ok(Self { pool: Arc::new(pool), cores })
+    }
+
+    /// How many tasks are worth having in flight: one on each core, and one more that waits for the store meanwhile. It
+    /// bounds the memory of a run, since each holds the decoded events of one file.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.cores.get() + 1
+    }
+
+    /// Does `work` on a thread of the pool. A panic in `work` goes on in the caller. If the caller stops waiting, `work`
+    /// still runs to its end and what it made is dropped.
+    pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        let (done, wait) = oneshot::channel();
+        self.pool.spawn(move || {
+            let outcome = catch_unwind(AssertUnwindSafe(work));
+            // The caller may have stopped waiting; then nobody wants the outcome.
+            let _ = done.send(outcome);
+        });
+        match wait.await.expect("the pool runs every task it was given, and a panic in one is caught") {
+            Ok(made) => made,
+            Err(panic) => resume_unwind(panic),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn work_runs_on_the_pool_and_panics_reach_the_caller() {
+        let engine = Engine::new(NonZeroUsize::MIN).expect("one thread");
+        let name = engine.run(|| std::thread::current().name().map(str::to_owned)).await;
+        assert_eq!(name.as_deref(), Some("batch-0"));
+
+        let failing = engine.clone();
+        let joined = tokio::spawn(async move { failing.run(|| panic!("on purpose")).await }).await;
+        assert!(joined.expect_err("the panic goes on").is_panic());
+        assert_eq!(engine.run(|| 7).await, 7, "the pool outlives a panic");
+    }
+}

@@ -1,0 +1,79 @@
+//! Why a batch run could not be done. Whatever it was, nothing of the run is visible to readers, and it may be run again.
+
+use common::names::SourceName;
+use common::position::Version;
+
+/// Why the batch layer could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] common::store::Error),
+    /// A dataset failed.
+    #[error(transparent)]
+    Dataset(#[from] common::dataset::Error),
+    /// A generation or one of its chunks could not be read or written.
+    #[error(transparent)]
+    Generation(#[from] common::generation::Error),
+    /// A segment could neither be read nor folded again.
+    #[error(transparent)]
+    Segment(#[from] common::segment::Error),
+    /// Folding, merging or decoding a partial failed.
+    #[error(transparent)]
+    Measure(#[from] common::measure::Error),
+    /// A dataset is older than what a generation covers of it: it was replaced or rolled back under the generation. A
+    /// person must decide which of the two is right.
+    #[error(
+        "dataset of {source_name} stands at version {head}, before the high-water mark {mark} of generation {generation}"
+    )]
+    BehindMark {
+        /// The source.
+        source_name: SourceName,
+        /// The dataset's head.
+        head: Version,
+        /// The mark that the generation has.
+        mark: Version,
+        /// The generation's number.
+        generation: u64,
+    },
+    /// Other runs published first, every time.
+    #[error("lost the race to publish {attempts} times in a row")]
+    Contended {
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// The run was cancelled between two tasks.
+    #[error("the run was cancelled")]
+    Cancelled,
+    /// The thread pool could not be started.
+    #[error("the engine could not start its threads")]
+    Engine(#[from] rayon::ThreadPoolBuildError),
+    /// A raw file cannot be audited.
+    #[error("{path}: {message}")]
+    Raw {
+        /// The file as given.
+        path: String,
+        /// What is wrong and what is allowed.
+        message: String,
+    },
+    /// The audit cannot compute or compare a view.
+    #[error("auditing view {view}: {message}")]
+    Audit {
+        /// The view.
+        view: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// Polars failed on what the audit asked.
+    #[error("polars failed to {action}")]
+    Polars {
+        /// What was tried, as an infinitive.
+        action: &'static str,
+        /// The cause.
+        #[source]
+        source: polars::error::PolarsError,
+    },
+    /// Arrow failed.
+    #[error(transparent)]
+    Arrow(#[from] arrow::error::ArrowError),
+}

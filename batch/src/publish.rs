@@ -1,0 +1,66 @@
+//! Publish: the one step of a run that readers see, one put-if-absent of the manifest (L4).
+//!
+//! A generation never falls behind the one before it: the loser of a race gives way to a winner that covers it, and
+//! otherwise carries its own work on to the heads before it tries again. Nothing is ever deleted here (L8).
+
+use common::{
+    generation::{self, Generation},
+    store::Store,
+};
+use tracing::info;
+
+use crate::Error;
+
+/// What came of an attempt to publish.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is published.
+    Published,
+    /// The newest generation, this one, covers it: there is nothing left to publish.
+    Superseded(Generation),
+    /// The newest generation, this one, took the number but does not cover it.
+    Overtaken(Generation),
+}
+
+/// Tries to publish `ours`.
+///
+/// # Errors
+/// [`Error::Generation`].
+pub async fn publish(store: &Store, ours: &Generation) -> Result<Verdict, Error> {
+    match generation::publish(store, ours).await {
+        Ok(()) => Ok(Verdict::Published),
+        Err(generation::Error::Exists { .. }) => {
+            let newest = generation::latest(store).await?;
+            let newest = newest.expect("a generation of our number exists, and generations are never removed");
+            Ok(judge(ours, newest))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn judge(ours: &Generation, newest: Generation) -> Verdict {
+    if *ours == newest {
+        // The put was done, only its answer was lost, and the store's own second try found the first.
+        Verdict::Published
+    } else if covers(&newest, ours) {
+        info!(ours = ours.number, newest = newest.number, "another run has published what this one would");
+        Verdict::Superseded(newest)
+    } else {
+        info!(ours = ours.number, newest = newest.number, "another run took the number, carrying on from our own work");
+        Verdict::Overtaken(newest)
+    }
+}
+
+/// Whether `theirs` has the same views as `ours`, up to the same marks or later ones.
+fn covers(theirs: &Generation, ours: &Generation) -> bool {
+    let views = ours.views.len() == theirs.views.len()
+        && ours.views.iter().all(|(name, files)| theirs.views.get(name).is_some_and(|t| t.id == files.id));
+    let marks = ours.marks.iter().all(|(s, mark)| theirs.marks.get(s).is_some_and(|t| t.version >= mark.version));
+    views && marks
+}
+
+/// Whether two generations say the same, file by file, whatever their numbers and when they were made.
+#[must_use]
+pub fn same(one: &Generation, other: &Generation) -> bool {
+    one.marks == other.marks && one.views == other.views
+}

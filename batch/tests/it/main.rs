@@ -1,0 +1,10 @@
+//! The batch layer over a store in memory: real datasets, real folds, real generations.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails should say where")]
+
+mod audit;
+mod crash;
+mod lab;
+mod law;
+mod race;
+mod runs;
