@@ -1,11 +1,13 @@
 //! Typing and evaluating normalised expressions with Polars. The only code of the crate's expressions that names it, but
 //! for the bridge.
 //!
-//! What Polars does, for whoever writes a view: int arithmetic wraps at 64 bits; `/` of ints is a double; `div`, `//` and
-//! `%` by zero are null; a cast of a value that does not fit is null.
+//! What an expression gives for a row depends on that row alone, never on the batch it came in: both layers, and a replay
+//! with other batches, must agree on it (L1).
 
 use arrow::{
-    array::{Array, ArrayRef},
+    array::{Array, ArrayRef, Int32Array, cast::AsArray, new_null_array},
+    compute::{concat, take},
+    datatypes::Int32Type,
     record_batch::RecordBatch,
 };
 use polars::{
@@ -34,12 +36,11 @@ impl Engine {
     /// In words, why Polars cannot type it.
     pub(super) fn compile(sql: &str, inputs: Vec<(String, ColumnType)>) -> Result<(Self, ColumnType), String> {
         let expr = sql_expr(sql).map_err(|error| first_line(&error))?.alias(RESULT);
-        let empty: Vec<Column> = inputs
-            .iter()
-            .map(|(name, input)| Series::new_empty(name.into(), &bridge::polars_type(*input)).into())
-            .collect();
-        // Run, not only planned: Polars finds some type errors only then.
-        let typed = run(empty, 0, expr.clone()).map_err(|error| first_line(&error))?;
+        let null = |(name, input): &(String, ColumnType)| {
+            Series::full_null(name.into(), 1, &bridge::polars_type(*input)).into()
+        };
+        // Run, not only planned: Polars finds some type errors only then. A null makes no other error.
+        let typed = run(inputs.iter().map(null).collect(), 1, expr.clone()).map_err(|error| first_line(&error))?;
         let output = column_type(typed.dtype())?;
         let expr = match bridge::polars_type(output) {
             same if same == *typed.dtype() => expr,
@@ -54,18 +55,65 @@ impl Engine {
     }
 
     /// One value a row of `batch`.
+    ///
+    /// # Errors
+    /// A column is missing or of another type. No value is an error.
     pub(super) fn evaluate(&self, batch: &RecordBatch) -> Result<ArrayRef, Cause> {
-        let inputs = self.inputs.iter().map(|(name, input)| {
-            let column = batch.column_by_name(name).ok_or_else(|| format!("the batch has no column `{name}`"))?;
-            Ok(bridge::to_polars(name, column, *input)?.into())
-        });
-        let inputs = inputs.collect::<Result<Vec<Column>, Cause>>()?;
-        let rows = batch.num_rows();
-        let values = run(inputs, rows, self.expr.clone())?;
-        // A constant gives one value, whatever the rows.
-        let values = if values.len() == 1 && rows != 1 { values.new_from_index(0, rows) } else { values };
+        let column = |name| {
+            batch.column_by_name(name).cloned().ok_or_else(|| format!("the batch has no column `{name}`").into())
+        };
+        let inputs = self.inputs.iter().map(|(name, _)| column(name)).collect::<Result<Vec<ArrayRef>, Cause>>()?;
+        match inputs.as_slice() {
+            [only] => match self.over_dictionary(only)? {
+                Some(values) => Ok(values),
+                None => self.over(&inputs, batch.num_rows()),
+            },
+            _ => self.over(&inputs, batch.num_rows()),
+        }
+    }
+
+    /// The values over `column`, if it is a dictionary shorter than its rows: computed once a distinct value.
+    fn over_dictionary(&self, column: &ArrayRef) -> Result<Option<ArrayRef>, Cause> {
+        let Some(dictionary) = column.as_dictionary_opt::<Int32Type>() else { return Ok(None) };
+        let distinct = dictionary.values();
+        if distinct.len() >= column.len() {
+            return Ok(None);
+        }
+        // Null is one more value: of COALESCE, say, it need not make null.
+        let null_code = i32::try_from(distinct.len())?;
+        let inputs = concat(&[distinct, &new_null_array(distinct.data_type(), 1)])?;
+        let values = self.over(&[inputs], distinct.len() + 1)?;
+        let codes: Int32Array = dictionary.keys().iter().map(|code| Some(code.unwrap_or(null_code))).collect();
+        Ok(Some(take(&values, &codes, None)?))
+    }
+
+    fn over(&self, inputs: &[ArrayRef], rows: usize) -> Result<ArrayRef, Cause> {
+        let columns = self
+            .inputs
+            .iter()
+            .zip(inputs)
+            .map(|((name, input), array)| Ok(bridge::to_polars(name, array, *input)?.into()));
+        let values = self.values(columns.collect::<Result<_, Cause>>()?, rows)?;
         let array = bridge::from_polars(&values, self.output)?;
         if array.len() == rows { Ok(array) } else { Err(format!("{} values for {rows} rows", array.len()).into()) }
+    }
+
+    /// One value a row. Some of Polars' functions fail on some values, as a decimal that overflows: that row is null, and
+    /// the others are what they would be without it.
+    fn values(&self, columns: Vec<Column>, rows: usize) -> PolarsResult<Series> {
+        match run(columns.clone(), rows, self.expr.clone()) {
+            // A constant gives one value, whatever the rows.
+            Ok(values) if values.len() == 1 => Ok(values.new_from_index(0, rows)),
+            Ok(values) => Ok(values),
+            Err(_) if rows <= 1 => Ok(Series::full_null(RESULT, rows, &bridge::polars_type(self.output))),
+            Err(_) => {
+                let half = rows / 2;
+                let part = |from: usize, length: usize| columns.iter().map(|c| c.slice(from as i64, length)).collect();
+                let mut values = self.values(part(0, half), half)?;
+                values.append(&self.values(part(half, rows - half), rows - half)?)?;
+                Ok(values)
+            }
+        }
     }
 }
 
@@ -88,7 +136,7 @@ fn column_type(polars: &DataType) -> Result<ColumnType, String> {
         }
         DataType::Null => Err("its value is always null".to_owned()),
         DataType::Duration(_) => Err("its value is a duration, which no column can have: subtract \
-                                      EXTRACT(EPOCH FROM …), which are seconds, instead"
+                                      CAST(… AS BIGINT), which are microseconds, instead"
             .to_owned()),
         other => Err(format!("its value is {other}, which no column can have")),
     }

@@ -1,8 +1,9 @@
 //! The scalar functions an expression may call. Each looks at one row at a time, cannot fail on any value, and gives the
 //! same bits on every machine: a stream must not stop at one value, and both layers must agree on it (L1). That is why
 //! there is no `exp`, `ln`, `pow` or trigonometry (their last bit differs between C libraries), and no `now` or `random`.
+//! Nor is there `strpos`, which Polars reads as a search for a regular expression.
 
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 
 /// A scalar function.
 #[derive(Debug)]
@@ -13,15 +14,21 @@ pub(super) struct Function {
     aliases: &'static [&'static str],
     /// How many arguments it takes.
     pub(super) arguments: RangeInclusive<usize>,
+    /// Which of them are positions, lengths or digits, which must be literals: Polars' arithmetic on them can overflow.
+    pub(super) positions: Range<usize>,
 }
 
 const MANY: usize = usize::MAX;
 
 const fn function(name: &'static str, aliases: &'static [&'static str], arguments: RangeInclusive<usize>) -> Function {
-    Function { name, aliases, arguments }
+    Function { name, aliases, arguments, positions: 0..0 }
 }
 
-/// `ceil`, `floor`, `substr`, `trim`, `strpos` and `date_part` are listed for the messages; SQL gives them a syntax of
+const fn positional(name: &'static str, arguments: RangeInclusive<usize>, positions: Range<usize>) -> Function {
+    Function { name, aliases: &[], arguments, positions }
+}
+
+/// `ceil`, `floor`, `substr`, `trim` and `date_part` are listed for the messages; SQL gives them a syntax of
 /// their own too.
 static FUNCTIONS: &[Function] = &[
     function("abs", &[], 1..=1),
@@ -35,7 +42,7 @@ static FUNCTIONS: &[Function] = &[
     function("floor", &[], 1..=1),
     function("greatest", &[], 1..=MANY),
     function("least", &[], 1..=MANY),
-    function("left", &[], 2..=2),
+    positional("left", 2..=2, 1..2),
     function("length", &["char_length", "character_length"], 1..=1),
     function("lower", &[], 1..=1),
     function("ltrim", &[], 1..=2),
@@ -43,15 +50,14 @@ static FUNCTIONS: &[Function] = &[
     function("nullif", &[], 2..=2),
     function("octet_length", &[], 1..=1),
     function("replace", &[], 3..=3),
-    function("right", &[], 2..=2),
-    function("round", &[], 1..=2),
+    positional("right", 2..=2, 1..2),
+    positional("round", 1..=2, 1..2),
     function("rtrim", &[], 1..=2),
     function("sign", &[], 1..=1),
-    function("split_part", &[], 3..=3),
+    positional("split_part", 3..=3, 2..3),
     function("sqrt", &[], 1..=1),
     function("starts_with", &[], 2..=2),
-    function("strpos", &[], 2..=2),
-    function("substr", &["substring"], 2..=3),
+    positional("substr", 2..=3, 1..3),
     function("trim", &[], 1..=2),
     function("upper", &[], 1..=1),
 ];

@@ -1,7 +1,7 @@
 //! Scalar expressions over event columns or dimensions: plain columns are taken as they are, everything else is
 //! evaluated by Polars (`polars::sql::sql_expr`) on the batch.
 //!
-//! An expression looks at one row at a time, and no value makes it fail: see [`Expression::parse`].
+//! An expression looks at one row at a time, and no value makes it fail: see [`Expression::parse`] for what it means.
 
 use std::sync::Arc;
 
@@ -79,9 +79,13 @@ impl Expression {
     /// Parses and types `sql` over `columns` (name and type of each that may be used).
     ///
     /// Names are taken as they are or, unless quoted, in any case. Timestamps are UTC, and a string compared with a
-    /// timestamp column is one. `NULL` is unknown, as in SQL. No value makes an expression fail: a cast that does not fit
-    /// is null, so is an int divided by zero with `//`, `%`, `div` or `mod`; `/` always gives a double; ints wrap at 64 bits.
-    /// Results of Polars' smaller types are widened to the column type; dates become timestamps at midnight.
+    /// timestamp column is one. No value makes an expression fail, since a stream must not stop at one value:
+    ///
+    /// - ints wrap at 64 bits; `/` of ints is a double; `//`, `div`, `%` and `mod` round down, and are null for 0;
+    /// - decimals are computed in 38 digits with the scale of the left side; what does not fit, or is divided by 0, is null;
+    /// - a cast gives null where a value does not fit; NaN equals itself and is the greatest double; `round` takes halves
+    ///   to the even neighbour;
+    /// - Polars' smaller types are widened to the column type, and dates are timestamps at midnight.
     ///
     /// # Errors
     /// [`Error::Invalid`]: a syntax error, an unknown column, an aggregate, or a result type no column can have.
@@ -94,8 +98,8 @@ impl Expression {
             return Err(invalid(format!("`{}` is unexpected: one expression is allowed", after.token)));
         }
         Self::from_ast(&expr, columns).map_err(|fault| {
-            let parts: Vec<String> = std::iter::once(fault.message).chain(fault.help).collect();
-            invalid(parts.join("; "))
+            let separator = |text: &str| if text.ends_with('?') { " " } else { "; " };
+            invalid(fault.help.iter().fold(fault.message, |text, help| format!("{text}{}{help}", separator(&text))))
         })
     }
 

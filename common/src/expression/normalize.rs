@@ -1,6 +1,5 @@
 //! From a parsed expression to its one normalised text: names resolved, every operand that is not an atom in parentheses,
-//! one spelling for each construct. What is not listed here is not allowed, so the text means the same in both layers and
-//! never fails on a value:
+//! one spelling for each construct. What is not listed here is not allowed.
 //!
 //! - casts give null where a value does not fit: `CAST`, `::` and `TRY_CAST` are all written `TRY_CAST`;
 //! - a string compared with a timestamp column is a timestamp literal; timestamps are UTC.
@@ -10,13 +9,13 @@ use std::collections::BTreeSet;
 use sqlparser::{
     ast::{
         BinaryOperator, CaseWhen, CastFormat, CeilFloorKind, DataType, DateTimeField, ExactNumberInfo, Expr, Function,
-        FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Spanned, TimezoneInfo, TrimWhereField, TypedString,
-        UnaryOperator, Value, ValueWithSpan,
+        FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Spanned, TrimWhereField, TypedString, UnaryOperator,
+        Value, ValueWithSpan,
     },
     tokenizer::Span,
 };
 
-use super::{functions, identifier, literal};
+use super::{engine::Engine, functions, identifier, literal};
 use crate::{schema::ColumnType, suggest};
 
 /// Why an expression is not allowed, and where in the text that was parsed.
@@ -107,11 +106,10 @@ impl Normalizer<'_> {
             Expr::BinaryOp { left, op, right } => self.binary(left, op, right),
             Expr::IsNull(e) => self.suffixed(e, "IS NULL"),
             Expr::IsNotNull(e) => self.suffixed(e, "IS NOT NULL"),
-            // Polars' own IS TRUE and its kin give null for null.
-            Expr::IsTrue(e) => Ok(format!("coalesce({}, FALSE)", self.text(e)?)),
-            Expr::IsNotTrue(e) => Ok(format!("NOT coalesce({}, FALSE)", self.text(e)?)),
-            Expr::IsFalse(e) => Ok(format!("NOT coalesce({}, TRUE)", self.text(e)?)),
-            Expr::IsNotFalse(e) => Ok(format!("coalesce({}, TRUE)", self.text(e)?)),
+            Expr::IsTrue(e) => self.truth(e, "FALSE"),
+            Expr::IsNotTrue(e) => Ok(format!("NOT {}", self.truth(e, "FALSE")?)),
+            Expr::IsFalse(e) => Ok(format!("NOT {}", self.truth(e, "TRUE")?)),
+            Expr::IsNotFalse(e) => self.truth(e, "TRUE"),
             Expr::IsDistinctFrom(l, r) => self.compared(l, "IS DISTINCT FROM", r),
             Expr::IsNotDistinctFrom(l, r) => self.compared(l, "IS NOT DISTINCT FROM", r),
             Expr::InList { expr, list, negated } => self.in_list(expr, list, *negated),
@@ -133,7 +131,6 @@ impl Normalizer<'_> {
             Expr::Floor { expr, field: CeilFloorKind::DateTimeField(DateTimeField::NoDateTime) } => {
                 self.call("floor", &[expr])
             }
-            Expr::Position { expr, r#in } => self.call("strpos", &[r#in, expr]),
             Expr::Substring { expr, substring_from: Some(from), substring_for, .. } => {
                 let arguments: Vec<&Expr> =
                     [expr, from].into_iter().chain(substring_for).map(|argument| &**argument).collect();
@@ -199,6 +196,32 @@ impl Normalizer<'_> {
         Ok(if is_atom(expr) { text } else { format!("({text})") })
     }
 
+    /// Text of an operand that must be true, false or null.
+    fn condition(&mut self, expr: &Expr) -> Result<String, Fault> {
+        let text = self.operand(expr)?;
+        if !is_condition(expr) {
+            self.must_be(ColumnType::Bool, "a condition", &text)?;
+        }
+        Ok(text)
+    }
+
+    /// `coalesce(expr, default)`: what Polars' own `IS TRUE` and its kin are not, for they give null for null.
+    fn truth(&mut self, expr: &Expr, default: &str) -> Result<String, Fault> {
+        let text = self.text(expr)?;
+        self.must_be(ColumnType::Bool, "a condition", &text)?;
+        Ok(format!("coalesce({text}, {default})"))
+    }
+
+    /// Checks that `text`, normalised, is of type `expected`, which is called `what`.
+    fn must_be(&self, expected: ColumnType, what: &str, text: &str) -> Result<(), Fault> {
+        let inputs = self.columns.iter().filter(|(name, _)| self.read.contains(name)).cloned().collect();
+        match Engine::compile(text, inputs) {
+            Ok((_, column_type)) if column_type == expected => Ok(()),
+            Ok((_, column_type)) => Err(self.fault(format!("`{text}` is {column_type}, not {what}"))),
+            Err(message) => Err(self.fault(format!("`{text}` cannot be evaluated: {message}"))),
+        }
+    }
+
     fn unary(&mut self, op: UnaryOperator, expr: &Expr) -> Result<String, Fault> {
         match op {
             UnaryOperator::Plus => self.text(expr),
@@ -207,7 +230,7 @@ impl Normalizer<'_> {
                 // Two minus signs would begin a comment.
                 Ok(if text.starts_with('-') { format!("-({text})") } else { format!("-{text}") })
             }
-            UnaryOperator::Not => Ok(format!("NOT {}", self.operand(expr)?)),
+            UnaryOperator::Not => Ok(format!("NOT {}", self.condition(expr)?)),
             other => Err(self.fault(format!("the operator {other} is not known"))),
         }
     }
@@ -216,10 +239,15 @@ impl Normalizer<'_> {
         use BinaryOperator as Op;
         match op {
             Op::Eq | Op::NotEq | Op::Lt | Op::LtEq | Op::Gt | Op::GtEq => self.compared(left, &op.to_string(), right),
-            Op::Plus | Op::Minus | Op::Multiply | Op::Divide | Op::DuckIntegerDivide | Op::Modulo => {
-                Ok(format!("{} {op} {}", self.operand(left)?, self.operand(right)?))
-            }
-            Op::And | Op::Or | Op::StringConcat => Ok(format!("{} {op} {}", self.operand(left)?, self.operand(right)?)),
+            Op::Plus
+            | Op::Minus
+            | Op::Multiply
+            | Op::Divide
+            | Op::DuckIntegerDivide
+            | Op::Modulo
+            | Op::StringConcat => Ok(format!("{} {op} {}", self.operand(left)?, self.operand(right)?)),
+            // Polars takes them for bitwise operators on ints.
+            Op::And | Op::Or => Ok(format!("{} {op} {}", self.condition(left)?, self.condition(right)?)),
             other => Err(self
                 .fault(format!("the operator {other} is not known"))
                 .help("operators are + - * / // % || = <> < <= > >= AND OR NOT")),
@@ -254,18 +282,28 @@ impl Normalizer<'_> {
     }
 
     fn in_list(&mut self, expr: &Expr, list: &[Expr], negated: bool) -> Result<String, Fault> {
-        let mut items = Vec::with_capacity(list.len());
-        for item in list {
-            if !is_literal(item) {
-                self.span = if item.span() == Span::empty() { self.span } else { item.span() };
-                return Err(self
-                    .fault("IN takes literals only")
-                    .help("write a = b OR a = c to compare with expressions"));
-            }
-            items.push(self.beside(item, expr)?);
+        if let Some(item) = list.iter().find(|item| !is_literal(item)) {
+            let span = if item.span() == Span::empty() { self.span } else { item.span() };
+            let fault = Fault::new(span, "IN takes literals only");
+            return Err(fault.help("write a = b OR a = c to compare with expressions"));
         }
-        let op = if negated { "NOT IN" } else { "IN" };
-        Ok(format!("{} {op} ({})", self.operand(expr)?, items.join(", ")))
+        let operand = self.operand(expr)?;
+        let items = list.iter().map(|item| self.beside(item, expr)).collect::<Result<Vec<_>, _>>()?;
+        // Polars makes one list of the literals, which must be of one type, and that of the operand.
+        if list.iter().all(is_text) || self.is_int_column(expr) && list.iter().all(is_int) {
+            let op = if negated { "NOT IN" } else { "IN" };
+            return Ok(format!("{operand} {op} ({})", items.join(", ")));
+        }
+        let mut any = format!("{operand} = {}", items[0]);
+        for item in &items[1..] {
+            any = format!("({any}) OR ({operand} = {item})");
+        }
+        Ok(if negated { format!("NOT ({any})") } else { any })
+    }
+
+    fn is_int_column(&self, expr: &Expr) -> bool {
+        let Expr::Identifier(ident) = unnested(expr) else { return false };
+        resolve(ident, self.columns).is_some_and(|(_, column_type)| *column_type == ColumnType::Int)
     }
 
     fn between(&mut self, expr: &Expr, negated: bool, low: &Expr, high: &Expr) -> Result<String, Fault> {
@@ -289,7 +327,7 @@ impl Normalizer<'_> {
         for CaseWhen { condition, result } in whens {
             let condition = match operand {
                 Some(operand) => self.beside(condition, operand)?,
-                None => self.operand(condition)?,
+                None => self.condition(condition)?,
             };
             text = format!("{text} WHEN {condition} THEN {}", self.operand(result)?);
         }
@@ -302,7 +340,7 @@ impl Normalizer<'_> {
     fn cast(&mut self, expr: &Expr, to: &DataType, format: Option<&CastFormat>) -> Result<String, Fault> {
         let to = format.is_none().then(|| cast_target(to)).flatten().ok_or_else(|| {
             self.fault(format!("a cast to {to} is not known"))
-                .help("casts are to BIGINT, DOUBLE, DECIMAL(precision, scale), VARCHAR, BOOLEAN and TIMESTAMP")
+                .help("casts are to BIGINT, DOUBLE, DECIMAL(precision, scale) and VARCHAR")
         })?;
         Ok(format!("TRY_CAST({} AS {to})", self.text(expr)?))
     }
@@ -313,7 +351,14 @@ impl Normalizer<'_> {
             let fault = self.fault(format!("a timestamp has no part {}", field.to_ascii_lowercase()));
             return Err(fault.help(format!("its parts are {}", PARTS.join(", ").to_ascii_lowercase())));
         }
-        Ok(format!("EXTRACT({field} FROM {})", self.text(expr)?))
+        let text = self.text(expr)?;
+        self.must_be(ColumnType::Timestamp, "a timestamp", &text)?;
+        // Polars adds whole seconds and their fraction, and rounds twice.
+        Ok(if field == "EPOCH" {
+            format!("TRY_CAST({text} AS BIGINT) / 1000000")
+        } else {
+            format!("EXTRACT({field} FROM {text})")
+        })
     }
 
     fn trim(
@@ -331,9 +376,17 @@ impl Normalizer<'_> {
         if what.is_some_and(|what| string_literal(what).is_none()) {
             return Err(self.fault("the characters of TRIM must be a string literal"));
         }
-        let side = side.unwrap_or(TrimWhereField::Both);
-        let what = what.map(|what| self.text(what)).transpose()?.map(|text| text + " ").unwrap_or_default();
-        Ok(format!("TRIM({side} {what}FROM {})", self.text(expr)?))
+        let what = what.map(|what| self.text(what)).transpose()?;
+        let text = self.text(expr)?;
+        let text = match (side, what) {
+            (None | Some(TrimWhereField::Both), None) => format!("TRIM({text})"),
+            (None | Some(TrimWhereField::Both), Some(what)) => format!("TRIM(BOTH {what} FROM {text})"),
+            (Some(TrimWhereField::Leading), None) => format!("ltrim({text})"),
+            (Some(TrimWhereField::Leading), Some(what)) => format!("ltrim({text}, {what})"),
+            (Some(TrimWhereField::Trailing), None) => format!("rtrim({text})"),
+            (Some(TrimWhereField::Trailing), Some(what)) => format!("rtrim({text}, {what})"),
+        };
+        Ok(text)
     }
 
     fn function(&mut self, function: &Function) -> Result<String, Fault> {
@@ -343,7 +396,7 @@ impl Normalizer<'_> {
         }
         if functions::is_aggregate(&name) {
             let fault = self.fault(format!("`{name}` is an aggregate, which is not allowed inside an expression"));
-            return Err(fault.help(format!("scalar functions are {}", suggest::list(functions::names()))));
+            return Err(fault.help("an aggregate stands alone in a view's SELECT; compute with its answers"));
         }
         if name.eq_ignore_ascii_case("date_trunc") {
             return Err(self.fault("date_trunc is the bucket of a view and no part of an expression").help(
@@ -381,6 +434,10 @@ impl Normalizer<'_> {
             let count = if least == most { least.to_string() } else { format!("at least {least}") };
             return Err(self.fault(format!("`{name}` takes {count} arguments, not {}", arguments.len())));
         }
+        if let Some(position) = known.positions.clone().filter_map(|at| arguments.get(at)).find(|a| !is_position(a)) {
+            let fault = Fault::new(position.span(), format!("`{position}` is no whole number as `{name}` takes it"));
+            return Err(fault.help("positions and lengths are literals of at most 9 digits"));
+        }
         let arguments: Vec<String> = arguments.iter().map(|a| self.text(a)).collect::<Result<_, _>>()?;
         Ok(format!("{name}({})", arguments.join(", ")))
     }
@@ -417,6 +474,43 @@ fn is_literal(expr: &Expr) -> bool {
     }
 }
 
+fn is_text(expr: &Expr) -> bool {
+    string_literal(expr).is_some() || matches!(unnested(expr), Expr::TypedString(_))
+}
+
+fn is_int(expr: &Expr) -> bool {
+    match unnested(expr) {
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => is_int(expr),
+        Expr::Value(ValueWithSpan { value: Value::Number(text, _), .. }) => text.bytes().all(|b| b.is_ascii_digit()),
+        _ => false,
+    }
+}
+
+/// Whether `expr` can only be true, false or null, whatever it is made of.
+fn is_condition(expr: &Expr) -> bool {
+    use BinaryOperator as Op;
+    match unnested(expr) {
+        Expr::BinaryOp { op, .. } => {
+            matches!(op, Op::And | Op::Or | Op::Eq | Op::NotEq | Op::Lt | Op::LtEq | Op::Gt | Op::GtEq)
+        }
+        Expr::UnaryOp { op, .. } => *op == UnaryOperator::Not,
+        Expr::Value(ValueWithSpan { value, .. }) => matches!(value, Value::Boolean(_) | Value::Null),
+        Expr::IsNull(_) | Expr::IsNotNull(_) | Expr::IsTrue(_) | Expr::IsNotTrue(_) | Expr::IsFalse(_) => true,
+        Expr::IsNotFalse(_) | Expr::IsDistinctFrom(..) | Expr::IsNotDistinctFrom(..) => true,
+        Expr::InList { .. } | Expr::Between { .. } | Expr::Like { .. } | Expr::ILike { .. } => true,
+        _ => false,
+    }
+}
+
+/// Whether `expr` is a whole number with which no arithmetic of Polars on positions overflows.
+fn is_position(expr: &Expr) -> bool {
+    match unnested(expr) {
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => is_position(expr),
+        Expr::Value(ValueWithSpan { value: Value::Number(text, _), .. }) => is_int(expr) && text.len() <= 9,
+        _ => false,
+    }
+}
+
 fn is_atom(expr: &Expr) -> bool {
     let expr = unnested(expr);
     let closed = matches!(
@@ -427,7 +521,6 @@ fn is_atom(expr: &Expr) -> bool {
             | Expr::Extract { .. }
             | Expr::Ceil { .. }
             | Expr::Floor { .. }
-            | Expr::Position { .. }
             | Expr::Substring { .. }
             | Expr::Trim { .. }
             | Expr::Function(_)
@@ -461,8 +554,6 @@ fn cast_target(to: &DataType) -> Option<String> {
         | DataType::DoublePrecision
         | DataType::Float(ExactNumberInfo::None) => "DOUBLE",
         DataType::Varchar(None) | DataType::Text | DataType::String(None) => "VARCHAR",
-        DataType::Boolean | DataType::Bool => "BOOLEAN",
-        DataType::Timestamp(None, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => "TIMESTAMP",
         DataType::Decimal(info) | DataType::Numeric(info) => return decimal_target(info),
         _ => return None,
     };

@@ -38,7 +38,9 @@ pub(super) fn load(path: &Path, environment: Environment<'_>) -> Result<Pipeline
     if !errors.is_empty() {
         let fault =
             |error: toml::de::Error| Diagnostic::at(&file, &text, error.span().unwrap_or(0..0), error.message());
-        return Err(errors.into_iter().map(fault).collect());
+        let mut faults: Vec<Diagnostic> = errors.into_iter().map(fault).collect();
+        faults.sort_by_key(place);
+        return Err(faults);
     }
     let mut reader = Reader::new(&file, &text, environment);
     let root = Section::root(table.get_ref());
@@ -46,7 +48,7 @@ pub(super) fn load(path: &Path, environment: Environment<'_>) -> Result<Pipeline
     let pipeline = settings(&mut reader, &root, &directory(path));
     let sources = sources(&mut reader, &root);
     let mut faults = reader.faults;
-    faults.sort_by_key(|fault| (fault.line, fault.column));
+    faults.sort_by_key(place);
     // A view over a source that is itself wrong would only be wrong again.
     let views = sources.as_ref().map(|sources| views(&path.with_file_name("views"), sources, &mut faults));
     match (pipeline, sources, views) {
@@ -55,6 +57,10 @@ pub(super) fn load(path: &Path, environment: Environment<'_>) -> Result<Pipeline
         }
         _ => Err(faults),
     }
+}
+
+fn place(fault: &Diagnostic) -> (Option<usize>, Option<usize>) {
+    (fault.line, fault.column)
 }
 
 fn unreadable(error: &std::io::Error) -> String {

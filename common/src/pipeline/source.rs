@@ -89,7 +89,7 @@ fn columns(reader: &mut Reader<'_>, source: &Section<'_>) -> Option<Vec<Column>>
 
 /// A column: `"int?"`, or `{ type = "int?", min = 0 }`.
 fn column_of(reader: &mut Reader<'_>, name: &str, value: &Spanned<DeValue<'_>>, path: String) -> Option<Column> {
-    if value.get_ref().is_str() {
+    if !value.get_ref().is_table() {
         let (column_type, nullable) = reader.value(value, &path, &COLUMN_TYPE)?;
         let timestamp_format = TimestampFormat::default();
         return Some(Column { name: name.to_owned(), column_type, timestamp_format, nullable, range: None });

@@ -136,9 +136,7 @@ fn what_is_left_out_has_its_default() {
 
 #[test]
 fn stores() {
-    let store = |url: &str| {
-        load(&LEAST.replace("\n\n[sources.dep", &format!("\n\n[store]\nurl = \"{url}\"\n\n[sources.dep")), &[])
-    };
+    let store = |url: &str| load(&format!("{LEAST}\n[store]\nurl = \"{url}\"\n"), &[]);
     assert_eq!(store("memory:").unwrap().store.as_str(), "memory:");
     assert_eq!(store("file:///var/lib/highwater").unwrap().store.as_str(), "file:///var/lib/highwater");
     assert!(store("file:a directory/store").unwrap().store.to_file_path().unwrap().ends_with("a directory/store"));

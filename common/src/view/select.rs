@@ -171,6 +171,7 @@ impl Typing<'_> {
 
     /// `GROUP BY` must name the bucket and the dimensions, all of them and nothing else.
     fn group_by(&mut self, statement: &ViewStatement, items: &[Option<Item>]) {
+        let known = self.faults.len();
         let mut grouped = vec![false; items.len()];
         for expr in &statement.group_by {
             match self.grouped(expr, items) {
@@ -180,7 +181,8 @@ impl Typing<'_> {
         }
         for (item, grouped) in items.iter().zip(grouped) {
             let Some(Item { name, span, kind: Kind::Bucket(_) | Kind::Dimension(_) }) = item else { continue };
-            if !grouped {
+            // What is wrong in GROUP BY may have been meant to be this.
+            if !grouped && self.faults.len() == known {
                 let fault = Fault::new(*span, format!("`{name}` is neither an aggregate nor in GROUP BY"));
                 self.faults.push(fault.help("GROUP BY names the bucket and each dimension"));
             }

@@ -39,10 +39,13 @@ pub(super) fn parse(sql: &str) -> Result<ViewStatement, Vec<Fault>> {
         .tokenize_with_location()
         .map_err(|error| vec![Fault::new(point(error.location), error.message)])?;
     let statements = Parser::new(&GenericDialect).with_tokens_with_locations(tokens.clone()).parse_statements();
-    let statements = statements.map_err(|error| vec![syntax_fault(&error)])?;
+    let statements = statements.map_err(|error| vec![syntax_fault(&error, &tokens)])?;
     let mut statements = statements.into_iter();
     let (Some(statement), None) = (statements.next(), statements.next()) else {
-        return Err(vec![Fault::new(Span::empty(), "a view's file holds one statement").help(SHAPE)]);
+        let mut after = tokens.iter().skip_while(|token| token.token != Token::SemiColon);
+        let second =
+            after.find(|token| matches!(token.token, Token::Word(_))).map_or(Span::empty(), |token| token.span);
+        return Err(vec![Fault::new(second, "a view's file holds one statement").help(SHAPE)]);
     };
     let Statement::CreateView(create) = statement else {
         return Err(vec![Fault::new(first_word(&tokens), "this is no view").help(SHAPE)]);
@@ -158,7 +161,8 @@ impl Shape<'_> {
     fn forbid(&mut self, clauses: &[(bool, Keyword, &str)]) {
         for (present, keyword, why) in clauses {
             if *present {
-                let fault = Fault::new(self.keyword(*keyword), format!("{keyword:?} is not allowed in a view"));
+                let name = if *keyword == Keyword::ORDER { "ORDER BY".to_owned() } else { format!("{keyword:?}") };
+                let fault = Fault::new(self.keyword(*keyword), format!("{name} is not allowed in a view"));
                 self.faults.push(fault.help(*why));
             }
         }
@@ -207,8 +211,8 @@ fn point(location: Location) -> Span {
     Span::new(location, location)
 }
 
-/// sqlparser says only in its message where a syntax error is.
-fn syntax_fault(error: &ParserError) -> Fault {
+/// sqlparser says only in its message where a syntax error is, and nothing of where the text ends.
+fn syntax_fault(error: &ParserError, tokens: &[TokenWithSpan]) -> Fault {
     let (ParserError::ParserError(text) | ParserError::TokenizerError(text)) = error else {
         return Fault::new(Span::empty(), error.to_string());
     };
@@ -218,6 +222,9 @@ fn syntax_fault(error: &ParserError) -> Fault {
     });
     match located {
         Some((message, location)) => Fault::new(point(location), format!("syntax error: {message}")),
-        None => Fault::new(Span::empty(), format!("syntax error: {text}")).help(SHAPE),
+        None => {
+            let end = tokens.last().map_or(Span::empty(), |token| point(token.span.end));
+            Fault::new(end, format!("syntax error: {text}")).help(SHAPE)
+        }
     }
 }

@@ -78,7 +78,7 @@ fn the_view_of_the_design() {
 #[test]
 fn states_are_kept_once() {
     let view = view(
-        "date_trunc('day', departed_at), avg(fare), sum(fare), count(fare), count(*), count(1), \
+        "date_trunc('day', departed_at), avg(fare), sum(fare), count(fare), count(*), count(1) AS ones, \
          approx_percentile(distance, 0.5), quantile(distance, 0.99) AS p99, approx_quantile(distance, 1), \
          approx_distinct(carrier), approx_count_distinct(carrier) AS again, min(fare), max(fare)  AS most",
         1,
@@ -316,7 +316,7 @@ proptest! {
     #[test]
     fn identity_is_insensitive_to_layout_and_normalising_is_idempotent(sql in laid_out()) {
         let view = parsed(&sql).unwrap();
-        prop_assert_eq!(view.id.as_str(), "0000000000000000");
+        prop_assert_eq!(view.id.as_str(), "12e224e775454fc3");
         let again = parsed(&format!("CREATE VIEW again AS {}", view.sql)).unwrap();
         prop_assert_eq!(View { name: view.name.clone(), ..again }, view);
     }
