@@ -10,7 +10,7 @@ pub mod event;
 pub mod position;
 pub mod schema;
 
-mod suggest;
+pub mod suggest;
 
 pub mod expression;
 pub mod fold;

@@ -99,3 +99,21 @@ pub const REPLAY_COUNTED_BYTES_MAX: u64 = 256 << 20;
 
 /// Rows of a Parquet file that a replay holds in memory.
 pub const REPLAY_BATCH_ROWS: usize = 4096;
+
+/// The most rows of one answer, and how many there are if no limit is asked: some ten megabytes of JSON.
+pub const QUERY_ROWS_MAX: usize = 100_000;
+
+/// The most groups that one query makes: bounds its memory, at some hundred bytes a group, more with sketches.
+pub const QUERY_GROUPS_MAX: usize = 1_000_000;
+
+/// The longest body of a query, in bytes: a query is a few lines.
+pub const QUERY_BYTES_MAX: usize = 64 << 10;
+
+/// How long a query may wait and compute.
+pub const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Queries per core that are computed at the same time; more wait. They are CPU work: more would only all be slower.
+pub const QUERIES_PER_CORE_MAX: usize = 2;
+
+/// The longest time that a request's body may take to arrive: a client that trickles holds memory.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,7 +1,8 @@
 //! Words for error messages: what was probably meant, and what is allowed.
 
 /// The one of `candidates` that `name` most resembles, if it is near enough to be meant.
-pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+#[must_use]
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let scored = candidates.into_iter().map(|candidate| {
         let (name, other) = (name.to_lowercase(), candidate.to_lowercase());
         let part = name.len() >= 3 && (other.contains(&name) || name.contains(&other));
@@ -12,6 +13,7 @@ pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a s
 }
 
 /// `a, b, c`: each of `names` in the order given, quoted as code.
-pub(crate) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+#[must_use]
+pub fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     names.into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
