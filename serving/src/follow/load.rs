@@ -1,0 +1,105 @@
+//! Reading what is durable: the commits of a dataset with their segments, and the chunks of a generation.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow::record_batch::RecordBatch;
+use common::{
+    dataset::{Commit, Dataset},
+    generation::{self, Generation, ViewFiles},
+    limits::STORE_CONCURRENCY_MAX,
+    names::SourceName,
+    position::Version,
+    segment,
+    store::Store,
+    view::View,
+};
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::Error;
+use crate::tiers::{Batch, BatchOf, Chunk, Loaded, Segmented, Tiers};
+
+/// The commits in `(after, up_to]`, ascending, with their segments of `views`.
+pub(super) async fn commits(
+    store: &Store,
+    dataset: &Dataset,
+    views: &[Arc<View>],
+    after: Version,
+    up_to: Version,
+) -> Result<Vec<Segmented>, Error> {
+    if up_to <= after {
+        return Ok(Vec::new());
+    }
+    let commits = dataset.commits(after, up_to).await?;
+    let mut read = Vec::with_capacity(commits.len());
+    for commit in commits {
+        read.push(segmented(store, dataset, views, commit));
+    }
+    stream::iter(read).buffered(STORE_CONCURRENCY_MAX).try_collect().await
+}
+
+async fn segmented(store: &Store, dataset: &Dataset, views: &[Arc<View>], commit: Commit) -> Result<Segmented, Error> {
+    let partials = segment::load(store, dataset, &commit, views).await?;
+    let segment = views.iter().map(|view| view.id.clone()).zip(partials).collect();
+    Ok(Segmented { version: commit.version, positions: commit.positions, segment })
+}
+
+/// Reads what `generation` has of the views served. Chunks that `shown` has already are shared, not read again.
+pub(super) async fn generation(
+    store: &Store,
+    datasets: &BTreeMap<SourceName, Dataset>,
+    generation: Arc<Generation>,
+    shown: &Tiers,
+) -> Result<Loaded, Error> {
+    let mut sources = BTreeMap::new();
+    for (name, tiers) in shown.sources() {
+        let mut views = Vec::with_capacity(tiers.views().len());
+        for (index, view) in tiers.views().iter().enumerate() {
+            let before = tiers.batch(index);
+            let batch = batch(store, &generation, view, before).await?;
+            let earlier = match datasets.get(name) {
+                Some(dataset) => earlier(store, dataset, view, batch.covered(), before.covered()).await?,
+                None => Vec::new(),
+            };
+            views.push(BatchOf { view: view.id.clone(), batch, earlier });
+        }
+        sources.insert(name.clone(), views);
+    }
+    Ok(Loaded { generation, sources })
+}
+
+/// The segments of `view` in `(after, up_to]`: none, unless a generation covers less of the view than the one before it.
+async fn earlier(
+    store: &Store,
+    dataset: &Dataset,
+    view: &Arc<View>,
+    after: Version,
+    up_to: Version,
+) -> Result<Vec<(Version, RecordBatch)>, Error> {
+    let commits = commits(store, dataset, std::slice::from_ref(view), after, up_to).await?;
+    let of_view = |commit: Segmented| commit.segment.into_iter().map(move |(_, partial)| (commit.version, partial));
+    Ok(commits.into_iter().flat_map(of_view).collect())
+}
+
+async fn batch(store: &Store, generation: &Generation, view: &Arc<View>, before: &Batch) -> Result<Batch, Error> {
+    let files = generation.views.get(&view.name).filter(|files| files.id == view.id);
+    let mark = generation.marks.get(&view.source);
+    let (Some(files), Some(mark)) = (files, mark) else { return Ok(Batch::default()) };
+    let chunks = chunks(store, view, files, before).await?;
+    Ok(Batch { mark: Some(mark.version), chunks: chunks.into() })
+}
+
+async fn chunks(store: &Store, view: &Arc<View>, files: &ViewFiles, before: &Batch) -> Result<Vec<Chunk>, Error> {
+    let mut read = Vec::with_capacity(files.chunks.len());
+    for file in &files.chunks {
+        read.push(chunk(store, view, file, before));
+    }
+    stream::iter(read).buffered(STORE_CONCURRENCY_MAX).try_collect().await
+}
+
+async fn chunk(store: &Store, view: &Arc<View>, file: &generation::Chunk, before: &Batch) -> Result<Chunk, Error> {
+    if let Some(chunk) = before.chunks.iter().find(|chunk| chunk.path == file.path) {
+        return Ok(chunk.clone());
+    }
+    let partial = generation::read_chunk(store, view, file).await?;
+    Ok(Chunk { path: file.path.clone(), from_us: file.from_us, to_us: file.to_us, partial })
+}

@@ -1,0 +1,252 @@
+//! The follower: the one task that keeps what is served up to date. It catches up from the store, then listens to the
+//! feed, or polls the datasets where there is none; it looks for new generations, reads them beside what is served, and
+//! shows each in one step (L4). It writes nothing.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use common::{
+    dataset::Dataset,
+    feed::{CommitNotice, Notice, Receiver},
+    generation::{self, Generation},
+    limits::FEED_NOTICES_MAX,
+    names::SourceName,
+    position::Version,
+    store::Store,
+};
+use tokio::{
+    task::{JoinError, JoinSet},
+    time::{MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+mod load;
+#[cfg(test)]
+mod tests;
+
+use crate::{
+    Served,
+    tiers::{Change, Feed, Loaded, Segmented, Tiers},
+};
+
+/// Why the follower stopped. What was served last is still right, but will not move any more.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A dataset failed.
+    #[error(transparent)]
+    Dataset(#[from] common::dataset::Error),
+    /// A segment could not be had.
+    #[error(transparent)]
+    Segment(#[from] common::segment::Error),
+    /// Partials do not merge.
+    #[error(transparent)]
+    Measure(#[from] common::measure::Error),
+    /// A generation could not be read.
+    #[error(transparent)]
+    Generation(#[from] generation::Error),
+    /// A dataset ends before a version that was there: it was replaced, or a generation is of another store.
+    #[error("version {known} of dataset {source_name} was covered or committed, but it now ends at {head}")]
+    Behind {
+        /// The source.
+        source_name: SourceName,
+        /// The version known of.
+        known: Version,
+        /// The dataset's head.
+        head: Version,
+    },
+    /// A task of ours panicked.
+    #[error("a task of the follower panicked")]
+    Panicked(#[from] JoinError),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Follower {
+    /// Where segments and generations are.
+    pub store: Store,
+    /// The dataset of every source that has views.
+    pub datasets: BTreeMap<SourceName, Dataset>,
+    /// What is kept up to date.
+    pub served: Arc<Served>,
+    /// The feed, where this process has one.
+    pub feed: Option<Receiver>,
+    /// How often to look for a new generation, and without a feed for new commits. Each look is one LIST of
+    /// `generations/` and, without a feed, one of each dataset's log: at one a second about 13 $ a month each on S3.
+    pub poll_interval: Duration,
+}
+
+impl Follower {
+    /// Follows until `stop`.
+    ///
+    /// # Errors
+    /// See [`Error`]. The caller stops the process then: what is served would only grow older.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
+        tokio::select! {
+            result = self.follow() => result,
+            () = stop.cancelled() => Ok(()),
+        }
+    }
+
+    async fn follow(&mut self) -> Result<(), Error> {
+        let mut tiers = self.catch_up().await?;
+        let mut generations = Generations::default();
+        let mut polls = interval(self.poll_interval);
+        polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut notices = Vec::with_capacity(FEED_NOTICES_MAX);
+        loop {
+            let before = Arc::clone(&tiers);
+            tokio::select! {
+                count = receive(self.feed.as_mut(), &mut notices) => {
+                    let changes = self.changes(&tiers, &mut notices, count == 0).await?;
+                    tiers = apply(tiers, changes).await?;
+                }
+                _ = polls.tick() => {
+                    generations.look(self, &tiers).await?;
+                    if self.feed.is_none() {
+                        let changes = self.new_commits(&tiers).await?;
+                        tiers = apply(tiers, changes).await?;
+                    }
+                }
+                Some(read) = generations.reading.join_next() => generations.waiting = Some(read??),
+            }
+            tiers = self.swap(tiers, &mut generations).await?;
+            if !Arc::ptr_eq(&before, &tiers) {
+                self.served.show(Arc::clone(&tiers));
+            }
+        }
+    }
+
+    /// Reads everything that is durable: the newest generation, and all commits since.
+    async fn catch_up(&self) -> Result<Arc<Tiers>, Error> {
+        let feed = if self.feed.is_some() { Feed::Silent } else { Feed::Absent };
+        let mut tiers = Arc::new(Tiers::new(self.served.views().values(), feed));
+        if let Some(newest) = generation::latest(&self.store).await? {
+            tiers = Arc::new(Arc::unwrap_or_clone(tiers).starting_at(&newest.marks));
+            let loaded = load::generation(&self.store, &self.datasets, Arc::new(newest), &tiers).await?;
+            tiers = apply(tiers, vec![Change::Generation(loaded)]).await?;
+        }
+        let changes = self.new_commits(&tiers).await?;
+        tiers = apply(tiers, changes).await?;
+        for (source, of_source) in tiers.sources() {
+            info!(%source, head = %of_source.head(), "caught up");
+        }
+        self.served.show(Arc::clone(&tiers));
+        Ok(tiers)
+    }
+
+    /// What `notices` change, and that the feed has ended, if it has. Commits that no notice told of are read.
+    async fn changes(&mut self, tiers: &Tiers, notices: &mut Vec<Notice>, ended: bool) -> Result<Vec<Change>, Error> {
+        let mut changes = Vec::with_capacity(notices.len());
+        let mut known: BTreeMap<SourceName, Version> =
+            tiers.sources().map(|(name, tiers)| (name.clone(), tiers.known())).collect();
+        for notice in notices.drain(..) {
+            match notice {
+                Notice::Delta(delta) => changes.push(Change::Delta(delta)),
+                Notice::Lag { source, records } => changes.push(Change::Lag(source, records)),
+                Notice::Committed(notice) => {
+                    let Some(known) = known.get_mut(&notice.source) else { continue };
+                    if notice.version > known.next() {
+                        changes.extend(self.commits(&notice.source, *known, Version(notice.version.0 - 1)).await?);
+                    }
+                    *known = notice.version.max(*known);
+                    changes.push(committed(notice));
+                }
+            }
+        }
+        if ended {
+            warn!("the live feed has ended, following the datasets instead");
+            self.feed = None;
+            changes.push(Change::FeedEnded);
+        }
+        Ok(changes)
+    }
+
+    /// The commits made since the newest that is known.
+    async fn new_commits(&self, tiers: &Tiers) -> Result<Vec<Change>, Error> {
+        let mut changes = Vec::new();
+        for (source, of_source) in tiers.sources() {
+            let Some(dataset) = self.datasets.get(source) else { continue };
+            let (known, head) = (of_source.known(), dataset.snapshot().await?.version);
+            if head < known {
+                return Err(Error::Behind { source_name: source.clone(), known, head });
+            }
+            changes.extend(self.commits(source, known, head).await?);
+        }
+        Ok(changes)
+    }
+
+    /// The commits of `source` in `(after, up_to]`.
+    async fn commits(&self, source: &SourceName, after: Version, up_to: Version) -> Result<Vec<Change>, Error> {
+        let Some(dataset) = self.datasets.get(source) else { return Ok(Vec::new()) };
+        let views: Vec<_> = self.served.views().values().filter(|v| &v.source == source).cloned().collect();
+        let commits = load::commits(&self.store, dataset, &views, after, up_to).await?;
+        Ok(commits.into_iter().map(|commit| Change::Commit(source.clone(), commit)).collect())
+    }
+
+    /// Shows the generation that was read, once every head has reached its mark.
+    async fn swap(&self, mut tiers: Arc<Tiers>, generations: &mut Generations) -> Result<Arc<Tiers>, Error> {
+        let Some(loaded) = generations.waiting.take() else { return Ok(tiers) };
+        // The batch layer may have read commits that no notice has told of yet.
+        for (source, mark) in &loaded.generation.marks {
+            let Some(of_source) = tiers.source(source) else { continue };
+            let changes = self.commits(source, of_source.known(), mark.version).await?;
+            tiers = apply(tiers, changes).await?;
+        }
+        if !tiers.reaches(&loaded) {
+            generations.waiting = Some(loaded);
+            return Ok(tiers);
+        }
+        let number = loaded.generation.number;
+        let tiers = apply(tiers, vec![Change::Generation(loaded)]).await?;
+        info!(generation = number, "generation shown");
+        Ok(tiers)
+    }
+}
+
+/// A new generation on its way: at most one at a time.
+#[derive(Debug, Default)]
+struct Generations {
+    reading: JoinSet<Result<Loaded, Error>>,
+    waiting: Option<Loaded>,
+}
+
+impl Generations {
+    /// Starts to read the newest generation if it is newer than the one shown and none is on its way.
+    async fn look(&mut self, follower: &Follower, tiers: &Arc<Tiers>) -> Result<(), Error> {
+        if !self.reading.is_empty() || self.waiting.is_some() {
+            return Ok(());
+        }
+        let shown = tiers.generation().map_or(0, |g| g.number);
+        let newest = generation::latest(&follower.store).await?;
+        if let Some(newest) = newest.filter(|newest| newest.number > shown) {
+            let (store, datasets, tiers) = (follower.store.clone(), follower.datasets.clone(), Arc::clone(tiers));
+            let newest: Arc<Generation> = Arc::new(newest);
+            self.reading.spawn(async move { load::generation(&store, &datasets, newest, &tiers).await });
+        }
+        Ok(())
+    }
+}
+
+fn committed(notice: CommitNotice) -> Change {
+    let CommitNotice { source, version, positions, segment } = notice;
+    Change::Commit(source, Segmented { version, positions, segment })
+}
+
+/// Waits for notices; 0 when the feed has ended. Never returns without a feed.
+async fn receive(feed: Option<&mut Receiver>, notices: &mut Vec<Notice>) -> usize {
+    match feed {
+        Some(feed) => feed.recv_many(notices, FEED_NOTICES_MAX).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The tiers after `changes`, made on the blocking pool: merging states is CPU work.
+async fn apply(tiers: Arc<Tiers>, changes: Vec<Change>) -> Result<Arc<Tiers>, Error> {
+    if changes.is_empty() {
+        return Ok(tiers);
+    }
+    let made = tokio::task::spawn_blocking(move || {
+        changes.into_iter().try_fold(Arc::unwrap_or_clone(tiers), |tiers, change| tiers.apply(change))
+    });
+    Ok(Arc::new(made.await??))
+}

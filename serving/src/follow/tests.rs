@@ -1,0 +1,283 @@
+//! The follower over a real store, dataset and feed.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use common::{
+    dataset::Append,
+    event::Counts,
+    feed::{self, Sender},
+    generation::{Mark, ViewFiles},
+    position::{OffsetRange, Positions},
+};
+use url::Url;
+
+use super::*;
+use crate::{
+    query::{self, Query},
+    testing::{
+        Event, START_US, batch_of, commit, delta, event_at, events_before, fold, merged, name, positions, schema,
+        source, views, views_by_name,
+    },
+    tiers::Layer,
+};
+
+/// A store with one dataset, the follower over them, and what was committed.
+struct House {
+    store: Store,
+    dataset: Dataset,
+    history: Vec<Positions>,
+    generations: u64,
+    served: Arc<Served>,
+}
+
+impl House {
+    async fn new() -> Self {
+        let store = Store::open(&Url::parse("memory:").unwrap()).unwrap();
+        let dataset = Dataset::open(&store, "test", &source(), Arc::new(schema()), "departed_at").await.unwrap();
+        let served = Arc::new(Served::new(views_by_name()));
+        Self { store, dataset, history: vec![Positions::new()], generations: 0, served }
+    }
+
+    fn follow(&self, feed: Option<Receiver>) -> tokio::task::JoinHandle<Result<(), Error>> {
+        let follower = Follower {
+            store: self.store.clone(),
+            datasets: [(source(), self.dataset.clone())].into(),
+            served: Arc::clone(&self.served),
+            feed,
+            poll_interval: Duration::from_millis(5),
+        };
+        tokio::spawn(follower.run(CancellationToken::new()))
+    }
+
+    fn at(&self, version: u64) -> &Positions {
+        &self.history[version as usize]
+    }
+
+    /// Commits up to `to`, without writing segments: they are folded from the files.
+    async fn commit(&mut self, to: &[(u32, u64)]) {
+        let (before, after) = (self.history.last().unwrap().clone(), positions(to));
+        let mut events: Vec<Event> = Vec::new();
+        let mut partitions = BTreeMap::new();
+        for (partition, to) in &after {
+            let from = before.get(partition).copied().unwrap_or_default();
+            events.extend((from.0..to.0).map(|offset| event_at(partition.0, offset)));
+            let counts = Counts { events: to.0 - from.0, ..Counts::default() };
+            partitions.insert(*partition, (OffsetRange::new(from, *to), counts));
+        }
+        let append = Append { events: vec![batch_of(&events)], partitions };
+        let made = self.dataset.append(append).await.unwrap();
+        let mut now = before;
+        now.extend(after);
+        self.history.push(now);
+        assert_eq!(made.version.0, self.history.len() as u64 - 1);
+    }
+
+    /// Publishes a generation over `version` with the views named, one chunk each.
+    async fn publish(&mut self, version: u64, named: &[&str]) {
+        self.generations += 1;
+        let mut files = BTreeMap::new();
+        for (view, (_, partial)) in views().iter().zip(fold(&events_before(self.at(version)))) {
+            if !named.contains(&view.name.as_str()) {
+                continue;
+            }
+            let (from_us, to_us) = (START_US - (1 << 40), START_US + (1 << 40));
+            let chunk = generation::write_chunk(&self.store, view, from_us, to_us, &partial).await.unwrap();
+            let of_view = ViewFiles { id: view.id.clone(), source: source(), chunks: vec![chunk] };
+            files.insert(view.name.clone(), of_view);
+        }
+        let mark = Mark { version: Version(version), positions: self.at(version).clone() };
+        let generation = Generation {
+            format: generation::FORMAT,
+            number: self.generations,
+            created_at_us: START_US,
+            marks: [(source(), mark)].into(),
+            views: files,
+        };
+        generation::publish(&self.store, &generation).await.unwrap();
+    }
+
+    async fn shown(&self, wanted: impl Fn(&Tiers) -> bool) -> Arc<Tiers> {
+        tokio::time::timeout(Duration::from_secs(60), self.served.wait_until(wanted)).await.unwrap()
+    }
+
+    async fn head(&self, version: u64) -> Arc<Tiers> {
+        self.shown(|tiers| tiers.source(&source()).unwrap().head() == Version(version)).await
+    }
+
+    async fn generation(&self, number: u64) -> Arc<Tiers> {
+        self.shown(|tiers| tiers.generation().is_some_and(|g| g.number == number)).await
+    }
+}
+
+#[track_caller]
+fn check_exact(tiers: &Arc<Tiers>, reach: &Positions) {
+    assert_eq!(&tiers.source(&source()).unwrap().reach(), reach);
+    for (view, (_, exact)) in views().iter().zip(fold(&events_before(reach))) {
+        let tables = tiers.partials(&view.name, Layer::Merged, i64::MIN, i64::MAX).unwrap();
+        assert!(merged(view, &tables) == exact, "{} is not exact", view.name);
+    }
+}
+
+fn covered(tiers: &Tiers, view: usize) -> Option<u64> {
+    tiers.source(&source()).unwrap().batch(view).mark.map(|version| version.0)
+}
+
+async fn tell(feed: &Sender, version: u64, before: &Positions, after: &Positions) {
+    let Segmented { version, positions, segment } = commit(version, before, after);
+    feed.send(Notice::Committed(CommitNotice { source: source(), version, positions, segment })).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn l5_everything_served_is_read_from_the_store_alone() {
+    let mut house = House::new().await;
+    house.commit(&[(0, 10), (1, 4)]).await;
+    house.commit(&[(0, 15)]).await;
+    house.publish(1, &["totals"]).await;
+    house.commit(&[(1, 9)]).await;
+    let following = house.follow(None);
+    let tiers = house.head(3).await;
+    check_exact(&tiers, &positions(&[(0, 15), (1, 9)]));
+    // A view that the generation does not have counts all commits; the other those since the mark.
+    assert_eq!((covered(&tiers, 0), covered(&tiers, 1)), (None, Some(1)));
+    let provenance = tiers.provenance(&name("totals"), Layer::Merged).unwrap();
+    assert!(!provenance.complete && provenance.warnings[0].contains("no live feed"), "{provenance:?}");
+    following.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_feed_commits_and_generations_are_found_by_looking() {
+    let mut house = House::new().await;
+    let following = house.follow(None);
+    house.head(0).await;
+    house.commit(&[(0, 10)]).await;
+    check_exact(&house.head(1).await, house.at(1));
+    house.publish(1, &["delays", "totals"]).await;
+    house.commit(&[(0, 12)]).await;
+    house.head(2).await;
+    check_exact(&house.generation(1).await, house.at(2));
+    // The next generation has one view less: its segments are read again.
+    house.publish(2, &["delays"]).await;
+    let tiers = house.generation(2).await;
+    assert_eq!((covered(&tiers, 0), covered(&tiers, 1)), (Some(2), None));
+    check_exact(&tiers, house.at(2));
+    following.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_no_notice_told_of_is_read() {
+    let mut house = House::new().await;
+    let (feed, receiver) = feed::channel();
+    let following = house.follow(Some(receiver));
+    house.head(0).await;
+    house.commit(&[(0, 3)]).await;
+    house.commit(&[(0, 5)]).await;
+    house.commit(&[(0, 8)]).await;
+    tell(&feed, 3, house.at(2), house.at(3)).await;
+    check_exact(&house.head(3).await, house.at(3));
+    tell(&feed, 2, house.at(1), house.at(2)).await;
+    feed.send(Notice::Delta(delta(0, 1, 8, 11))).await.unwrap();
+    let reached = |tiers: &Tiers| tiers.source(&source()).unwrap().reach() == positions(&[(0, 11)]);
+    check_exact(&house.shown(reached).await, &positions(&[(0, 11)]));
+    // When the feed ends, commits are found by looking.
+    drop(feed);
+    house.commit(&[(0, 11)]).await;
+    let tiers = house.head(4).await;
+    check_exact(&tiers, house.at(4));
+    assert!(!tiers.provenance(&name("totals"), Layer::Merged).unwrap().complete);
+    following.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_generation_of_commits_not_told_of_yet_waits_for_them() {
+    let mut house = House::new().await;
+    let (feed, receiver) = feed::channel();
+    let following = house.follow(Some(receiver));
+    house.head(0).await;
+    feed.send(Notice::Delta(delta(0, 1, 0, 4))).await.unwrap();
+    house.commit(&[(0, 4)]).await;
+    house.publish(1, &["delays", "totals"]).await;
+    let tiers = house.generation(1).await;
+    check_exact(&tiers, &positions(&[(0, 4)]));
+    assert_eq!(covered(&tiers, 0), Some(1));
+    tell(&feed, 1, house.at(0), house.at(1)).await;
+    feed.send(Notice::Delta(delta(0, 1, 4, 6))).await.unwrap();
+    let reached = |tiers: &Tiers| tiers.source(&source()).unwrap().reach() == positions(&[(0, 6)]);
+    check_exact(&house.shown(reached).await, &positions(&[(0, 6)]));
+    following.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chunk_that_is_not_what_its_manifest_says_stops_the_follower() {
+    let mut house = House::new().await;
+    house.commit(&[(0, 10)]).await;
+    house.publish(1, &["totals"]).await;
+    let chunks = house.store.list(&"generations/chunks".into()).await.unwrap();
+    house.store.put(&chunks[0], "rotten".into()).await.unwrap();
+    let error = house.follow(None).await.unwrap().unwrap_err();
+    assert!(matches!(error, Error::Generation(generation::Error::Corrupt { .. })), "{error}");
+    assert!(error.to_string().contains("checksum"), "{error}");
+}
+
+/// How many events the answer to `view` counts, and how many there are before its positions.
+fn counted(served: &Served, tiers: &Arc<Tiers>, view: &str) -> (i64, u64) {
+    let query = Query { view: view.to_owned(), measures: Some(vec!["departures".to_owned()]), ..Query::default() };
+    let answer = query::answer(served, tiers, &query, &CancellationToken::new()).unwrap();
+    let rows = serde_json::to_value(&answer).unwrap()["rows"].clone();
+    let events = answer.provenance.positions[&source()].values().map(|position| position.0).sum();
+    (rows[0][0].as_i64().unwrap_or(0), events)
+}
+
+/// Two views that must agree are asked on while deltas, commits and generations come in: every answer is exact for the
+/// positions that it names, so none has a part of one generation and a part of another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn l4_no_answer_mixes_generations() {
+    let mut house = House::new().await;
+    let (feed, receiver) = feed::channel();
+    let following = house.follow(Some(receiver));
+    house.head(0).await;
+    let (done, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let askers: Vec<_> = (0..2)
+        .map(|_| {
+            let (served, done, asked) = (Arc::clone(&house.served), Arc::clone(&done), Arc::clone(&asked));
+            tokio::task::spawn_blocking(move || {
+                while !done.load(Ordering::Relaxed) {
+                    let tiers = served.tiers().unwrap();
+                    let (hours, events) = counted(&served, &tiers, "delays");
+                    assert_eq!(hours, events as i64, "delays at {:?}", tiers.generation().map(|g| g.number));
+                    let (days, _) = counted(&served, &tiers, "totals");
+                    assert_eq!(days, hours, "totals at {:?}", tiers.generation().map(|g| g.number));
+                    asked.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    for round in 1..=12_u64 {
+        let (from, to) = ((round - 1) * 6, round * 6);
+        for (from, to) in [(from, from + 2), (from + 2, to)] {
+            feed.send(Notice::Delta(delta(0, 1, from, to))).await.unwrap();
+        }
+        house.commit(&[(0, to)]).await;
+        tell(&feed, round, house.at(round - 1), house.at(round)).await;
+        if round % 2 == 0 {
+            house.publish(round - 1, &["delays", "totals"]).await;
+            house.generation(round / 2).await;
+            let seen = asked.load(Ordering::Relaxed);
+            while asked.load(Ordering::Relaxed) == seen && !askers.iter().any(|asker| asker.is_finished()) {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+    done.store(true, Ordering::Relaxed);
+    for asker in askers {
+        asker.await.unwrap();
+    }
+    check_exact(&house.served.tiers().unwrap(), &positions(&[(0, 72)]));
+    following.abort();
+}
+
+#[test]
+fn l6_as_long_as_nothing_was_read_nothing_is_shown() {
+    assert!(Served::new(views_by_name()).tiers().is_none());
+}

@@ -1,0 +1,78 @@
+//! The HTTP API: which path is what, and serving it until told to stop. Nothing is computed here.
+
+use std::{io, sync::Arc};
+
+use axum::{
+    Router,
+    http::{Method, Uri},
+    routing::{get, post},
+};
+use common::{limits::QUERIES_PER_CORE_MAX, names::SourceName};
+use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_util::sync::CancellationToken;
+use tower_http::trace::TraceLayer;
+
+mod body;
+mod ingest;
+mod page;
+mod problem;
+mod query;
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub use ingest::Ingest;
+use problem::{Kind, Problem};
+
+use crate::Served;
+
+/// What every handler of the query API has.
+#[derive(Debug, Clone)]
+struct Api {
+    served: Arc<Served>,
+    permits: Arc<Semaphore>,
+}
+
+/// The query API, health and the page, over what is served.
+pub fn router(served: Arc<Served>) -> Router {
+    let cores = std::thread::available_parallelism().map_or(1, Into::into);
+    let api = Api { served, permits: Arc::new(Semaphore::new(cores * QUERIES_PER_CORE_MAX)) };
+    let routes = Router::new()
+        .route("/v1/query", post(query::query))
+        .route("/v1/views", get(state::views))
+        .route("/v1/status", get(state::status))
+        .route("/livez", get(state::live))
+        .route("/readyz", get(state::ready))
+        .with_state(api);
+    finished(routes.merge(page::router()))
+}
+
+/// The same, and taking events in for `sources`, whose bodies may be `body_limit` bytes each.
+pub fn router_with_ingest(
+    served: Arc<Served>,
+    sources: impl IntoIterator<Item = (SourceName, Ingest)>,
+    body_limit: usize,
+) -> Router {
+    finished(router(served).merge(ingest::router(sources.into_iter().collect(), body_limit)))
+}
+
+/// Every other path and method answers a problem document too.
+fn finished(routes: Router) -> Router {
+    routes
+        .fallback(async |method: Method, uri: Uri| {
+            Problem::new(Kind::UnknownRoute, format!("there is no {method} {}", uri.path()))
+        })
+        .method_not_allowed_fallback(async |method: Method, uri: Uri| {
+            let detail = format!("{} does not answer {method}; the Allow header names what it does", uri.path());
+            Problem::new(Kind::MethodNotAllowed, detail)
+        })
+}
+
+/// Serves `router` until `stop`, then until the requests on their way are answered.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> io::Result<()> {
+    let router = router.layer(TraceLayer::new_for_http());
+    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+}

@@ -1,0 +1,94 @@
+//! What there is and how it stands: `GET /v1/views`, `/v1/status`, `/livez`, `/readyz`.
+
+use axum::{Json, extract::State};
+use common::{
+    names::{SourceName, ViewName},
+    view::{View, ViewId},
+};
+use serde::Serialize;
+
+use super::{Api, problem::Problem, query::not_ready};
+use crate::{
+    query::{ColumnInfo, column_type_name, grain_name, timestamp_text},
+    tiers::SourceStatus,
+};
+
+/// The views there are.
+#[derive(Debug, Serialize)]
+pub(super) struct Views {
+    views: Vec<ViewInfo>,
+}
+
+#[derive(Debug, Serialize)]
+struct ViewInfo {
+    name: ViewName,
+    id: ViewId,
+    source: SourceName,
+    /// The name of its time step.
+    grain: String,
+    grain_us: i64,
+    /// The name of the bucket column in answers.
+    bucket: String,
+    dimensions: Vec<ColumnInfo>,
+    measures: Vec<ColumnInfo>,
+    sql: String,
+}
+
+impl ViewInfo {
+    fn of(view: &View) -> Self {
+        let dimension = |dimension: &common::view::Dimension| ColumnInfo {
+            name: dimension.name.clone(),
+            column_type: column_type_name(dimension.column_type()),
+            exact: None,
+            relative_error: None,
+        };
+        Self {
+            name: view.name.clone(),
+            id: view.id.clone(),
+            source: view.source.clone(),
+            grain: grain_name(view.grain),
+            grain_us: view.grain.width_us,
+            bucket: view.bucket_name.clone(),
+            dimensions: view.dimensions.iter().map(dimension).collect(),
+            measures: view.measures.iter().map(|measure| ColumnInfo::of(measure, &view.states)).collect(),
+            sql: view.sql.clone(),
+        }
+    }
+}
+
+/// `GET /v1/views`.
+pub(super) async fn views(State(api): State<Api>) -> Json<Views> {
+    Json(Views { views: api.served.views().values().map(|view| ViewInfo::of(view)).collect() })
+}
+
+/// How the tiers stand.
+#[derive(Debug, Serialize)]
+pub(super) struct Status {
+    /// The generation shown; null before the first.
+    generation: Option<GenerationInfo>,
+    sources: Vec<SourceStatus>,
+}
+
+#[derive(Debug, Serialize)]
+struct GenerationInfo {
+    number: u64,
+    created_at: String,
+}
+
+/// `GET /v1/status`.
+pub(super) async fn status(State(api): State<Api>) -> Result<Json<Status>, Problem> {
+    let tiers = api.served.tiers().ok_or_else(not_ready)?;
+    let generation =
+        tiers.generation().map(|g| GenerationInfo { number: g.number, created_at: timestamp_text(g.created_at_us) });
+    Ok(Json(Status { generation, sources: tiers.status() }))
+}
+
+/// `GET /livez`: the process answers.
+pub(super) async fn live() -> &'static str {
+    "live\n"
+}
+
+/// `GET /readyz`: caught up, so answers can be given.
+pub(super) async fn ready(State(api): State<Api>) -> Result<&'static str, Problem> {
+    api.served.tiers().map(|_| "ready\n").ok_or_else(not_ready)
+}

@@ -1,0 +1,325 @@
+//! The API through the router, and a few times through a socket.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{net::SocketAddr, sync::Mutex};
+
+use async_trait::async_trait;
+use axum::{
+    body::Body,
+    http::{Request, StatusCode, header},
+    response::Response,
+};
+use bytes::Bytes;
+use common::{
+    limits::RECORD_BYTES_MAX,
+    log::{Appended, Error, EventLog, NewRecord, ProducerRun, Subscription},
+    position::{OffsetRange, Partition, Position},
+};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use super::*;
+use crate::{
+    testing::{commit, delta, generation, positions, source, views, views_by_name},
+    tiers::{Change, Feed, Tiers},
+};
+
+fn served() -> Arc<Served> {
+    let five = positions(&[(0, 5)]);
+    let changes = [
+        Change::Commit(source(), commit(1, &positions(&[]), &five)),
+        Change::Generation(generation(3, 1, &five, &["delays", "totals"])),
+        Change::Delta(delta(0, 1, 5, 9)),
+    ];
+    let empty = Tiers::new(&views(), Feed::Silent);
+    let served = Arc::new(Served::new(views_by_name()));
+    served.show(Arc::new(changes.into_iter().fold(empty, |tiers, change| tiers.apply(change).unwrap())));
+    served
+}
+
+/// A log that notes what it is given, and fails as it is told.
+#[derive(Debug, Default)]
+struct Noted {
+    appends: Mutex<Vec<(Vec<NewRecord>, Option<ProducerRun>)>>,
+    fails: bool,
+}
+
+#[async_trait]
+impl EventLog for Noted {
+    fn topic(&self) -> &str {
+        "departures"
+    }
+
+    async fn partitions(&self) -> Result<Vec<Partition>, Error> {
+        Ok(vec![Partition(0)])
+    }
+
+    async fn bounds(&self, _: Partition) -> Result<OffsetRange, Error> {
+        unreachable!("taking events in asks for no bounds")
+    }
+
+    async fn append(&self, records: Vec<NewRecord>, run: Option<ProducerRun>) -> Result<Appended, Error> {
+        if self.fails {
+            return Err(Error::Io { topic: "departures".to_owned(), action: "append", source: "disk on fire".into() });
+        }
+        if let Some(run) = run.as_ref().filter(|run| run.first_row > 7) {
+            return Err(Error::OutOfSequence { producer: run.producer.clone(), got: run.first_row, due: 7 });
+        }
+        let duplicates = run.as_ref().map_or(0, |run| (7 - run.first_row).min(records.len() as u64));
+        let to = records.len() as u64 - duplicates;
+        self.appends.lock().unwrap().push((records, run));
+        Ok(Appended { ranges: vec![(Partition(0), OffsetRange::new(Position(0), Position(to)))], duplicates })
+    }
+
+    async fn next_row(&self, _: &str) -> Result<u64, Error> {
+        Ok(7)
+    }
+
+    async fn subscribe(&self) -> Result<Box<dyn Subscription>, Error> {
+        unreachable!("taking events in does not read")
+    }
+
+    async fn trim(&self, _: Partition, _: Position) -> Result<(), Error> {
+        unreachable!("taking events in does not trim")
+    }
+}
+
+fn whole(log: Noted, body_limit: usize) -> (Router, Arc<Noted>) {
+    let log = Arc::new(log);
+    let ingest = Ingest { log: Arc::clone(&log) as Arc<dyn EventLog>, key: Some("carrier".to_owned()) };
+    (router_with_ingest(served(), [(source(), ingest)], body_limit), log)
+}
+
+fn app() -> Router {
+    whole(Noted::default(), 1 << 20).0
+}
+
+fn post(path: &str, content_type: &str, body: impl Into<Body>) -> Request<Body> {
+    Request::post(path).header(header::CONTENT_TYPE, content_type).body(body.into()).unwrap()
+}
+
+fn events(body: impl Into<Body>) -> Request<Body> {
+    post("/v1/sources/departures/events", "application/x-ndjson", body)
+}
+
+fn get_of(path: &str) -> Request<Body> {
+    Request::get(path).body(Body::empty()).unwrap()
+}
+
+async fn send(app: Router, request: Request<Body>) -> Response {
+    app.oneshot(request).await.unwrap()
+}
+
+async fn json_of(response: Response) -> Value {
+    serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap()
+}
+
+#[track_caller]
+fn is_problem(response: &Response, status: StatusCode) {
+    assert_eq!(response.status(), status);
+    assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
+}
+
+/// The problem that `request` answers, which has this status and type.
+async fn problem(app: Router, request: Request<Body>, status: u16, name: &str) -> Value {
+    let response = send(app, request).await;
+    is_problem(&response, StatusCode::from_u16(status).unwrap());
+    let problem = json_of(response).await;
+    assert_eq!(problem["type"], format!("urn:highwater:problem:{name}"), "{problem}");
+    assert_eq!(problem["status"], status);
+    problem
+}
+
+#[tokio::test]
+async fn a_query_is_answered_with_columns_rows_provenance_and_stats() {
+    let response = send(app(), post("/v1/query", "application/json", r#"{"view":"totals"}"#)).await;
+    assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json");
+    let mut answer = json_of(response).await;
+    answer["stats"]["elapsed_us"] = json!(0);
+    let expected = json!({
+        "columns": [{"name": "departures", "type": "int64", "exact": true}],
+        "rows": [[9]],
+        "provenance": {
+            "generation": 3, "mark": {"departures": 1}, "head": {"departures": 1}, "positions": {"departures": {"0": 9}},
+            "as_of": "2013-02-01T00:00:00Z", "lag_records": null, "complete": true, "warnings": []
+        },
+        "stats": {"elapsed_us": 0, "rows_merged": answer["stats"]["rows_merged"], "groups": 1}
+    });
+    assert_eq!(answer, expected);
+}
+
+#[tokio::test]
+async fn a_bad_query_is_a_problem_that_points_at_the_field() {
+    let query = post("/v1/query", "application/json; charset=utf-8", r#"{"view":"totals","limit":-1}"#);
+    let told = problem(app(), query, 422, "invalid-query").await;
+    assert_eq!(told["errors"][0]["pointer"], "#/limit");
+    let told = problem(app(), post("/v1/query", "application/json", "{\"view\": tot"), 400, "invalid-json").await;
+    assert!(told["detail"].as_str().unwrap().contains("line 1 column"), "{told}");
+}
+
+#[tokio::test]
+async fn wrong_routes_methods_and_content_types_are_problems() {
+    let told = problem(app(), get_of("/v1/nothing"), 404, "unknown-route").await;
+    assert_eq!(told["detail"], "there is no GET /v1/nothing");
+    let response = send(app(), get_of("/v1/query")).await;
+    assert_eq!(response.headers()[header::ALLOW], "POST");
+    is_problem(&response, StatusCode::METHOD_NOT_ALLOWED);
+    let response = send(app(), post("/v1/views", "application/json", "{}")).await;
+    is_problem(&response, StatusCode::METHOD_NOT_ALLOWED);
+    let response = send(app(), get_of("/v1/sources/departures/events")).await;
+    is_problem(&response, StatusCode::METHOD_NOT_ALLOWED);
+    let told = problem(app(), post("/v1/query", "text/csv", "{}"), 415, "unsupported-media-type").await;
+    assert!(told["detail"].as_str().unwrap().contains("must be application/json"), "{told}");
+    let events = post("/v1/sources/departures/events", "application/json", "{}");
+    problem(app(), events, 415, "unsupported-media-type").await;
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_refused() {
+    let long = format!("{{\"view\":\"{}\"}}", "x".repeat(70_000));
+    problem(app(), post("/v1/query", "application/json", long), 413, "body-too-large").await;
+    let (app, log) = whole(Noted::default(), 10);
+    let told = problem(app, events("{\"a\":12345678}"), 413, "body-too-large").await;
+    assert!(told["detail"].as_str().unwrap().contains("10 bytes"), "{told}");
+    assert!(log.appends.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn before_catching_up_nothing_is_answered() {
+    let app = || router(Arc::new(Served::new(views_by_name())));
+    for path in ["/readyz", "/v1/status"] {
+        let response = send(app(), get_of(path)).await;
+        assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+        is_problem(&response, StatusCode::SERVICE_UNAVAILABLE);
+    }
+    problem(app(), post("/v1/query", "application/json", r#"{"view":"totals"}"#), 503, "not-ready").await;
+    assert_eq!(send(app(), get_of("/livez")).await.status(), StatusCode::OK);
+    assert_eq!(send(app(), get_of("/v1/views")).await.status(), StatusCode::OK);
+    assert_eq!(send(self::app(), get_of("/readyz")).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn views_and_status_say_what_there_is() {
+    let views = json_of(send(app(), get_of("/v1/views")).await).await;
+    let totals = &views["views"][1];
+    assert_eq!(
+        (&totals["name"], &totals["grain"], &totals["source"]),
+        (&json!("totals"), &json!("day"), &json!("departures"))
+    );
+    assert_eq!(totals["measures"], json!([{"name": "departures", "type": "int64", "exact": true}]));
+    let status = json_of(send(app(), get_of("/v1/status")).await).await;
+    assert_eq!(status["generation"], json!({"number": 3, "created_at": "2013-02-01T00:00:00Z"}));
+    let of_source = &status["sources"][0];
+    assert_eq!((&of_source["mark"], &of_source["head"]), (&json!(1), &json!(1)));
+    assert_eq!((&of_source["covered"], &of_source["positions"]), (&json!({"0": 5}), &json!({"0": 9})));
+}
+
+#[tokio::test]
+async fn l7_events_are_appended_whole_and_answered_with_positions() {
+    let (app, log) = whole(Noted::default(), 1 << 20);
+    let response = send(app, events("{\"carrier\":\"UA\"}\n\nbroken\n{\"carrier\":null}")).await;
+    let answer = json_of(response).await;
+    let positions = json!([{"partition": 0, "from": 0, "to": 3}]);
+    assert_eq!(answer, json!({"accepted": 3, "duplicates": 0, "positions": positions}));
+    let appends = log.appends.lock().unwrap();
+    let (records, run) = &appends[0];
+    assert_eq!(run, &None);
+    let keys: Vec<_> = records.iter().map(|r| r.key.clone()).collect();
+    assert_eq!(keys, [Some(Bytes::from_static(b"UA")), None, None]);
+    assert_eq!(records[1].value.as_deref(), Some(b"broken".as_slice()));
+}
+
+fn numbered(producer: Option<&str>, row: Option<&str>) -> Request<Body> {
+    let mut request = events("{\"n\":1}\n{\"n\":2}\n{\"n\":3}");
+    let headers = [("highwater-producer", producer), ("highwater-row", row)];
+    for (name, value) in headers {
+        if let Some(value) = value {
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
+    }
+    request
+}
+
+#[tokio::test]
+async fn a_producer_numbers_its_rows_and_asks_where_it_stands() {
+    let answer = json_of(send(app(), numbered(Some("replay"), Some("5"))).await).await;
+    assert_eq!((&answer["accepted"], &answer["duplicates"]), (&json!(1), &json!(2)));
+    let told = problem(app(), numbered(Some("replay"), Some("9")), 409, "out-of-sequence").await;
+    assert_eq!(told["next_row"], 7);
+    for (producer, row) in [(Some("p"), None), (None, Some("1")), (Some("p"), Some("x")), (Some(""), Some("1"))] {
+        problem(app(), numbered(producer, row), 400, "invalid-header").await;
+    }
+    let answer = json_of(send(app(), get_of("/v1/sources/departures/producers/replay")).await).await;
+    assert_eq!(answer, json!({"next_row": 7}));
+    problem(app(), get_of("/v1/sources/trains/producers/replay"), 404, "unknown-source").await;
+}
+
+#[tokio::test]
+async fn events_that_cannot_be_taken_are_refused_whole() {
+    let told =
+        problem(app(), post("/v1/sources/trains/events", "application/x-ndjson", "{}"), 404, "unknown-source").await;
+    assert!(told["detail"].as_str().unwrap().contains("there are departures"), "{told}");
+    let (app, log) = whole(Noted::default(), 8 << 20);
+    let long = format!("{{}}\n\n{}\n", "x".repeat(RECORD_BYTES_MAX + 1));
+    let told = problem(app, events(long), 413, "record-too-large").await;
+    assert!(told["detail"].as_str().unwrap().contains("line 3"), "{told}");
+    assert!(log.appends.lock().unwrap().is_empty());
+    let (app, _) = whole(Noted { fails: true, ..Noted::default() }, 1 << 20);
+    let told = problem(app, events("{}"), 503, "log-failed").await;
+    assert!(!told["detail"].as_str().unwrap().contains("fire"), "{told}");
+}
+
+#[tokio::test]
+async fn a_body_of_blank_lines_is_no_events() {
+    let answer = json_of(send(app(), events("\n \r\n")).await).await;
+    assert_eq!(answer, json!({"accepted": 0, "duplicates": 0, "positions": []}));
+}
+
+#[tokio::test]
+async fn the_page_asks_nobody_but_this_server() {
+    let response = send(app(), get_of("/")).await;
+    let policy = response.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
+    assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe") && !policy.contains("http"));
+    let page = response.into_body().collect().await.unwrap().to_bytes();
+    let page = std::str::from_utf8(&page).unwrap();
+    assert!(!page.contains("<style") && !page.contains(" style=") && !page.contains(" onclick="));
+    let files: Vec<&str> = page.split('"').filter(|part| part.starts_with("/page/")).collect();
+    assert!(files.len() >= 3, "{files:?}");
+    for file in files {
+        assert_eq!(send(app(), get_of(file)).await.status(), StatusCode::OK, "{file}");
+    }
+    for file in ["page", "api", "chart", "format"] {
+        let script =
+            send(app(), get_of(&format!("/page/{file}.js"))).await.into_body().collect().await.unwrap().to_bytes();
+        let script = std::str::from_utf8(&script).unwrap();
+        let addresses = script.matches("://").count() - script.matches("\"http://www.w3.org/2000/svg\"").count();
+        assert_eq!(addresses, 0, "{file}.js names an address");
+    }
+}
+
+/// Serves the whole API on a loopback socket until the token is cancelled.
+async fn listening() -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<io::Result<()>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn(serve(listener, app(), stop.clone()));
+    (address, stop, serving)
+}
+
+#[tokio::test]
+async fn a_socket_answers_and_stops_when_told() {
+    let (address, stop, serving) = listening().await;
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let ask =
+        client.post(format!("http://{address}/v1/query")).json(&json!({"view": "delays", "dimensions": ["carrier"]}));
+    let answer: Value = ask.send().await.unwrap().json().await.unwrap();
+    let total: i64 = answer["rows"].as_array().unwrap().iter().map(|row| row[1].as_i64().unwrap()).sum();
+    assert_eq!(total, 9);
+    let sent = client.post(format!("http://{address}/v1/sources/departures/events")).body("{\"a\":1}\n");
+    assert_eq!(sent.send().await.unwrap().status().as_u16(), 200);
+    drop(client);
+    stop.cancel();
+    serving.await.unwrap().unwrap();
+}

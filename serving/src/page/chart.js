@@ -1,0 +1,164 @@
+// The time chart: what the merged answer has as one area, and what the batch generation has of it in front, as another.
+// Hand-written SVG: two step areas, an axis and a cursor are less code than a chart library, and style sheets reach them.
+
+import { axisTime, bucket, drawn, next, tick, value, widthOf } from "./format.js";
+
+const SVG = "http://www.w3.org/2000/svg";
+const MARGIN = { top: 24, right: 8, bottom: 26, left: 46 };
+
+function element(parent, name, attributes, text) {
+  const node = parent.appendChild(document.createElementNS(SVG, name));
+  for (const [key, v] of Object.entries(attributes)) node.setAttribute(key, v);
+  if (text !== undefined) node.textContent = text;
+  return node;
+}
+
+/** A round step that divides `max` into about `parts`. */
+function roundStep(max, parts) {
+  const raw = max / parts;
+  const power = 10 ** Math.floor(Math.log10(raw));
+  return [1, 2, 5, 10].map((n) => n * power).find((step) => step >= raw);
+}
+
+/** Steps between labels of the time axis that leave room for each, in milliseconds. */
+function timeStep(span, labels) {
+  const hour = 3600e3;
+  const steps = [60e3, 300e3, 900e3, hour, 3 * hour, 6 * hour, 12 * hour, ...[1, 2, 4, 7, 14, 28, 56, 91, 182, 364].map((d) => d * 24 * hour)];
+  return steps.find((step) => span / step <= labels) ?? steps.at(-1);
+}
+
+export class Chart {
+  #svg;
+  #readout;
+  #data = null;
+  #cursor = null;
+
+  constructor(svg, readout) {
+    this.#svg = svg;
+    this.#readout = readout;
+    svg.addEventListener("pointermove", (event) => this.#point(event));
+    svg.addEventListener("pointerleave", () => this.#move(null));
+    svg.addEventListener("blur", () => this.#move(null));
+    svg.addEventListener("keydown", (event) => this.#key(event));
+    new ResizeObserver(() => this.#draw()).observe(svg);
+  }
+
+  /** `points` are `{t, merged, batch}` by time, one a bucket of `grain`; `mark` is the label of the high-water mark. */
+  show(points, grain, mark) {
+    this.#data = points.length === 0 ? null : { points, grain, mark, end: next(points.at(-1).t, grain) };
+    if (!this.#data || this.#cursor >= points.length) this.#cursor = null;
+    this.#draw();
+  }
+
+  #draw() {
+    const { width, height } = this.#svg.getBoundingClientRect();
+    this.#svg.replaceChildren();
+    if (width === 0) return;
+    this.#svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+    if (!this.#data) {
+      element(this.#svg, "text", { x: width / 2, y: height / 2, "text-anchor": "middle" }, "No events yet");
+      this.#read();
+      return;
+    }
+    const { points, grain } = this.#data;
+    const start = points[0].t;
+    const right = width - MARGIN.right;
+    const bottom = height - MARGIN.bottom;
+    const x = (t) => MARGIN.left + ((t - start) / (this.#data.end - start)) * (right - MARGIN.left);
+    const top = Math.max(...points.map((p) => Math.max(drawn(p.merged), drawn(p.batch)))) || 1;
+    const step = roundStep(top, 4);
+    const y = (v) => bottom - (v / (Math.ceil(top / step) * step)) * (bottom - MARGIN.top);
+    this.#data.x = x;
+    this.#axes({ x, y, step, top, right, bottom, start });
+    for (const layer of ["live", "batch"]) {
+      const heights = points.map((p) => drawn(layer === "batch" ? p.batch : p.merged));
+      element(this.#svg, "path", { class: `area-${layer}`, d: this.#area(heights, x, y) });
+    }
+    this.#mark(x, bottom, right);
+    if (this.#cursor !== null) {
+      const { t } = points[this.#cursor];
+      const w = Math.max(2, x(next(t, grain)) - x(t));
+      element(this.#svg, "rect", { class: "cursor", x: x(t), y: MARGIN.top, width: w, height: bottom - MARGIN.top });
+    }
+    this.#read();
+  }
+
+  #axes({ x, y, step, top, right, bottom, start }) {
+    for (let v = 0; v < top + step; v += step) {
+      element(this.#svg, "line", { class: v ? "grid" : "axis", x1: MARGIN.left, x2: right, y1: y(v), y2: y(v) });
+      element(this.#svg, "text", { x: MARGIN.left - 6, y: y(v) + 4, "text-anchor": "end" }, tick(v));
+    }
+    const { end } = this.#data;
+    const every = timeStep(end - start, (right - MARGIN.left) / 76);
+    for (let t = Math.ceil(start / every) * every; t < end; t += every) {
+      element(this.#svg, "line", { class: "axis", x1: x(t), x2: x(t), y1: bottom, y2: bottom + 4 });
+      const anchor = x(t) > right - 30 ? "end" : "middle";
+      element(this.#svg, "text", { x: x(t), y: bottom + 18, "text-anchor": anchor }, axisTime(t));
+    }
+  }
+
+  /** One step a bucket; down to zero where buckets are missing. */
+  #area(heights, x, y) {
+    const { points, grain } = this.#data;
+    let d = "";
+    let open = null;
+    points.forEach(({ t }, i) => {
+      if (open !== t) d += `${open === null ? "" : `V${y(0)}Z`}M${x(t)} ${y(0)}`;
+      open = next(t, grain);
+      d += `V${y(heights[i])}H${x(open)}`;
+    });
+    return `${d}V${y(0)}Z`;
+  }
+
+  /** The high-water mark: the end of the newest bucket that the generation has something of. */
+  #mark(x, bottom, right) {
+    const { points, grain, mark } = this.#data;
+    const last = points.findLast((p) => p.batch !== null);
+    if (!mark || !last) return;
+    const at = x(next(last.t, grain));
+    const anchor = at > (MARGIN.left + right) / 2 ? "end" : "start";
+    element(this.#svg, "line", { class: "mark-line", x1: at, x2: at, y1: MARGIN.top - 8, y2: bottom });
+    const dx = anchor === "end" ? -6 : 6;
+    element(this.#svg, "text", { class: "mark-label", x: at + dx, y: MARGIN.top - 8, "text-anchor": anchor }, mark);
+  }
+
+  #read() {
+    this.#readout.replaceChildren();
+    if (this.#cursor === null || !this.#data) return;
+    const { points, grain } = this.#data;
+    const { t, merged, batch } = points[this.#cursor];
+    const strong = document.createElement("b");
+    strong.textContent = value(merged);
+    this.#readout.append(`${bucket(t, grain)}: `, strong, batch === null ? ", not in the generation yet" : `, the generation has ${value(batch)}`);
+  }
+
+  #point(event) {
+    if (!this.#data?.x) return;
+    const { points, grain, x } = this.#data;
+    const at = event.clientX - this.#svg.getBoundingClientRect().left;
+    const index = points.findIndex(({ t }) => at < x(next(t, grain)) && at >= x(t) - 2);
+    this.#move(index < 0 ? null : index);
+  }
+
+  #key(event) {
+    if (!this.#data || !["ArrowLeft", "ArrowRight", "Home", "End", "Escape"].includes(event.key)) return;
+    event.preventDefault();
+    const last = this.#data.points.length - 1;
+    const from = this.#cursor ?? (event.key === "ArrowLeft" ? last + 1 : -1);
+    const to = { ArrowLeft: from - 1, ArrowRight: from + 1, Home: 0, End: last }[event.key];
+    this.#move(to === undefined ? null : Math.min(last, Math.max(0, to)));
+  }
+
+  #move(index) {
+    if (index === this.#cursor) return;
+    this.#cursor = index;
+    this.#draw();
+  }
+}
+
+/** The finest of the grains a view can be asked that draws `span` in at most `most` buckets. */
+export function grainFor(view, span, most) {
+  const own = view.grain_us / 1e3;
+  const grains = [view.grain, "hour", "6h", "day", "week", "month"].filter((g) => widthOf(g) % own === 0 || g === "month");
+  return grains.find((g) => widthOf(g) >= own && span / widthOf(g) <= most) ?? "month";
+}

@@ -1,0 +1,144 @@
+//! Where an answer comes from: every answer says it, and says so if a part was missing (L6).
+
+use std::collections::BTreeMap;
+
+use common::{
+    names::{SourceName, ViewName},
+    position::{Positions, Version},
+};
+use serde::Serialize;
+
+use super::{Feed, Layer, SourceTiers, Tiers};
+use crate::query::timestamp_text;
+
+/// The provenance of an answer (L6).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Provenance {
+    /// The number of the generation shown; null before the first.
+    pub generation: Option<u64>,
+    /// By source, the dataset version that the generation covers for the view asked; null if it does not have the view.
+    pub mark: BTreeMap<SourceName, Option<Version>>,
+    /// By source, the newest dataset version shown.
+    pub head: BTreeMap<SourceName, Version>,
+    /// By source and partition, the position up to which every record is in the answer, and none from it on.
+    pub positions: BTreeMap<SourceName, Positions>,
+    /// The newest time stamp of a record in the answer that came over the feed, RFC 3339; null if none did yet.
+    pub as_of: Option<String>,
+    /// Records that the log holds and that were not read yet; null if unknown.
+    pub lag_records: Option<u64>,
+    /// Whether nothing of what was asked for is missing.
+    pub complete: bool,
+    /// What is missing, and what else one should know, for a person.
+    pub warnings: Vec<String>,
+}
+
+/// One source as `GET /v1/status` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SourceStatus {
+    /// The source.
+    pub name: SourceName,
+    /// The dataset version that the generation covers; null if it does not have the source.
+    pub mark: Option<Version>,
+    /// The newest dataset version shown.
+    pub head: Version,
+    /// The position at the mark, by partition.
+    pub covered: Positions,
+    /// The position that is durable in the dataset, by partition.
+    pub committed: Positions,
+    /// The position up to which answers see, by partition.
+    pub positions: Positions,
+    /// See [`Provenance::as_of`].
+    pub as_of: Option<String>,
+    /// See [`Provenance::lag_records`].
+    pub lag_records: Option<u64>,
+    /// Whether answers about the source's views from all layers miss nothing.
+    pub complete: bool,
+    /// What they miss.
+    pub warnings: Vec<String>,
+}
+
+impl Tiers {
+    /// The provenance of an answer about `view` from `layer`; `None` if there is no such view.
+    #[must_use]
+    pub fn provenance(&self, view: &ViewName, layer: Layer) -> Option<Provenance> {
+        let (name, index) = self.views.get(view)?;
+        let source = self.sources.get(name)?;
+        let mark = source.batch[*index].mark;
+        let live = layer != Layer::Batch;
+        let mut warnings = if live { source.missing() } else { Vec::new() };
+        if layer == Layer::Batch && mark.is_none() {
+            warnings.push(match &self.generation {
+                Some(generation) => format!("generation {} does not have view {view} yet", generation.number),
+                None => format!("there is no generation yet, so the batch layer has nothing of view {view}"),
+            });
+        }
+        let covered = || source.mark.as_ref().filter(|_| mark.is_some()).map(|m| m.positions.clone());
+        Some(Provenance {
+            generation: self.generation.as_ref().map(|g| g.number),
+            mark: [(name.clone(), mark)].into(),
+            head: [(name.clone(), source.head.version)].into(),
+            positions: [(name.clone(), if live { source.reach() } else { covered().unwrap_or_default() })].into(),
+            as_of: source.as_of_us.filter(|_| live).map(timestamp_text),
+            lag_records: source.lag_records,
+            complete: warnings.is_empty(),
+            warnings,
+        })
+    }
+
+    /// How every source stands.
+    #[must_use]
+    pub fn status(&self) -> Vec<SourceStatus> {
+        self.sources.values().map(|source| source.status()).collect()
+    }
+}
+
+impl SourceTiers {
+    fn status(&self) -> SourceStatus {
+        let warnings = self.missing();
+        SourceStatus {
+            name: self.name.clone(),
+            mark: self.mark.as_ref().map(|m| m.version),
+            head: self.head.version,
+            covered: self.mark.as_ref().map(|m| m.positions.clone()).unwrap_or_default(),
+            committed: self.head.positions.clone(),
+            positions: self.reach(),
+            as_of: self.as_of_us.map(timestamp_text),
+            lag_records: self.lag_records,
+            complete: warnings.is_empty(),
+            warnings,
+        }
+    }
+
+    /// What the segments and tails miss, each named; empty if nothing (L6).
+    fn missing(&self) -> Vec<String> {
+        let (name, head) = (&self.name, self.head.version);
+        let mut missing = Vec::new();
+        match self.feed {
+            Feed::Absent => missing.push(format!(
+                "there is no live feed here: events of {name} that were not committed by version {head} are missing"
+            )),
+            Feed::Silent => missing.push(format!(
+                "the live feed has not spoken of {name} yet: events that were not committed by version {head} are missing"
+            )),
+            Feed::Ended => missing.push(format!(
+                "the live feed has ended: events of {name} that came after its end and were not committed by version \
+                 {head} are missing"
+            )),
+            Feed::Heard => {}
+        }
+        for (partition, tail) in &self.tails {
+            if let Some(range) = tail.withheld() {
+                missing.push(format!(
+                    "the tail of {name} partition {partition} has a gap: offsets {range} are missing until they are committed"
+                ));
+            }
+        }
+        for (partition, range) in self.held_back() {
+            missing.push(format!(
+                "commits of {name} after version {head} are held back until another tail has reached them: offsets {range} of \
+                 partition {partition} are missing"
+            ));
+        }
+        missing
+    }
+}

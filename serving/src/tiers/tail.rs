@@ -1,0 +1,147 @@
+//! The tail of one partition: the chain of deltas that answers show, and the newer chain that may replace it.
+//!
+//! An answer must never go backwards, double an event or lose one. So a chain is shown only from a position that is the end
+//! of one of its deltas, and replaced only by a chain that has reached as far (DESIGN §5).
+
+use std::sync::Arc;
+
+use common::{
+    feed::Delta,
+    measure::Error,
+    position::{OffsetRange, Partition, Position, Positions},
+    view::View,
+};
+
+use super::stack::Stack;
+
+/// Deltas of one epoch without a gap: the partials of `[from, to)`.
+#[derive(Debug, Clone)]
+struct Chain {
+    epoch: u64,
+    from: Position,
+    /// The ends of the deltas, ascending; the last is how far the chain reaches.
+    ends: Vec<Position>,
+    /// By view, in the source's order.
+    stacks: Vec<Stack>,
+}
+
+impl Chain {
+    fn empty(epoch: u64, at: Position, views: &[Arc<View>]) -> Self {
+        Self { epoch, from: at, ends: Vec::new(), stacks: views.iter().map(Stack::new).collect() }
+    }
+
+    fn to(&self) -> Position {
+        self.ends.last().copied().unwrap_or(self.from)
+    }
+
+    fn push(&mut self, delta: Delta, views: &[Arc<View>]) -> Result<(), Error> {
+        for (id, partial) in delta.partials {
+            // A view that this process does not know is of another pipeline file: not asked for here.
+            if let Some(index) = views.iter().position(|v| v.id == id) {
+                self.stacks[index].push(delta.range.from.0, partial)?;
+            }
+        }
+        self.ends.push(delta.range.to);
+        Ok(())
+    }
+
+    /// Whether the chain can be shown from `at` on: no delta straddles `at`, and none is missing before it.
+    fn can_start(&self, at: Position) -> bool {
+        at == self.from || at >= self.to() || self.ends.binary_search(&at).is_ok()
+    }
+
+    /// Drops what is before `at`, where [`Self::can_start`].
+    fn cut(&mut self, at: Position) -> Result<(), Error> {
+        debug_assert!(self.can_start(at), "a delta straddles the cut");
+        for stack in &mut self.stacks {
+            stack.drop_before(at.0)?;
+        }
+        self.ends.retain(|end| *end > at);
+        self.from = at;
+        Ok(())
+    }
+}
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub(super) struct Tail {
+    shown: Chain,
+    rising: Option<Chain>,
+    /// How far any delta reached, shown or not.
+    heard: Position,
+}
+
+/// Which chain of a tail is to be shown from a position on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Choice {
+    Shown,
+    Rising,
+}
+
+impl Tail {
+    /// A tail of nothing yet, whose first chain is of `epoch`.
+    pub(super) fn new(epoch: u64, at: Position, views: &[Arc<View>]) -> Self {
+        Self { shown: Chain::empty(epoch, at, views), rising: None, heard: at }
+    }
+
+    /// How far answers see.
+    pub(super) fn reach(&self) -> Position {
+        self.shown.to()
+    }
+
+    /// What was heard of but cannot be shown, because something before it is missing.
+    pub(super) fn withheld(&self) -> Option<OffsetRange> {
+        (self.heard > self.reach()).then(|| OffsetRange::new(self.reach(), self.heard))
+    }
+
+    /// The tables of view number `index` that are shown.
+    pub(super) fn runs(&self, index: usize) -> &[arrow::record_batch::RecordBatch] {
+        self.shown.stacks[index].runs()
+    }
+
+    /// Takes a delta in: at the end of the chain it follows, or as the start of a newer one. What is known already, or of a
+    /// reader that has been replaced, is passed over.
+    pub(super) fn extend(&mut self, delta: Delta, views: &[Arc<View>]) -> Result<(), Error> {
+        self.heard = self.heard.max(delta.range.to);
+        let newest = self.rising.as_ref().unwrap_or(&self.shown);
+        if delta.epoch < newest.epoch || delta.range.is_empty() {
+            return Ok(());
+        }
+        let known = delta.epoch == newest.epoch && delta.range.to <= newest.to();
+        if known {
+            return Ok(());
+        }
+        let newest = self.rising.as_mut().unwrap_or(&mut self.shown);
+        if delta.epoch == newest.epoch && delta.range.from == newest.to() {
+            return newest.push(delta, views);
+        }
+        let mut chain = Chain::empty(delta.epoch, delta.range.from, views);
+        chain.push(delta, views)?;
+        self.rising = Some(chain);
+        Ok(())
+    }
+
+    /// Which chain can be shown from `at` on without going backwards; `None` if neither can yet.
+    pub(super) fn choose(&self, at: Position) -> Option<Choice> {
+        let rising = self.rising.as_ref().filter(|r| r.can_start(at) && r.to().max(at) >= self.reach());
+        match rising {
+            Some(_) => Some(Choice::Rising),
+            None => self.shown.can_start(at).then_some(Choice::Shown),
+        }
+    }
+
+    /// Shows the chosen chain, from `at` on.
+    pub(super) fn settle(&mut self, choice: Choice, at: Position) -> Result<(), Error> {
+        if choice == Choice::Rising
+            && let Some(rising) = self.rising.take()
+        {
+            self.shown = rising;
+        }
+        self.shown.cut(at)
+    }
+}
+
+/// Where the head leaves `partition`: where its tail is to start. 0 if it was never committed.
+pub(super) fn base(positions: &Positions, partition: Partition) -> Position {
+    positions.get(&partition).copied().unwrap_or_default()
+}

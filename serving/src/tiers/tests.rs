@@ -1,0 +1,304 @@
+//! The tiers against a model: whatever the order of deltas, commits, restarts, rival writers, losses and generations, an
+//! answer is the exact fold of every event before its positions, and never goes backwards.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use common::{
+    feed::Delta,
+    position::{Partition, Position, Positions, Version},
+};
+use proptest::prelude::*;
+
+use super::*;
+use crate::testing::{commit, delta, events_before, fold, generation, merged, name, positions, source, views};
+
+const PARTITIONS: u32 = 2;
+const BOTH: [&str; 2] = ["delays", "totals"];
+
+#[track_caller]
+fn check_exact(tiers: &Tiers) {
+    let of_source = tiers.source(&source()).unwrap();
+    let exact = fold(&events_before(&of_source.reach()));
+    for (view, (_, exact)) in views().iter().zip(exact) {
+        let tables = tiers.partials(&view.name, Layer::Merged, i64::MIN, i64::MAX).unwrap();
+        assert!(merged(view, &tables) == exact, "{} is not exact at {:?}", view.name, of_source.reach());
+    }
+}
+
+fn heard() -> Tiers {
+    let tiers = Tiers::new(&views(), Feed::Silent);
+    tiers.apply(Change::Lag(source(), 0)).unwrap()
+}
+
+fn reach(tiers: &Tiers, partition: u32) -> u64 {
+    tiers.source(&source()).unwrap().reach().get(&Partition(partition)).map_or(0, |at| at.0)
+}
+
+fn complete(tiers: &Tiers) -> bool {
+    tiers.provenance(&name("delays"), Layer::Merged).unwrap().complete
+}
+
+/// A speed layer as it could be at its worst, and what serving was told.
+struct World {
+    tiers: Tiers,
+    epochs: BTreeMap<u32, u64>,
+    read: BTreeMap<u32, u64>,
+    committed: Positions,
+    /// The positions at each version, from 0.
+    history: Vec<Positions>,
+    /// Commits not told of yet.
+    untold: BTreeSet<u64>,
+    generations: u64,
+    mark: u64,
+    /// How far anything told of reaches.
+    told: BTreeMap<u32, u64>,
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Read {
+        partition: u32,
+        offsets: u64,
+        lost: bool,
+    },
+    Commit {
+        told: bool,
+    },
+    /// The reader of a partition starts again from what is committed.
+    Restart {
+        partition: u32,
+    },
+    /// Another writer commits so many offsets of a partition; ours finds out and reads on from there.
+    Rival {
+        partition: u32,
+        offsets: u64,
+    },
+    /// An old delta is sent again.
+    Again {
+        partition: u32,
+        back: u64,
+    },
+    /// A generation over one of the versions since the last, with these views.
+    Generation {
+        versions: u64,
+        views: usize,
+    },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let partition = 0..PARTITIONS;
+    prop_oneof![
+        6 => (partition.clone(), 1..6_u64, prop::bool::weighted(0.05))
+            .prop_map(|(partition, offsets, lost)| Step::Read { partition, offsets, lost }),
+        3 => prop::bool::weighted(0.8).prop_map(|told| Step::Commit { told }),
+        1 => partition.clone().prop_map(|partition| Step::Restart { partition }),
+        1 => (partition.clone(), 1..8_u64).prop_map(|(partition, offsets)| Step::Rival { partition, offsets }),
+        1 => (partition, 1..9_u64).prop_map(|(partition, back)| Step::Again { partition, back }),
+        2 => (0..4_u64, 0..3_usize).prop_map(|(versions, views)| Step::Generation { versions, views }),
+    ]
+}
+
+impl World {
+    fn new() -> Self {
+        let zero: BTreeMap<u32, u64> = (0..PARTITIONS).map(|p| (p, 0)).collect();
+        Self {
+            tiers: heard(),
+            epochs: zero.clone(),
+            read: zero.clone(),
+            committed: Positions::new(),
+            history: vec![Positions::new()],
+            untold: BTreeSet::new(),
+            generations: 0,
+            mark: 0,
+            told: zero,
+        }
+    }
+
+    fn committed(&self, partition: u32) -> u64 {
+        self.committed.get(&Partition(partition)).map_or(0, |at| at.0)
+    }
+
+    fn apply(&mut self, change: Change) {
+        self.tiers = self.tiers.apply(change).unwrap();
+    }
+
+    fn tell(&mut self, delta: Delta) {
+        let told = self.told.get_mut(&delta.partition.0).unwrap();
+        *told = (*told).max(delta.range.to.0);
+        self.apply(Change::Delta(delta));
+    }
+
+    fn commit(&mut self, moved: Positions) {
+        self.committed.extend(moved);
+        self.history.push(self.committed.clone());
+        self.untold.insert(self.history.len() as u64 - 1);
+    }
+
+    /// What the follower does when it hears of a version: it reads all before it too.
+    fn tell_commits(&mut self) {
+        for version in std::mem::take(&mut self.untold) {
+            let (before, after) = (&self.history[version as usize - 1], &self.history[version as usize]);
+            let change = Change::Commit(source(), commit(version, before, after));
+            for (partition, at) in after {
+                let told = self.told.get_mut(&partition.0).unwrap();
+                *told = (*told).max(at.0);
+            }
+            self.apply(change);
+        }
+    }
+
+    fn step(&mut self, step: &Step) {
+        match *step {
+            Step::Read { partition, offsets, lost } => {
+                let from = self.read[&partition];
+                self.read.insert(partition, from + offsets);
+                if !lost {
+                    self.tell(delta(partition, self.epochs[&partition], from, from + offsets));
+                }
+            }
+            Step::Commit { told } => {
+                let moved: Vec<_> = self.read.iter().map(|(p, at)| (*p, *at)).collect();
+                self.commit(positions(&moved));
+                if told {
+                    self.tell_commits();
+                }
+            }
+            Step::Restart { partition } => self.restart(partition),
+            Step::Rival { partition, offsets } => {
+                self.commit(positions(&[(partition, self.committed(partition) + offsets)]));
+                self.restart(partition);
+            }
+            Step::Again { partition, back } => {
+                let to = self.read[&partition];
+                let from = to.saturating_sub(back).max(self.committed(partition));
+                if from < to {
+                    self.tell(delta(partition, self.epochs[&partition], from, to));
+                }
+            }
+            Step::Generation { versions, views } => self.generation(versions, views),
+        }
+    }
+
+    fn restart(&mut self, partition: u32) {
+        *self.epochs.get_mut(&partition).unwrap() += 1;
+        self.read.insert(partition, self.committed(partition));
+    }
+
+    fn generation(&mut self, versions: u64, named: usize) {
+        let head = self.tiers.source(&source()).unwrap().head().0;
+        let mark = (self.mark + versions).min(head);
+        // A view that was in a generation stays in the next ones: only then are its segments still held.
+        let had = views().iter().enumerate().filter(|(i, _)| self.covered(*i) > 0).count();
+        let named = &BOTH[..named.max(had)];
+        self.generations += 1;
+        self.mark = mark;
+        let loaded = generation(self.generations, mark, &self.history[mark as usize], named);
+        assert!(self.tiers.reaches(&loaded));
+        self.apply(Change::Generation(loaded));
+    }
+
+    fn covered(&self, index: usize) -> u64 {
+        self.tiers.source(&source()).unwrap().batch(index).covered().0
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    #[test]
+    fn l4_l6_every_answer_is_an_exact_prefix_and_never_goes_backwards(steps in prop::collection::vec(step(), 1..40)) {
+        let mut world = World::new();
+        // Once everything is committed and told of, nothing may be left over.
+        let last = Step::Commit { told: true };
+        for step in steps.iter().chain([&last]) {
+            let before: Vec<u64> = (0..PARTITIONS).map(|p| reach(&world.tiers, p)).collect();
+            world.step(step);
+            check_exact(&world.tiers);
+            let missing = (0..PARTITIONS).any(|p| reach(&world.tiers, p) < world.told[&p]);
+            prop_assert!(!missing || !complete(&world.tiers), "something told of is missing, and the answer does not say so");
+            for partition in 0..PARTITIONS {
+                prop_assert!(reach(&world.tiers, partition) >= before[partition as usize], "went backwards at {step:?}");
+            }
+        }
+        prop_assert_eq!(world.tiers.source(&source()).unwrap().known().0, world.history.len() as u64 - 1);
+    }
+}
+
+#[test]
+fn a_commit_trims_the_tail_and_adds_its_segment_in_one_step() {
+    let tiers = heard().apply(Change::Delta(delta(0, 1, 0, 5))).unwrap();
+    let tiers = tiers.apply(Change::Delta(delta(0, 1, 5, 9))).unwrap();
+    let (none, five) = (positions(&[]), positions(&[(0, 5)]));
+    let committed = tiers.apply(Change::Commit(source(), commit(1, &none, &five))).unwrap();
+    assert_eq!((committed.source(&source()).unwrap().head().0, reach(&committed, 0)), (1, 9));
+    check_exact(&committed);
+    check_exact(&tiers);
+}
+
+#[test]
+fn a_new_epoch_is_shown_only_once_it_has_reached_as_far() {
+    let tiers = heard().apply(Change::Delta(delta(0, 1, 0, 10))).unwrap();
+    let tiers = tiers.apply(Change::Delta(delta(0, 2, 0, 4))).unwrap();
+    assert_eq!((reach(&tiers, 0), complete(&tiers)), (10, true));
+    // A commit inside the old delta waits for the new chain.
+    let waiting = tiers.apply(Change::Commit(source(), commit(1, &positions(&[]), &positions(&[(0, 4)])))).unwrap();
+    assert_eq!((waiting.source(&source()).unwrap().head().0, waiting.source(&source()).unwrap().waiting()), (0, 1));
+    check_exact(&waiting);
+    let shown = waiting.apply(Change::Delta(delta(0, 2, 4, 11))).unwrap();
+    assert_eq!((shown.source(&source()).unwrap().head().0, reach(&shown, 0)), (1, 11));
+    check_exact(&shown);
+    // What the replaced reader still sends is passed over.
+    let zombie = shown.apply(Change::Delta(delta(0, 1, 10, 30))).unwrap();
+    assert_eq!(reach(&zombie, 0), 11);
+}
+
+#[test]
+fn l6_a_gap_in_a_tail_is_named_and_closed_by_the_commit() {
+    let tiers = heard().apply(Change::Delta(delta(0, 1, 0, 5))).unwrap();
+    let tiers = tiers.apply(Change::Delta(delta(0, 1, 8, 12))).unwrap();
+    let provenance = tiers.provenance(&name("delays"), Layer::Merged).unwrap();
+    assert!(!provenance.complete);
+    assert!(provenance.warnings[0].contains("departures partition 0 has a gap: offsets [5, 12)"), "{provenance:?}");
+    assert_eq!(reach(&tiers, 0), 5);
+    let closed = tiers.apply(Change::Commit(source(), commit(1, &positions(&[]), &positions(&[(0, 8)])))).unwrap();
+    assert_eq!((reach(&closed, 0), complete(&closed)), (12, true));
+    check_exact(&closed);
+}
+
+#[test]
+fn l6_provenance_names_what_each_layer_says_and_misses() {
+    let (three, five) = (positions(&[(0, 3)]), positions(&[(0, 5)]));
+    let mut tiers = Tiers::new(&views(), Feed::Absent);
+    let changes = [
+        Change::Commit(source(), commit(1, &positions(&[]), &three)),
+        Change::Commit(source(), commit(2, &three, &five)),
+        Change::Generation(generation(7, 1, &three, &["totals"])),
+    ];
+    for change in changes {
+        tiers = tiers.apply(change).unwrap();
+    }
+    let provenance = |view: &str, layer| tiers.provenance(&name(view), layer).unwrap();
+    let merged = provenance("totals", Layer::Merged);
+    assert_eq!((merged.generation, merged.mark[&source()], merged.head[&source()].0), (Some(7), Some(Version(1)), 2));
+    assert_eq!((merged.positions[&source()][&Partition(0)], merged.complete), (Position(5), false));
+    assert!(merged.warnings[0].contains("no live feed"), "{merged:?}");
+    assert!(merged.warnings[0].contains("version 2"), "{merged:?}");
+    let batch = provenance("totals", Layer::Batch);
+    assert_eq!((batch.positions[&source()][&Partition(0)], batch.complete), (Position(3), true));
+    let absent = provenance("delays", Layer::Batch);
+    assert_eq!((absent.mark[&source()], absent.complete), (None, false));
+    assert!(absent.warnings[0].contains("generation 7 does not have view delays"), "{absent:?}");
+    check_exact(&tiers);
+}
+
+#[test]
+fn l6_a_feed_that_is_silent_or_has_ended_makes_answers_incomplete() {
+    let silent = Tiers::new(&views(), Feed::Silent);
+    assert!(!complete(&silent));
+    let heard = heard();
+    assert!(complete(&heard));
+    let ended = heard.apply(Change::FeedEnded).unwrap();
+    assert!(ended.provenance(&name("delays"), Layer::Merged).unwrap().warnings[0].contains("has ended"));
+}
