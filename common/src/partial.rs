@@ -33,6 +33,9 @@ const CREATED_BY: &str = "highwater";
 /// A level that costs little to write: the encodings have done most of the work.
 const ZSTD_LEVEL: i32 = 3;
 
+/// Rows that are read at a time. Nearly all partials have fewer, and then nothing is copied.
+const READ_ROWS_MAX: usize = 1 << 20;
+
 /// Merges partials of `view` into one canonical partial.
 ///
 /// # Errors
@@ -117,7 +120,7 @@ fn encode(properties: WriterPropertiesBuilder, column: ColumnPath, data_type: &D
 /// [`Error::Arrow`], [`Error::Type`] if the file is of another view.
 pub fn from_parquet(view: &View, file: Bytes) -> Result<RecordBatch, Error> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(failed)?;
-    let rows = usize::try_from(reader.metadata().file_metadata().num_rows()).unwrap_or(0).max(1);
+    let rows = usize::try_from(reader.metadata().file_metadata().num_rows()).unwrap_or(0).clamp(1, READ_ROWS_MAX);
     let written = Arc::clone(reader.schema());
     let batches = reader.with_batch_size(rows).build().map_err(failed)?.collect::<Result<Vec<_>, _>>()?;
     let partial = concat_batches(&written, &batches)?;
