@@ -1,10 +1,16 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use arrow::{
+    array::{ArrayRef, Int64Array, StringArray},
+    compute::cast,
+    datatypes::DataType,
+};
 use url::Url;
 
 use super::*;
 use crate::{
     position::{Partition, Position},
+    testing,
     testing::store::{Fault, FaultyObjects, Operation},
 };
 
@@ -97,4 +103,41 @@ async fn the_manifest_is_as_documented() {
     publish(&store, &generation(42)).await.unwrap();
     let manifest = store.get(&manifest_path(42)).await.unwrap().unwrap();
     insta::assert_snapshot!(std::str::from_utf8(&manifest).unwrap());
+}
+
+fn view() -> Arc<View> {
+    let sql = "CREATE VIEW by_hour AS SELECT date_trunc('hour', departed_at) AS hour, carrier, count(*) AS departures \
+               FROM departures GROUP BY hour, carrier";
+    testing::view(sql, &testing::departures())
+}
+
+fn partial_of(view: &View) -> RecordBatch {
+    let schema = view.partial_schema();
+    let columns = schema.fields().iter().map(|field| match field.data_type() {
+        DataType::Utf8 => Arc::new(StringArray::from(vec!["AA", "UA"])) as ArrayRef,
+        number => cast(&Int64Array::from(vec![0, 0]), number).unwrap(),
+    });
+    RecordBatch::try_new(Arc::clone(&schema), columns.collect()).unwrap()
+}
+
+#[tokio::test]
+async fn a_chunk_is_named_by_its_content_and_checked() {
+    let (_, store) = faulty();
+    let (view, partial) = (view(), partial_of(&view()));
+    let chunk = write_chunk(&store, &view, 0, 3_600_000_000, &partial).await.unwrap();
+    assert_eq!(write_chunk(&store, &view, 0, 3_600_000_000, &partial).await.unwrap(), chunk);
+    assert_eq!(read_chunk(&store, &view, &chunk).await.unwrap(), partial);
+    assert_eq!((chunk.rows, chunk.path.contains(view.id.as_str())), (2, true));
+    let path = chunk_path(&chunk).unwrap();
+    assert_eq!(store.list(&Path::from("generations")).await.unwrap(), std::slice::from_ref(&path));
+    let mut damaged = store.get(&path).await.unwrap().unwrap().to_vec();
+    damaged[8] ^= 1;
+    for damage in [damaged, Vec::new()] {
+        store.put(&path, damage.into()).await.unwrap();
+        let refused = read_chunk(&store, &view, &chunk).await;
+        assert!(matches!(refused, Err(Error::Corrupt { .. })), "{refused:?}");
+    }
+    store.delete(&path).await.unwrap();
+    let refused = read_chunk(&store, &view, &chunk).await.unwrap_err();
+    assert_eq!(refused.to_string(), format!("{path} is gone"));
 }
