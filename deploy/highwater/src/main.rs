@@ -1,1 +1,72 @@
-fn main() {}
+//! `highwater`: the one program. It reads the command line, and puts the layers together.
+
+mod check;
+mod cli;
+mod client;
+mod dead_letters;
+mod demo;
+mod house;
+mod job;
+mod logging;
+mod query;
+mod replay;
+mod run;
+mod shutdown;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use cli::{Batch, Cli, Command};
+use mimalloc::MiMalloc;
+
+// Partials and batches are many short-lived allocations of all sizes, on all threads.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match start(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(cli: Cli) -> anyhow::Result<ExitCode> {
+    logging::start(cli.log_format, default_filter(&cli.command))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let code = runtime.block_on(command(cli))?;
+    Ok(code)
+}
+
+/// Commands that run for long say what they do; the others only what went wrong.
+fn default_filter(command: &Command) -> &'static str {
+    match command {
+        Command::Run | Command::Speed | Command::Serve | Command::Batch(Batch::Run) => "info",
+        _ => "warn",
+    }
+}
+
+async fn command(cli: Cli) -> anyhow::Result<ExitCode> {
+    let path = cli.pipeline.as_path();
+    match cli.command {
+        Command::Check => check::check(path)?,
+        Command::Run => run::run(check::load(path)?, run::Roles::ALL, shutdown::token()?).await?,
+        Command::Speed => run::run(check::load(path)?, run::Roles::SPEED, shutdown::token()?).await?,
+        Command::Serve => run::run(check::load(path)?, run::Roles::SERVE, shutdown::token()?).await?,
+        Command::Batch(Batch::Run) => run::run(check::load(path)?, run::Roles::BATCH, shutdown::token()?).await?,
+        Command::Batch(Batch::Advance(options)) => {
+            job::run_once(path, job::Job::Advance, &options, shutdown::token()?).await?
+        }
+        Command::Batch(Batch::Recompute(options)) => {
+            job::run_once(path, job::Job::Recompute, &options, shutdown::token()?).await?
+        }
+        Command::Query(query) => query::query(path, query).await?,
+        Command::Replay(options) => replay::replay(path, options, shutdown::token()?).await?,
+        Command::DeadLetters(options) => dead_letters::dead_letters(path, options).await?,
+        Command::Demo(options) => return demo::demo(options, shutdown::token()?).await,
+    }
+    Ok(ExitCode::SUCCESS)
+}

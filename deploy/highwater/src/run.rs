@@ -1,0 +1,216 @@
+//! The composition root: which layers run in this process, and how they are put together.
+
+use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use batch::{Batch, Engine, Watch};
+use common::{
+    clock::SystemClock, dataset::Dataset, feed, log::EventLog, names::SourceName, pipeline::Pipeline, store::Store,
+};
+use serving::{
+    Follower, Served,
+    http::{self, Ingest},
+};
+use speed::{Parts, Settings, Worker};
+use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet, time::MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use crate::house;
+
+/// How often serving looks for a new generation, and without a live feed for new commits.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Which layers run in a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Roles {
+    speed: bool,
+    serve: bool,
+    batch: bool,
+}
+
+impl Roles {
+    pub(crate) const ALL: Self = Self { speed: true, serve: true, batch: true };
+    pub(crate) const SPEED: Self = Self { speed: true, serve: false, batch: false };
+    pub(crate) const SERVE: Self = Self { speed: false, serve: true, batch: false };
+    pub(crate) const BATCH: Self = Self { speed: false, serve: false, batch: true };
+}
+
+type Logs = BTreeMap<SourceName, Arc<dyn EventLog>>;
+type Tasks = JoinSet<anyhow::Result<()>>;
+
+/// The layers of one process while they run.
+pub(crate) struct Running {
+    /// Where the API listens, if this process has one.
+    pub(crate) address: Option<SocketAddr>,
+    /// The logs of the sources, if this process reads them.
+    pub(crate) logs: Logs,
+    /// The speed workers by source.
+    pub(crate) workers: BTreeMap<SourceName, speed::Handle>,
+    /// What is answered from; empty where this process does not serve.
+    pub(crate) served: Arc<Served>,
+    /// The batch layer.
+    pub(crate) batch: Batch,
+    stop: CancellationToken,
+    tasks: Tasks,
+}
+
+/// Runs until `stop`, or until a layer fails.
+pub(crate) async fn run(pipeline: Pipeline, roles: Roles, stop: CancellationToken) -> anyhow::Result<()> {
+    Running::start(pipeline, roles, stop).await?.finish().await
+}
+
+impl Running {
+    /// Opens what `roles` need and starts them.
+    pub(crate) async fn start(pipeline: Pipeline, roles: Roles, stop: CancellationToken) -> anyhow::Result<Self> {
+        let pipeline = Arc::new(pipeline);
+        let store = house::store(&pipeline)?;
+        let datasets = house::datasets(&pipeline, &store).await?;
+        let mut running = Self {
+            address: None,
+            logs: Logs::new(),
+            workers: BTreeMap::new(),
+            served: Arc::new(Served::new(pipeline.views.clone())),
+            batch: batch_layer(&pipeline, &store)?,
+            stop,
+            tasks: Tasks::new(),
+        };
+        let mut receiver = None;
+        if roles.speed {
+            let (sender, listening) = feed::channel();
+            running.logs = house::logs(&pipeline).await?;
+            running.start_speed(&pipeline, &store, &datasets, &sender);
+            receiver = Some(listening);
+        }
+        if roles.serve {
+            running.start_follower(&store, datasets, receiver);
+        } else if let Some(receiver) = receiver {
+            running.tasks.spawn(discard(receiver));
+        }
+        if roles.speed || roles.serve {
+            running.start_http(&pipeline).await?;
+        }
+        if roles.batch {
+            running.start_schedule(pipeline.advance_every.unsigned_abs());
+        }
+        Ok(running)
+    }
+
+    fn start_speed(
+        &mut self,
+        pipeline: &Pipeline,
+        store: &Store,
+        datasets: &BTreeMap<SourceName, Dataset>,
+        feed: &feed::Sender,
+    ) {
+        let cores = Arc::new(Semaphore::new(cores().get()));
+        for source in pipeline.sources.values() {
+            let parts = Parts {
+                log: Arc::clone(&self.logs[&source.name]),
+                dataset: datasets[&source.name].clone(),
+                store: store.clone(),
+                feed: feed.clone(),
+                clock: Arc::new(SystemClock),
+                cores: Arc::clone(&cores),
+            };
+            let (worker, handle) = Worker::new(Settings::new(pipeline, source), parts);
+            self.workers.insert(source.name.clone(), handle);
+            let (stop, name) = (self.stop.clone(), source.name.clone());
+            self.tasks.spawn(async move {
+                worker.run(stop).await.with_context(|| format!("ingesting source `{name}` failed"))
+            });
+        }
+    }
+
+    fn start_follower(&mut self, store: &Store, datasets: BTreeMap<SourceName, Dataset>, feed: Option<feed::Receiver>) {
+        let follower = Follower {
+            store: store.clone(),
+            datasets,
+            served: Arc::clone(&self.served),
+            feed,
+            poll_interval: POLL_INTERVAL,
+        };
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move { follower.run(stop).await.context("serving cannot follow the store") });
+    }
+
+    async fn start_http(&mut self, pipeline: &Pipeline) -> anyhow::Result<()> {
+        let listen = pipeline.listen;
+        let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen at {listen}"))?;
+        let address = listener.local_addr()?;
+        let body_limit = usize::try_from(pipeline.body_limit.as_u64()).context("serving.body_limit is too large")?;
+        let ingests = self.logs.iter().map(|(source, log)| {
+            let key = pipeline.sources[source].key.clone();
+            (source.clone(), Ingest { log: Arc::clone(log), key })
+        });
+        let router = if self.logs.is_empty() {
+            http::router(Arc::clone(&self.served))
+        } else {
+            http::router_with_ingest(Arc::clone(&self.served), ingests, body_limit)
+        };
+        self.address = Some(address);
+        info!(%address, "listening");
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move { http::serve(listener, router, stop).await.context("the HTTP server failed") });
+        Ok(())
+    }
+
+    /// Advances every `every`. A run that fails is tried again at the next turn: what is published stays true meanwhile.
+    fn start_schedule(&mut self, every: Duration) {
+        let (batch, stop) = (self.batch.clone(), self.stop.clone());
+        self.tasks.spawn(async move {
+            let watch = Watch { cancel: stop.clone(), ..Watch::default() };
+            let mut turns = tokio::time::interval(every);
+            turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            turns.reset();
+            loop {
+                tokio::select! {
+                    _ = turns.tick() => {}
+                    () = stop.cancelled() => return Ok(()),
+                }
+                match batch.advance(&watch).await {
+                    Ok(_) | Err(batch::Error::Cancelled) => {}
+                    Err(error) => {
+                        error!(error = &error as &dyn std::error::Error, "advance failed, the next turn tries again")
+                    }
+                }
+            }
+        });
+    }
+
+    /// Waits for the end: of all layers after the stop was asked for, or of the first one that fails, which stops the rest.
+    pub(crate) async fn finish(mut self) -> anyhow::Result<()> {
+        let mut first_failure = Ok(());
+        while let Some(ended) = self.tasks.join_next().await {
+            let ended = ended.context("a layer panicked").flatten();
+            if let Err(failure) = ended {
+                error!(failure = format!("{failure:#}"), "a layer stopped, stopping the rest");
+                self.stop.cancel();
+                first_failure = first_failure.and(Err(failure));
+            }
+        }
+        info!("stopped");
+        first_failure
+    }
+
+    /// Stops all layers and waits for them.
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        self.stop.cancel();
+        self.finish().await
+    }
+}
+
+/// Where nobody listens to the live feed, the speed layer need not know.
+async fn discard(mut feed: feed::Receiver) -> anyhow::Result<()> {
+    while feed.recv().await.is_some() {}
+    Ok(())
+}
+
+fn cores() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+pub(crate) fn batch_layer(pipeline: &Arc<Pipeline>, store: &Store) -> anyhow::Result<Batch> {
+    let engine = Engine::new(cores()).context("cannot start the batch layer's threads")?;
+    Ok(Batch { store: store.clone(), pipeline: Arc::clone(pipeline), engine, clock: Arc::new(SystemClock) })
+}
