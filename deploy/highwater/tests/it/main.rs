@@ -1,0 +1,6 @@
+//! Tests of the program as a whole: the real binary, as a user runs it.
+
+mod commands;
+mod crash;
+mod process;
+mod tree;
