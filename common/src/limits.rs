@@ -115,5 +115,8 @@ pub const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Queries per core that are computed at the same time; more wait. They are CPU work: more would only all be slower.
 pub const QUERIES_PER_CORE_MAX: usize = 2;
 
+/// How long requests on their way may take to be answered when the server stops.
+pub const HTTP_DRAIN_MAX: Duration = Duration::from_secs(10);
+
 /// The longest time that a request's body may take to arrive: a client that trickles holds memory.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use arrow::{
     array::{ArrayRef, AsArray, Int64Array, RecordBatch, TimestampMicrosecondArray},
-    compute::filter_record_batch,
+    compute::{FilterBuilder, FilterPredicate},
     datatypes::TimestampMicrosecondType,
+    error::ArrowError,
 };
 use common::{fold::GroupTable, limits::QUERY_GROUPS_MAX, schema::ColumnType};
 
@@ -40,28 +41,24 @@ impl<'a> Merge<'a> {
     /// Merges the rows of `partial`, a canonical partial of the plan's view, that the plan's filter holds for.
     pub(crate) fn add(&mut self, partial: &RecordBatch) -> Result<(), Error> {
         let plan = self.plan;
-        let kept = match &plan.filter {
-            Some(filter) => {
-                let holds = filter.matches(partial)?;
-                &filter_record_batch(partial, &holds)?
-            }
-            None => partial,
-        };
-        if kept.num_rows() == 0 {
+        let rows = Rows::of(partial, plan)?;
+        if rows.count == 0 {
             return Ok(());
         }
         let first_state = 1 + plan.view.dimensions.len();
         let mut keys: Vec<ArrayRef> = Vec::with_capacity(1 + plan.dimensions.len());
         if let Some(grain) = &plan.grain {
-            keys.push(steps(grain, kept.column(0), plan)?);
+            keys.push(steps(grain, &rows.column(0)?, plan)?);
         }
-        keys.extend(plan.dimensions.iter().map(|index| Arc::clone(kept.column(1 + index))));
+        for dimension in &plan.dimensions {
+            keys.push(rows.column(1 + dimension)?);
+        }
         if self.keyless {
-            keys.push(Arc::new(Int64Array::from(vec![0; kept.num_rows()])));
+            keys.push(Arc::new(Int64Array::from(vec![0; rows.count])));
         }
-        let states: Vec<ArrayRef> = plan.states.iter().map(|i| Arc::clone(kept.column(first_state + i))).collect();
+        let states = plan.states.iter().map(|state| rows.column(first_state + state)).collect::<Result<Vec<_>, _>>()?;
         self.table.merge(&keys, &states)?;
-        self.rows += kept.num_rows() as u64;
+        self.rows += rows.count as u64;
         if self.table.len() > QUERY_GROUPS_MAX {
             return Err(Error::TooManyGroups { limit: QUERY_GROUPS_MAX });
         }
@@ -75,6 +72,27 @@ impl<'a> Merge<'a> {
             keys.clear();
         }
         Ok((keys, states))
+    }
+}
+
+/// The rows of a partial that a filter holds for; columns are filtered when they are read, since few are.
+struct Rows<'a> {
+    partial: &'a RecordBatch,
+    kept: Option<FilterPredicate>,
+    count: usize,
+}
+
+impl<'a> Rows<'a> {
+    fn of(partial: &'a RecordBatch, plan: &Plan) -> Result<Self, Error> {
+        let Some(filter) = &plan.filter else { return Ok(Self { partial, kept: None, count: partial.num_rows() }) };
+        let kept = FilterBuilder::new(&filter.matches(partial)?).optimize().build();
+        let count = kept.count();
+        Ok(Self { partial, kept: Some(kept), count })
+    }
+
+    fn column(&self, index: usize) -> Result<ArrayRef, ArrowError> {
+        let column = self.partial.column(index);
+        self.kept.as_ref().map_or_else(|| Ok(Arc::clone(column)), |kept| kept.filter(column))
     }
 }
 

@@ -200,7 +200,7 @@ pub(crate) fn delta(partition: u32, epoch: u64, from: u64, to: u64) -> Delta {
         partition: Partition(partition),
         epoch,
         range: OffsetRange::new(Position(from), Position(to)),
-        as_of_us: Some(START_US),
+        as_of_us: Some(START_US + to as i64),
         partials: fold(&events_in(partition, from, to).collect::<Vec<_>>()),
     }
 }

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use common::{
     dataset::Dataset,
     feed::{CommitNotice, Notice, Receiver},
-    generation::{self, Generation},
+    generation,
     limits::FEED_NOTICES_MAX,
     names::SourceName,
     position::Version,
@@ -101,13 +101,13 @@ impl Follower {
                     tiers = apply(tiers, changes).await?;
                 }
                 _ = polls.tick() => {
-                    generations.look(self, &tiers).await?;
+                    generations.look(self, &tiers);
                     if self.feed.is_none() {
                         let changes = self.new_commits(&tiers).await?;
                         tiers = apply(tiers, changes).await?;
                     }
                 }
-                Some(read) = generations.reading.join_next() => generations.waiting = Some(read??),
+                Some(read) = generations.reading.join_next() => generations.waiting = read??,
             }
             tiers = self.swap(tiers, &mut generations).await?;
             if !Arc::ptr_eq(&before, &tiers) {
@@ -206,24 +206,23 @@ impl Follower {
 /// A new generation on its way: at most one at a time.
 #[derive(Debug, Default)]
 struct Generations {
-    reading: JoinSet<Result<Loaded, Error>>,
+    reading: JoinSet<Result<Option<Loaded>, Error>>,
     waiting: Option<Loaded>,
 }
 
 impl Generations {
-    /// Starts to read the newest generation if it is newer than the one shown and none is on its way.
-    async fn look(&mut self, follower: &Follower, tiers: &Arc<Tiers>) -> Result<(), Error> {
+    /// Looks for a generation newer than the one shown, and reads it, beside the loop; unless one is on its way.
+    fn look(&mut self, follower: &Follower, tiers: &Arc<Tiers>) {
         if !self.reading.is_empty() || self.waiting.is_some() {
-            return Ok(());
+            return;
         }
-        let shown = tiers.generation().map_or(0, |g| g.number);
-        let newest = generation::latest(&follower.store).await?;
-        if let Some(newest) = newest.filter(|newest| newest.number > shown) {
-            let (store, datasets, tiers) = (follower.store.clone(), follower.datasets.clone(), Arc::clone(tiers));
-            let newest: Arc<Generation> = Arc::new(newest);
-            self.reading.spawn(async move { load::generation(&store, &datasets, newest, &tiers).await });
-        }
-        Ok(())
+        let (store, datasets, tiers) = (follower.store.clone(), follower.datasets.clone(), Arc::clone(tiers));
+        self.reading.spawn(async move {
+            let shown = tiers.generation().map_or(0, |g| g.number);
+            let newest = generation::latest(&store).await?.filter(|newest| newest.number > shown);
+            let Some(newest) = newest else { return Ok(None) };
+            Ok(Some(load::generation(&store, &datasets, Arc::new(newest), &tiers).await?))
+        });
     }
 }
 

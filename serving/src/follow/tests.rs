@@ -8,7 +8,7 @@ use common::{
     dataset::Append,
     event::Counts,
     feed::{self, Sender},
-    generation::{Mark, ViewFiles},
+    generation::{Generation, Mark, ViewFiles},
     position::{OffsetRange, Positions},
 };
 use url::Url;

@@ -10,8 +10,13 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::problem::{Kind, Problem};
 
-/// Checks that the body is of one of `allowed`, if the request says what it is of.
+/// Checks that the body is of one of `allowed`, if the request says what it is of, and not compressed.
 pub(super) fn check_content_type(headers: &HeaderMap, allowed: &[&str]) -> Result<(), Problem> {
+    if let Some(encoding) = headers.get(header::CONTENT_ENCODING).filter(|encoding| *encoding != "identity") {
+        let encoding = String::from_utf8_lossy(encoding.as_bytes());
+        let detail = format!("the content encoding is `{encoding}`, must be identity: send the body as it is");
+        return Err(Problem::new(Kind::UnsupportedMediaType, detail));
+    }
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
     let given = String::from_utf8_lossy(value.as_bytes());
     let essence = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use axum::{
     Json, Router,
     body::Body,
-    extract::{Path, State},
+    extract::{Path, State, rejection::PathRejection},
     http::HeaderMap,
     routing::{get, post},
 };
@@ -95,10 +95,11 @@ impl Accepted {
 
 async fn append(
     State(intake): State<Intake>,
-    Path(source): Path<String>,
+    path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Accepted>, Problem> {
+    let Path(source) = path?;
     let source = intake.source(&source)?;
     body::check_content_type(
         &headers,
@@ -124,8 +125,9 @@ struct Producer {
 
 async fn producer(
     State(intake): State<Intake>,
-    Path((source, producer)): Path<(String, String)>,
+    path: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<Json<Producer>, Problem> {
+    let Path((source, producer)) = path?;
     let next_row = intake.source(&source)?.log.next_row(&producer).await?;
     Ok(Json(Producer { next_row }))
 }

@@ -7,10 +7,14 @@ use axum::{
     http::{Method, Uri},
     routing::{get, post},
 };
-use common::{limits::QUERIES_PER_CORE_MAX, names::SourceName};
+use common::{
+    limits::{HTTP_DRAIN_MAX, QUERIES_PER_CORE_MAX},
+    names::SourceName,
+};
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 use tower_http::trace::TraceLayer;
+use tracing::warn;
 
 mod body;
 mod ingest;
@@ -68,11 +72,22 @@ fn finished(routes: Router) -> Router {
         })
 }
 
-/// Serves `router` until `stop`, then until the requests on their way are answered.
+/// Serves `router` until `stop`, then until the requests on their way are answered, or [`HTTP_DRAIN_MAX`] is over.
 ///
 /// # Errors
 /// When the listener fails.
 pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> io::Result<()> {
     let router = router.layer(TraceLayer::new_for_http());
-    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+    let serving = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let overdue = async {
+        stop.cancelled().await;
+        tokio::time::sleep(HTTP_DRAIN_MAX).await;
+    };
+    tokio::select! {
+        result = serving => result,
+        () = overdue => {
+            warn!("requests were still on their way, their connections are cut");
+            Ok(())
+        }
+    }
 }

@@ -3,6 +3,7 @@
 
 use axum::{
     Json,
+    extract::rejection::PathRejection,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -132,6 +133,12 @@ impl From<query::Error> for Problem {
             query::Error::Arrow(error) => Self::internal(&error),
             query::Error::Cancelled => Self::new(Kind::TimedOut, detail),
         }
+    }
+}
+
+impl From<PathRejection> for Problem {
+    fn from(error: PathRejection) -> Self {
+        Self::new(Kind::UnknownRoute, error.body_text())
     }
 }
 

@@ -143,7 +143,7 @@ async fn a_query_is_answered_with_columns_rows_provenance_and_stats() {
         "rows": [[9]],
         "provenance": {
             "generation": 3, "mark": {"departures": 1}, "head": {"departures": 1}, "positions": {"departures": {"0": 9}},
-            "as_of": "2013-02-01T00:00:00Z", "lag_records": null, "complete": true, "warnings": []
+            "as_of": "2013-02-01T00:00:00.000009Z", "lag_records": null, "complete": true, "warnings": []
         },
         "stats": {"elapsed_us": 0, "rows_merged": answer["stats"]["rows_merged"], "groups": 1}
     });
@@ -172,8 +172,13 @@ async fn wrong_routes_methods_and_content_types_are_problems() {
     is_problem(&response, StatusCode::METHOD_NOT_ALLOWED);
     let told = problem(app(), post("/v1/query", "text/csv", "{}"), 415, "unsupported-media-type").await;
     assert!(told["detail"].as_str().unwrap().contains("must be application/json"), "{told}");
-    let events = post("/v1/sources/departures/events", "application/json", "{}");
-    problem(app(), events, 415, "unsupported-media-type").await;
+    let json = post("/v1/sources/departures/events", "application/json", "{}");
+    problem(app(), json, 415, "unsupported-media-type").await;
+    let mut compressed = events("\x1f");
+    compressed.headers_mut().insert(header::CONTENT_ENCODING, "gzip".parse().unwrap());
+    let told = problem(app(), compressed, 415, "unsupported-media-type").await;
+    assert!(told["detail"].as_str().unwrap().contains("identity"), "{told}");
+    problem(app(), get_of("/v1/sources/%ff/producers/p"), 404, "unknown-route").await;
 }
 
 #[tokio::test]

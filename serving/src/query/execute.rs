@@ -7,6 +7,7 @@ use arrow::{
     compute::{SortColumn, SortOptions, lexsort_to_indices, take},
     datatypes::{Field, Schema, TimestampMicrosecondType},
 };
+use common::limits::QUERY_ROWS_MAX;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -35,11 +36,11 @@ pub(super) fn execute(plan: &Plan, tiers: &Arc<Tiers>, cancelled: &CancellationT
     let rows_merged = merge.rows();
     let (keys, states) = merge.take()?;
     let mut columns = keys.iter().map(plain).collect::<Result<Vec<ArrayRef>, _>>()?;
-    let mut poisoned = Vec::new();
+    let mut warnings = Vec::new();
     for measure in &plan.measures {
         let finished = measure.finish(&plan.specs, &states)?;
         if finished.poisoned > 0 {
-            poisoned.push(format!(
+            warnings.push(format!(
                 "{} of {} is null where an input was NaN, infinite or outside ±2^63: {} rows before the limit",
                 measure.name, plan.view.name, finished.poisoned
             ));
@@ -47,9 +48,12 @@ pub(super) fn execute(plan: &Plan, tiers: &Arc<Tiers>, cancelled: &CancellationT
         columns.push(finished.values);
     }
     let groups = keys.first().or(states.first()).map_or(0, |column| column.len());
+    if plan.limit.is_none() && groups > QUERY_ROWS_MAX {
+        warnings.push(format!("there are {groups} rows, an answer has at most {QUERY_ROWS_MAX}: the first ones"));
+    }
     let provenance = tiers.provenance(&plan.view.name, plan.layer);
     let mut provenance = provenance.expect("the plan is of a view that is served");
-    provenance.warnings.append(&mut poisoned);
+    provenance.warnings.append(&mut warnings);
     Ok(Answer {
         columns: plan.columns.clone(),
         rows: ordered(plan, columns, groups)?,
@@ -76,8 +80,9 @@ fn ordered(plan: &Plan, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBat
         return Ok(RecordBatch::new_empty(schema));
     }
     let table = RecordBatch::try_new(schema, columns)?;
+    let limit = plan.limit.unwrap_or(QUERY_ROWS_MAX);
     if plan.order.is_empty() {
-        return Ok(table.slice(0, rows.min(plan.limit)));
+        return Ok(table.slice(0, rows.min(limit)));
     }
     let asked = plan.order.iter().map(|(column, descending)| SortColumn {
         values: Arc::clone(table.column(*column)),
@@ -85,7 +90,7 @@ fn ordered(plan: &Plan, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBat
     });
     let canonical: ArrayRef = Arc::new(UInt64Array::from_iter_values(0..rows as u64));
     let sort: Vec<SortColumn> = asked.chain([SortColumn { values: canonical, options: None }]).collect();
-    let indices = lexsort_to_indices(&sort, Some(plan.limit))?;
+    let indices = lexsort_to_indices(&sort, Some(limit))?;
     let columns = table.columns().iter().map(|column| take(column, &indices, None)).collect::<Result<Vec<_>, _>>()?;
     Ok(RecordBatch::try_new(table.schema(), columns)?)
 }

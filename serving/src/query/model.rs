@@ -1,4 +1,11 @@
 //! The question as it is asked: `POST /v1/query`'s body (DESIGN §6).
+//!
+//! - The range `[from, to)` is of buckets: one is in it if its start is. A bucket cannot be split.
+//! - With a `grain` the first column of the answer is the start of the step, under the view's own bucket name, with the
+//!   offset of `timezone`. Without one there is no such column, and all buckets are merged.
+//! - A group that nothing fell into has no row; that goes for the grand total too.
+//! - Rows come by bucket and dimensions (nulls first, text by bytes) where `order_by` leaves them equal or says nothing;
+//!   in `order_by` nulls come last, whichever the direction.
 
 use common::limits::QUERY_ROWS_MAX;
 use jiff::Timestamp;

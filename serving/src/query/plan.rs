@@ -4,7 +4,6 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use common::{
     expression::Expression,
-    limits::QUERY_ROWS_MAX,
     measure::{Finish, Measure, StateSpec},
     names::ViewName,
     schema::ColumnType,
@@ -48,7 +47,8 @@ pub(crate) struct Plan {
     pub(crate) filter: Option<Expression>,
     /// Columns of the answer and whether the greatest comes first.
     pub(crate) order: Vec<(usize, bool)>,
-    pub(crate) limit: usize,
+    /// As asked.
+    pub(crate) limit: Option<usize>,
     pub(crate) layer: Layer,
     pub(crate) columns: Vec<ColumnInfo>,
 }
@@ -85,7 +85,7 @@ impl Plan {
             measures,
             filter,
             order,
-            limit: query.limit.unwrap_or(QUERY_ROWS_MAX),
+            limit: query.limit,
             layer: query.layer,
             columns,
             view: Arc::clone(view),

@@ -141,12 +141,12 @@ impl Tiers {
         self.sources.iter().all(|(name, tiers)| loaded.mark(name).is_none_or(|mark| mark.version <= tiers.head()))
     }
 
-    /// The next set. CPU work: call it off the async runtime.
+    /// The next set. CPU work: call it off the async runtime. What others still hold is copied, the rest is moved.
     ///
     /// # Errors
-    /// A measure's, if states do not merge; nothing is changed then.
-    pub(crate) fn apply(&self, change: Change) -> Result<Self, Error> {
-        let mut next = self.clone();
+    /// A measure's, if states do not merge.
+    pub(crate) fn apply(self, change: Change) -> Result<Self, Error> {
+        let mut next = self;
         match change {
             Change::Delta(delta) => {
                 if let Some(tiers) = next.source_mut(&delta.source) {
@@ -168,7 +168,7 @@ impl Tiers {
             Change::Generation(loaded) => next.swap(loaded)?,
             Change::FeedEnded => {
                 for tiers in next.sources.values_mut() {
-                    Arc::make_mut(tiers).feed = Feed::Ended;
+                    Arc::make_mut(tiers).end();
                 }
             }
         }

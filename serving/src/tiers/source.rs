@@ -187,10 +187,14 @@ impl SourceTiers {
         self.feed = Feed::Heard;
     }
 
+    pub(super) fn end(&mut self) {
+        self.feed = Feed::Ended;
+        self.lag_records = None;
+    }
+
     /// Takes a delta of a tail in. A partition that no commit is known of starts at 0: if its log starts later, or another
     /// writer has committed what is before, its tail shows from the first commit on that is heard of, and not too early.
     pub(super) fn delta(&mut self, delta: Delta) -> Result<(), Error> {
-        self.as_of_us = self.as_of_us.max(delta.as_of_us);
         let partition = delta.partition;
         let start = base(&self.head.positions, partition);
         let tail = self.tails.entry(partition).or_insert_with(|| Tail::new(delta.epoch, start, &self.views));
@@ -262,6 +266,7 @@ impl SourceTiers {
         for (partition, choice, at) in choices {
             let tail = self.tails.get_mut(partition).expect("the choices were made from these tails");
             tail.settle(*choice, *at)?;
+            self.as_of_us = self.as_of_us.max(tail.as_of_us());
         }
         for commit in self.waiting.drain(..commits) {
             for (id, partial) in commit.segment {

@@ -21,13 +21,15 @@ struct Chain {
     from: Position,
     /// The ends of the deltas, ascending; the last is how far the chain reaches.
     ends: Vec<Position>,
+    /// The newest record time stamp that any of its deltas covered, also those cut off since.
+    as_of_us: Option<i64>,
     /// By view, in the source's order.
     stacks: Vec<Stack>,
 }
 
 impl Chain {
     fn empty(epoch: u64, at: Position, views: &[Arc<View>]) -> Self {
-        Self { epoch, from: at, ends: Vec::new(), stacks: views.iter().map(Stack::new).collect() }
+        Self { epoch, from: at, ends: Vec::new(), as_of_us: None, stacks: views.iter().map(Stack::new).collect() }
     }
 
     fn to(&self) -> Position {
@@ -42,6 +44,7 @@ impl Chain {
             }
         }
         self.ends.push(delta.range.to);
+        self.as_of_us = self.as_of_us.max(delta.as_of_us);
         Ok(())
     }
 
@@ -87,6 +90,11 @@ impl Tail {
     /// How far answers see.
     pub(super) fn reach(&self) -> Position {
         self.shown.to()
+    }
+
+    /// The newest record time stamp that is shown.
+    pub(super) fn as_of_us(&self) -> Option<i64> {
+        self.shown.as_of_us
     }
 
     /// What was heard of but cannot be shown, because something before it is missing.
