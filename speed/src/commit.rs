@@ -6,7 +6,7 @@
 //!    the same records again and writes the same letters again. Readers of dead letters tell them apart by partition and
 //!    offset and leave out those that the positions have not reached, so none shows twice or too early. They come first
 //!    because letters written after the positions moved could be lost (L7).
-//! 2. **[`Dataset::append`]** writes the event files and then makes one table commit with the files, the positions and the
+//! 2. **[`Dataset::append`](common::dataset::Dataset::append)** writes the event files and then makes one table commit with the files, the positions and the
 //!    counts. Killed before the table commit, the files belong to no version and nobody sees them: everything is read again.
 //!    Killed after it, everything counts and the next start reads on from the new positions. There is nothing in between.
 //! 3. The **[`CommitNotice`]** goes out on the live feed. Killed before it, the listener learns of the version from the
@@ -23,11 +23,10 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use arrow::record_batch::RecordBatch;
 use common::{
-    dataset::{self, Append, Commit, Dataset},
+    dataset::{self, Append, Commit},
     dead_letter,
     event::Counts,
     feed::CommitNotice,
-    log::EventLog,
     measure,
     names::SourceName,
     partial,
@@ -39,18 +38,17 @@ use common::{
 use tokio::{sync::Semaphore, task};
 use tracing::{info, warn};
 
-use crate::{error::Error, retry::Retry, tail::Part};
+use crate::{error::Error, retry::is_transient, start::Locator, tail::Part};
 
 /// Makes the commits of one source.
 #[derive(Debug, Clone)]
 pub(crate) struct Committer {
     pub(crate) source: SourceName,
     pub(crate) views: Arc<[Arc<View>]>,
-    pub(crate) log: Arc<dyn EventLog>,
-    pub(crate) dataset: Dataset,
     pub(crate) store: Store,
     pub(crate) cores: Arc<Semaphore>,
-    pub(crate) retry: Retry,
+    /// Knows the log, the dataset, and how patient to be with them.
+    pub(crate) locator: Locator,
 }
 
 /// What became of the parts given to a commit.
@@ -79,10 +77,10 @@ impl Committer {
     /// [`Error::DeadLetters`], [`Error::Dataset`] when no try is left: no part counts as committed. [`Error::Segment`].
     pub(crate) async fn commit(&self, mut parts: Vec<Part>) -> Result<Outcome, Error> {
         self.write_dead_letters(&parts).await?;
-        let mut failures = self.retry.failures();
+        let mut failures = self.locator.retry.failures();
         let mut fenced = Vec::new();
         while !parts.is_empty() {
-            match self.dataset.append(append(&parts)).await {
+            match self.locator.dataset.append(append(&parts)).await {
                 Ok(commit) => return Ok(Outcome { made: Some(self.made(commit, parts).await?), fenced }),
                 Err(dataset::Error::Fenced { partition, expected, actual }) => {
                     warn!(source = %self.source, %partition, %expected, ?actual, "fenced, another worker has committed");
@@ -92,8 +90,8 @@ impl Committer {
                     fenced.extend(lost.iter().map(|part| (part.partition, part.epoch)));
                     parts = kept;
                 }
-                Err(error @ dataset::Error::Schema { .. }) => return Err(error.into()),
-                Err(error) => failures.wait("append to the dataset", error).await?,
+                Err(error) if is_transient(&error) => failures.wait("append to the dataset", error).await?,
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(Outcome { made: None, fenced })
@@ -101,7 +99,7 @@ impl Committer {
 
     async fn write_dead_letters(&self, parts: &[Part]) -> Result<(), Error> {
         for part in parts.iter().filter(|part| !part.dead_letters.is_empty()) {
-            let mut failures = self.retry.failures();
+            let mut failures = self.locator.retry.failures();
             while let Err(error) = dead_letter::write(&self.store, &self.source, &part.dead_letters).await {
                 failures.wait("write dead letters", error).await?;
             }
@@ -112,13 +110,7 @@ impl Committer {
     /// The partitions of `parts` whose position is not what their part starts from; `named` is one in any case, so that
     /// every fence takes at least one part away and the commit comes to an end.
     async fn moved(&self, parts: &[Part], named: Partition) -> Result<BTreeSet<Partition>, Error> {
-        let mut failures = self.retry.failures();
-        let positions = loop {
-            match self.dataset.snapshot().await {
-                Ok(snapshot) => break snapshot.positions,
-                Err(error) => failures.wait("read positions", error).await?,
-            }
-        };
+        let positions = self.locator.snapshot().await?.positions;
         let moved = |part: &&Part| positions.get(&part.partition).copied().unwrap_or_default() != part.range.from;
         Ok(parts.iter().filter(moved).map(|part| part.partition).chain([named]).collect())
     }
@@ -141,6 +133,8 @@ impl Committer {
 
     /// Steps 4 and 5, after the notice: writes the segments and trims the log. Failures are only warnings.
     pub(crate) async fn settle(&self, commit: Commit, segment: Vec<RecordBatch>) {
+        // A commit of no files has empty segments, which nobody reads.
+        let segment = if commit.files.is_empty() { Vec::new() } else { segment };
         for (view, partial) in self.views.iter().zip(&segment) {
             if let Err(error) = segment::write(&self.store, &self.source, commit.version, view, partial).await {
                 let error = &error as &dyn std::error::Error;
@@ -148,7 +142,7 @@ impl Committer {
             }
         }
         for (partition, position) in &commit.positions {
-            if let Err(error) = self.log.trim(*partition, *position).await {
+            if let Err(error) = self.locator.log.trim(*partition, *position).await {
                 let error = &error as &dyn std::error::Error;
                 warn!(%partition, error, "log was not trimmed, the next commit will do it");
             }

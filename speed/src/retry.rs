@@ -2,7 +2,10 @@
 
 use std::{error::Error, time::Duration};
 
-use common::limits::{STORE_ATTEMPTS_MAX, STORE_BACKOFF};
+use common::{
+    dataset,
+    limits::{STORE_ATTEMPTS_MAX, STORE_BACKOFF},
+};
 use tracing::warn;
 
 /// How patient a worker is with a log, dataset or store that fails.
@@ -63,4 +66,9 @@ impl Failures {
     pub(crate) fn reset(&mut self) {
         self.count = 0;
     }
+}
+
+/// Whether the dataset may do better next time.
+pub(crate) fn is_transient(error: &dataset::Error) -> bool {
+    matches!(error, dataset::Error::Table { .. } | dataset::Error::Store(_))
 }

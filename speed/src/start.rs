@@ -9,7 +9,11 @@ use common::{
 };
 use tracing::{info, warn};
 
-use crate::{error::Error, retry::Retry, tail::Start};
+use crate::{
+    error::Error,
+    retry::{Retry, is_transient},
+    tail::Start,
+};
 
 /// Reads positions.
 #[derive(Debug, Clone)]
@@ -72,12 +76,17 @@ impl Locator {
         }
     }
 
-    async fn snapshot(&self) -> Result<Snapshot, Error> {
+    /// The dataset's head, read anew.
+    ///
+    /// # Errors
+    /// [`Error::Dataset`].
+    pub(crate) async fn snapshot(&self) -> Result<Snapshot, Error> {
         let mut failures = self.retry.failures();
         loop {
             match self.dataset.snapshot().await {
                 Ok(snapshot) => return Ok(snapshot),
-                Err(error) => failures.wait("read positions", error).await?,
+                Err(error) if is_transient(&error) => failures.wait("read positions", error).await?,
+                Err(error) => return Err(error.into()),
             }
         }
     }

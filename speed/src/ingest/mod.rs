@@ -144,9 +144,8 @@ impl Worker {
             views: Arc::clone(&views),
             clock: Arc::clone(&clock),
         };
-        let locator = Locator { log: Arc::clone(&log), dataset: dataset.clone(), retry };
-        let committer =
-            Committer { source, views, log: Arc::clone(&log), dataset, store, cores: Arc::clone(&cores), retry };
+        let locator = Locator { log: Arc::clone(&log), dataset, retry };
+        let committer = Committer { source, views, store, cores: Arc::clone(&cores), locator: locator.clone() };
         let (request, requests) = mpsc::channel(1);
         let (published, watched) = watch::channel(Stats::default());
         let worker = Self {
