@@ -72,3 +72,31 @@ impl Failures {
 pub(crate) fn is_transient(error: &dataset::Error) -> bool {
     matches!(error, dataset::Error::Table { .. } | dataset::Error::Store(_))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    fn fail(failures: &mut Failures) -> Result<Duration, io::Error> {
+        failures.count("try", io::Error::other("injected"))
+    }
+
+    #[test]
+    fn waits_double_until_no_try_is_left() {
+        let mut failures = Retry { attempts_max: 4, backoff: Duration::from_millis(100) }.failures();
+        let waits: Vec<u128> = (0..3).map_while(|_| fail(&mut failures).ok()).map(|wait| wait.as_millis()).collect();
+        assert_eq!(waits, [100, 200, 400]);
+        assert!(fail(&mut failures).is_err(), "four tries in all");
+    }
+
+    #[test]
+    fn a_success_starts_the_count_anew() {
+        let mut failures = Retry { attempts_max: 2, backoff: Duration::ZERO }.failures();
+        assert!(fail(&mut failures).is_ok());
+        failures.reset();
+        assert!(fail(&mut failures).is_ok());
+        assert!(fail(&mut failures).is_err());
+    }
+}

@@ -1,0 +1,192 @@
+//! The invariants, one by one (DESIGN §2).
+
+use common::{
+    event::Counts,
+    feed::Notice,
+    log::EventLog,
+    partial,
+    position::{Partition, Position, Version},
+    segment,
+    testing::store::{Fault, Operation},
+};
+use object_store::path::Path;
+
+use crate::world::{Kind::*, PARTITIONS, World};
+
+#[tokio::test]
+async fn l1_deltas_sum_to_the_segment_and_the_segment_to_the_commit() {
+    let mut world = World::new();
+    let mut running = world.run().await;
+    for round in 0..4_u32 {
+        for partition in 0..PARTITIONS {
+            world.put(partition, &[Event, Event, DeadLetter, Event]).await;
+            // A delta each, so that several make one commit.
+            running.read_all(&world).await;
+            running.listener.until(|n| matches!(n, Notice::Delta(d) if d.partition == Partition(partition))).await;
+        }
+        let version = running.catch_up(&world).await;
+        assert_eq!(version, Version(u64::from(round) + 1));
+    }
+    let dataset = world.dataset().await;
+    let listener = running.stop().await;
+    assert_eq!(listener.commits().count(), 4);
+
+    let mut from = std::collections::BTreeMap::new();
+    for (notice, commit) in listener.commits().zip(world.commits().await) {
+        let refolded = world.refolded(&commit).await;
+        let stored = segment::load(&world.store, &dataset, &commit, &world.views).await.unwrap();
+        assert_eq!(stored, refolded, "L1: the segment in the store is the fold of the commit's files");
+        for (view, refolded) in world.views.iter().zip(&refolded) {
+            let told = notice.segment.iter().find(|(id, _)| *id == view.id).map(|(_, partial)| partial);
+            assert_eq!(told, Some(refolded).filter(|p| p.num_rows() > 0), "L1: the segment told");
+            let inside =
+                |p: Partition, to: Position| from.get(&p).is_none_or(|at| to > *at) && to <= notice.positions[&p];
+            let deltas = listener.deltas().filter(|d| inside(d.partition, d.range.to));
+            let partials: Vec<_> =
+                deltas.flat_map(|d| &d.partials).filter(|(id, _)| *id == view.id).map(|(_, p)| p).collect();
+            assert_eq!(&partial::merge(view, partials).unwrap(), refolded, "L1: the deltas");
+        }
+        from.extend(notice.positions.clone());
+    }
+}
+
+#[tokio::test]
+async fn l2_positions_move_only_with_their_events() {
+    let mut world = World::new();
+    world.put(0, &[Event, Tombstone, Event]).await;
+    world.put(1, &[DeadLetter]).await;
+    let running = world.run().await;
+    running.read_all(&world).await;
+    let before = world.dataset().await.snapshot().await.unwrap();
+    assert!(before.positions.is_empty(), "L2: reading and folding moves no position");
+    assert_eq!(
+        world.log.bounds(Partition(0)).await.unwrap().from,
+        Position(0),
+        "L2: nothing is trimmed before a commit"
+    );
+
+    assert_eq!(running.catch_up(&world).await, Version(1));
+    let after = world.dataset().await.snapshot().await.unwrap();
+    assert_eq!(after.positions, [(Partition(0), Position(3)), (Partition(1), Position(1))].into());
+    running.stop().await;
+    assert_eq!(world.log.bounds(Partition(0)).await.unwrap().from, Position(3), "what is committed is trimmed");
+    world.check_all().await;
+}
+
+#[tokio::test]
+async fn l2_a_store_that_fails_moves_nothing_and_stops_the_worker() {
+    let mut world = World::new();
+    world.put(0, &[Event, DeadLetter]).await;
+    let running = world.run().await;
+    running.read_all(&world).await;
+    for nth in 0..1_000 {
+        world.objects.fail(Operation::Put, nth, Fault::OutOfSpace);
+    }
+    assert!(running.handle.flush().await.is_err());
+    let error = running.task.await.unwrap().unwrap_err();
+    assert!(matches!(error, speed::Error::DeadLetters(_)), "{error}");
+    world.objects.calm();
+    assert_eq!(world.dataset().await.snapshot().await.unwrap().version, Version(0));
+    assert_eq!(world.log.bounds(Partition(0)).await.unwrap().from, Position(0));
+
+    let next = world.run().await;
+    next.catch_up(&world).await;
+    next.stop().await;
+    world.check_all().await;
+}
+
+#[tokio::test]
+async fn l3_a_zombie_cannot_commit() {
+    let mut world = World::new();
+    world.put(0, &[Event, Event, DeadLetter]).await;
+    let (zombie, heir) = (world.run().await, world.run().await);
+    zombie.read_all(&world).await;
+    heir.read_all(&world).await;
+    assert_eq!(heir.catch_up(&world).await, Version(1));
+
+    // Both hold the same records; the zombie also holds records of a partition that nobody else has committed.
+    heir.stop().await;
+    world.put(1, &[Event, Event]).await;
+    zombie.read_all(&world).await;
+    assert_eq!(zombie.catch_up(&world).await, Version(2));
+    let stats = zombie.handle.stats();
+    assert_eq!((stats.fences, stats.commits), (1, 1), "fenced off partition 0, yet not off partition 1");
+    assert_eq!(stats.committed, Counts { events: 2, ..Counts::default() });
+    let listener = zombie.stop().await;
+    let epochs: Vec<u64> = listener.deltas().filter(|d| d.partition == Partition(0)).map(|d| d.epoch).collect();
+    assert!(epochs.is_sorted());
+    world.check_all().await;
+}
+
+#[tokio::test]
+async fn l3_a_fenced_worker_reads_on_from_the_new_position() {
+    let mut world = World::new();
+    world.put(0, &[Event; 5]).await;
+    let (zombie, heir) = (world.run().await, world.run().await);
+    zombie.read_all(&world).await;
+    heir.catch_up(&world).await;
+    heir.stop().await;
+    zombie.handle.flush().await.unwrap();
+    assert_eq!(zombie.handle.stats().fences, 1);
+    world.put(0, &[Event, Tombstone]).await;
+    assert_eq!(zombie.catch_up(&world).await, Version(2));
+    let listener = zombie.stop().await;
+    let deltas: Vec<_> = listener.deltas().map(|d| (d.epoch, d.range.from, d.range.to)).collect();
+    let [(first, ..), .., (last, from, to)] = deltas[..] else { panic!("{deltas:?}") };
+    assert!(first < last, "a new epoch");
+    assert_eq!((from, to), (Position(5), Position(7)));
+    world.check_all().await;
+}
+
+#[tokio::test]
+async fn l5_rebuilt_from_dataset_and_log() {
+    let mut world = World::new();
+    world.put(0, &[Event, Event]).await;
+    let mut first = world.run().await;
+    first.catch_up(&world).await;
+    first.listener.until(|n| matches!(n, Notice::Committed(_))).await;
+    world.put(0, &[Event, DeadLetter, Event]).await;
+    first.read_all(&world).await;
+    first.listener.until(|n| matches!(n, Notice::Delta(d) if d.range.to == Position(5))).await;
+    let told = first.listener.deltas().last().unwrap().clone();
+    let root = Path::default();
+    let segments = Path::from("segments");
+    let stored = world.store.list(&root).await.unwrap();
+    first.crash().await;
+    assert_eq!(world.store.list(&root).await.unwrap(), stored, "L5: nothing uncommitted is in the store");
+    assert!(!stored.iter().any(|path| path.prefix_matches(&Path::from("dead-letters"))), "L5: {stored:?}");
+
+    // Segments are a cache: without them nothing is missing.
+    for path in world.store.list(&segments).await.unwrap() {
+        world.store.delete(&path).await.unwrap();
+    }
+    let mut second = world.run().await;
+    second.listener.until(|n| matches!(n, Notice::Delta(_))).await;
+    let mut rebuilt = second.listener.deltas().last().unwrap().clone();
+    assert!(rebuilt.epoch > told.epoch, "a restart is a new epoch");
+    rebuilt.epoch = told.epoch;
+    assert_eq!(format!("{rebuilt:?}"), format!("{told:?}"), "L5: the tail is what it was");
+    second.catch_up(&world).await;
+    second.stop().await;
+    world.check_all().await;
+}
+
+#[tokio::test]
+async fn l7_counts_sum_to_records_delivered() {
+    let mut world = World::new();
+    world.put(0, &[Event, DeadLetter, Tombstone, Event, Event]).await;
+    world.put(1, &[Tombstone, Tombstone]).await;
+    world.put(2, &[DeadLetter, DeadLetter, DeadLetter]).await;
+    let running = world.run().await;
+    running.catch_up(&world).await;
+    let stats = running.handle.stats();
+    assert_eq!(stats.delivered, 10);
+    assert_eq!(stats.folded, Counts { events: 3, dead_letters: 4, tombstones: 3 });
+    assert_eq!(stats.folded.records(), stats.delivered, "L7");
+    assert_eq!(stats.committed, stats.folded);
+    running.stop().await;
+    world.check_all().await;
+    let [commit] = &world.commits().await[..] else { panic!("one commit") };
+    assert_eq!(commit.counts[&Partition(1)], Counts { tombstones: 2, ..Counts::default() });
+    assert_eq!(commit.counts[&Partition(2)], Counts { dead_letters: 3, ..Counts::default() });
+}
