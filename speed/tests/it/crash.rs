@@ -81,10 +81,10 @@ async fn live(world: &mut World, random: &mut Random, seed: u64, tally: &mut Tal
     let zombie = if random.below(3) == 0 { Some(world.run_with(settings).await) } else { None };
     world.log.fail_read(random.below(6));
     world.log.fail_trim(random.below(4));
-    world.objects.fail_randomly(seed, [0, 50, 200, 600][random.below(4) as usize]);
+    world.objects.fail_randomly(seed, [0, 50, 300, 950][random.below(4) as usize]);
 
     let mut puts_left = 1 + random.below(5);
-    let mortal = Mortal { inner: Box::pin(worker.run(CancellationToken::new())), polls_left: 1 + random.below(400) };
+    let mortal = Mortal { inner: Box::pin(worker.run(CancellationToken::new())), polls_left: 1 + random.below(60) };
     let log = world.log.clone();
     let idle = async {
         // Polled only once nothing more is put in: what is there then is the end.
