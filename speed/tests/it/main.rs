@@ -6,4 +6,5 @@ mod feed;
 mod laws;
 mod pressure;
 mod stops;
+mod tripwire;
 mod world;

@@ -31,6 +31,8 @@ use tokio::{sync::Semaphore, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use crate::tripwire::Tripwire;
+
 /// Partitions of the log.
 pub(crate) const PARTITIONS: u32 = 3;
 
@@ -42,6 +44,7 @@ pub(crate) const NEVER: Duration = Duration::from_secs(3600);
 pub(crate) struct World {
     pub(crate) log: MemoryLog,
     pub(crate) objects: FaultyObjects,
+    pub(crate) tripwire: Tripwire,
     pub(crate) store: Store,
     pub(crate) source: Source,
     pub(crate) views: Vec<Arc<View>>,
@@ -76,11 +79,13 @@ pub(crate) struct Listener {
 impl World {
     pub(crate) fn new() -> Self {
         let objects = FaultyObjects::in_memory();
+        let tripwire = Tripwire::over(objects.clone());
         let source = departures();
         Self {
             log: MemoryLog::new("departures", PARTITIONS),
-            store: Store::over(Arc::new(objects.clone()), Url::parse("memory:///").unwrap()),
+            store: Store::over(Arc::new(tripwire.clone()), Url::parse("memory:///").unwrap()),
             objects,
+            tripwire,
             views: views(&source),
             source,
             truth: BTreeMap::new(),
@@ -133,27 +138,10 @@ impl World {
 
     /// Appends one record of each of `kinds` to `partition`.
     pub(crate) async fn put(&mut self, partition: u32, kinds: &[Kind]) {
-        let records = kinds.iter().map(|kind| self.record(partition, *kind)).collect();
+        let records = (self.truth.len()..).zip(kinds).map(|(n, kind)| record(n, partition, *kind)).collect();
         let appended = self.log.append(records, None).await.unwrap();
         let [(partition, range)] = appended.ranges[..] else { panic!("one key, one partition") };
         self.truth.extend((range.from.0..range.to.0).map(|offset| (partition, offset)).zip(kinds.iter().copied()));
-    }
-
-    fn record(&self, partition: u32, kind: Kind) -> NewRecord {
-        let n = self.truth.len();
-        let value = match kind {
-            Kind::Event => Some(format!(
-                r#"{{"carrier":"{}","tail_number":"N{n}","delay_minutes":{},"distance":{}.25,"departed_at":"2013-01-{:02}T{:02}:17:00Z"}}"#,
-                ["UA", "B6", "AA"][n % 3],
-                n % 90,
-                n * 7,
-                1 + n % 3,
-                n % 24,
-            )),
-            Kind::DeadLetter => Some(format!(r#"{{"carrier":"UA","delay_minutes":"{n} minutes"}}"#)),
-            Kind::Tombstone => None,
-        };
-        NewRecord { key: Some(key_of(partition)), value: value.map(Bytes::from), ..NewRecord::default() }
     }
 
     /// The end of the log.
@@ -317,6 +305,23 @@ impl Listener {
             _ => None,
         })
     }
+}
+
+/// The `n`th record of all.
+fn record(n: usize, partition: u32, kind: Kind) -> NewRecord {
+    let value = match kind {
+        Kind::Event => Some(format!(
+            r#"{{"carrier":"{}","tail_number":"N{n}","delay_minutes":{},"distance":{}.25,"departed_at":"2013-01-{:02}T{:02}:17:00Z"}}"#,
+            ["UA", "B6", "AA"][n % 3],
+            n % 90,
+            n * 7,
+            1 + n % 3,
+            n % 24,
+        )),
+        Kind::DeadLetter => Some(format!(r#"{{"carrier":"UA","delay_minutes":"{n} minutes"}}"#)),
+        Kind::Tombstone => None,
+    };
+    NewRecord { key: Some(key_of(partition)), value: value.map(Bytes::from), ..NewRecord::default() }
 }
 
 /// A view of every kind of state by several keys, and one with a filter.
