@@ -12,9 +12,10 @@ use batch::{
     audit::{self, Answers, AuditReport, Cell},
 };
 use common::names::{SourceName, ViewName};
+use parquet::arrow::ArrowWriter;
 use tempfile::TempPath;
 
-use crate::lab::{DAY_US, HOUR_US, Lab, Row, row};
+use crate::lab::{DAY_US, HOUR_US, Lab, Row, events, row};
 
 /// 600 departures over some days: few groups, ties, nulls, negative values, sums that doubles cannot hold exactly.
 fn rows() -> Vec<Row> {
@@ -69,8 +70,17 @@ fn csv(rows: &[Row]) -> TempPath {
     file.into_temp_path()
 }
 
+fn parquet(lab: &Lab) -> TempPath {
+    let file = tempfile::Builder::new().suffix(".parquet").tempfile().unwrap();
+    let events = events(&lab.batch.pipeline.sources["departures"].rules.schema, &rows(), 0);
+    let mut writer = ArrowWriter::try_new(file.as_file(), events.schema(), None).unwrap();
+    writer.write(&events).unwrap();
+    writer.close().unwrap();
+    file.into_temp_path()
+}
+
 /// The answers of every view, each as the lab's generation and recompute have it.
-async fn answers(lab: &Lab) -> BTreeMap<ViewName, Answers> {
+pub(crate) async fn answers(lab: &Lab) -> BTreeMap<ViewName, Answers> {
     let partials = lab.batch.recomputed(&Watch::default()).await.unwrap();
     let answers = partials.iter().map(|(name, partial)| {
         let answer = audit::answer(&lab.view(name.as_str()), partial).unwrap();
@@ -97,7 +107,7 @@ async fn audited_lab() -> Lab {
 async fn honest_data_has_no_difference_in_any_format() {
     let lab = audited_lab().await;
     let answers = answers(&lab).await;
-    for file in [ndjson(&rows()), csv(&rows())] {
+    for file in [ndjson(&rows()), csv(&rows()), parquet(&lab)] {
         let report = verify(&lab, &file, answers.clone()).await;
         assert!(report.equal, "{}", serde_json::to_string_pretty(&report).unwrap());
         let by_hour = &report.views["by_hour"];

@@ -86,8 +86,8 @@ pub(crate) fn row(after_us: i64) -> Row {
     }
 }
 
-/// The rows as an event batch; `offset` is that of the first.
-pub(crate) fn events(schema: &Schema, rows: &[Row], partition: Partition, offset: u64) -> RecordBatch {
+/// The rows as an event batch of partition 0; `offset` is that of the first.
+pub(crate) fn events(schema: &Schema, rows: &[Row], offset: u64) -> RecordBatch {
     let texts =
         |text: fn(&Row) -> Option<String>| -> ArrayRef { Arc::new(rows.iter().map(text).collect::<StringArray>()) };
     let times = |values: Vec<Option<i64>>| -> ArrayRef {
@@ -95,7 +95,6 @@ pub(crate) fn events(schema: &Schema, rows: &[Row], partition: Partition, offset
     };
     let departed = || rows.iter().map(|r| Some(r.departed_at)).collect::<Vec<_>>();
     let fares: Decimal128Array = rows.iter().map(|r| r.fare).collect();
-    let offsets = offset as i64..offset as i64 + rows.len() as i64;
     let event_schema = schema.event_schema();
     let columns = event_schema.fields().iter().map(|field| -> ArrayRef {
         match field.name().as_str() {
@@ -109,8 +108,8 @@ pub(crate) fn events(schema: &Schema, rows: &[Row], partition: Partition, offset
             "departed_at" | "_timestamp" => times(departed()),
             "seen_at" => times(rows.iter().map(|r| r.delay.map(|d| r.departed_at + d * 60_000_000)).collect()),
             "_topic" => Arc::new(StringArray::from(vec!["departures"; rows.len()])),
-            "_partition" => Arc::new(Int32Array::from(vec![partition.0 as i32; rows.len()])),
-            "_offset" => Arc::new(Int64Array::from_iter_values(offsets.clone())),
+            "_partition" => Arc::new(Int32Array::from(vec![0; rows.len()])),
+            "_offset" => Arc::new(Int64Array::from_iter_values((offset as i64..).take(rows.len()))),
             "_key" => Arc::new(BinaryArray::from(vec![None::<&[u8]>; rows.len()])),
             other => panic!("the tests know no column {other}"),
         }
@@ -127,6 +126,10 @@ impl Clock for Still {
     fn now_us(&self) -> i64 {
         MONDAY_US
     }
+}
+
+fn memory() -> Url {
+    Url::parse("memory:///").unwrap()
 }
 
 /// A store and a pipeline over it.
@@ -148,11 +151,9 @@ impl Lab {
     }
 
     pub(crate) fn with(sources: &[Source], views: &[&str]) -> Self {
-        let objects: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-        let url = Url::parse("memory:///").unwrap();
         let pipeline = Pipeline {
             name: "test".to_owned(),
-            store: url.clone(),
+            store: memory(),
             log_directory: "unused".into(),
             commit_interval: jiff::SignedDuration::from_secs(10),
             commit_size: "64MiB".parse().unwrap(),
@@ -162,13 +163,19 @@ impl Lab {
             sources: sources.iter().map(|s| (s.name.clone(), s.clone())).collect(),
             views: BTreeMap::new(),
         };
+        Self::of(pipeline).views(views)
+    }
+
+    /// This pipeline over an empty store.
+    pub(crate) fn of(pipeline: Pipeline) -> Self {
+        let objects: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let batch = Batch {
-            store: Store::over(Arc::clone(&objects), url),
+            store: Store::over(Arc::clone(&objects), memory()),
             pipeline: Arc::new(pipeline),
             engine: Engine::new(NonZeroUsize::new(2).unwrap()).unwrap(),
             clock: Arc::new(Still),
         };
-        Self { batch, objects }.views(views)
+        Self { batch, objects }
     }
 
     /// The same store with other views.
@@ -198,7 +205,9 @@ impl Lab {
         let source = &self.batch.pipeline.sources[source];
         let rules = &source.rules;
         let schema = Arc::clone(&rules.schema);
-        Dataset::open(&self.batch.store, "test", &source.name, schema, &rules.event_time).await.unwrap()
+        Dataset::open(&self.batch.store, &self.batch.pipeline.name, &source.name, schema, &rules.event_time)
+            .await
+            .unwrap()
     }
 
     /// Commits `rows` to partition 0 of `departures`.
@@ -207,14 +216,20 @@ impl Lab {
     }
 
     pub(crate) async fn commit_to(&self, source: &str, rows: &[Row]) -> Version {
+        let schema = &self.batch.pipeline.sources[source].rules.schema;
+        let offset =
+            self.dataset(source).await.snapshot().await.unwrap().positions.get(&Partition(0)).map_or(0, |p| p.0);
+        self.append(source, events(schema, rows, offset)).await
+    }
+
+    /// Commits `events`, the next ones of partition 0, to `source`.
+    pub(crate) async fn append(&self, source: &str, events: RecordBatch) -> Version {
         let dataset = self.dataset(source).await;
         let partition = Partition(0);
         let from = dataset.snapshot().await.unwrap().positions.get(&partition).copied().unwrap_or_default();
-        let schema = &self.batch.pipeline.sources[source].rules.schema;
-        let events = events(schema, rows, partition, from.0);
-        let range = OffsetRange::new(from, Position(from.0 + rows.len() as u64));
-        let counts = Counts { events: rows.len() as u64, ..Counts::default() };
-        let append = Append { events: vec![events], partitions: BTreeMap::from([(partition, (range, counts))]) };
+        let rows = events.num_rows() as u64;
+        let covered = (OffsetRange::new(from, Position(from.0 + rows)), Counts { events: rows, ..Counts::default() });
+        let append = Append { events: vec![events], partitions: BTreeMap::from([(partition, covered)]) };
         dataset.append(append).await.unwrap().version
     }
 

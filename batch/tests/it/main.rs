@@ -4,6 +4,7 @@
 
 mod audit;
 mod crash;
+mod flights;
 mod lab;
 mod law;
 mod race;
