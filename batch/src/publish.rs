@@ -9,42 +9,46 @@ use common::{
 };
 use tracing::info;
 
-use crate::Error;
+use crate::{Error, Outcome};
 
 /// What came of an attempt to publish.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is published.
-    Published,
-    /// The newest generation, this one, covers it: there is nothing left to publish.
-    Superseded(Generation),
-    /// The newest generation, this one, took the number but does not cover it.
+    /// The run has ended so.
+    Ended(Outcome),
+    /// The newest generation, this one, took the number but does not cover what was to be published.
     Overtaken(Generation),
 }
 
-/// Tries to publish `ours`.
+/// Publishes `ours`, unless the generation before it, `newest`, says the same already.
 ///
 /// # Errors
 /// [`Error::Generation`].
-pub async fn publish(store: &Store, ours: &Generation) -> Result<Verdict, Error> {
+pub async fn publish(store: &Store, ours: &Generation, newest: Option<&Generation>) -> Result<Verdict, Error> {
+    if let Some(newest) = newest
+        && newest.marks == ours.marks
+        && newest.views == ours.views
+    {
+        return Ok(Verdict::Ended(Outcome::Unchanged { generation: newest.number }));
+    }
     match generation::publish(store, ours).await {
-        Ok(()) => Ok(Verdict::Published),
+        Ok(()) => Ok(Verdict::Ended(Outcome::Published { generation: ours.number })),
         Err(generation::Error::Exists { .. }) => {
             let newest = generation::latest(store).await?;
-            let newest = newest.expect("a generation of our number exists, and generations are never removed");
-            Ok(judge(ours, newest))
+            Ok(judge(ours, newest.expect("a generation of our number exists, and generations are never removed")))
         }
         Err(error) => Err(error.into()),
     }
 }
 
+/// What is to be done when `newest` was published first.
 fn judge(ours: &Generation, newest: Generation) -> Verdict {
     if *ours == newest {
         // The put was done, only its answer was lost, and the store's own second try found the first.
-        Verdict::Published
+        Verdict::Ended(Outcome::Published { generation: ours.number })
     } else if covers(&newest, ours) {
         info!(ours = ours.number, newest = newest.number, "another run has published what this one would");
-        Verdict::Superseded(newest)
+        Verdict::Ended(Outcome::Superseded { generation: newest.number })
     } else {
         info!(ours = ours.number, newest = newest.number, "another run took the number, carrying on from our own work");
         Verdict::Overtaken(newest)
@@ -57,10 +61,4 @@ fn covers(theirs: &Generation, ours: &Generation) -> bool {
         && ours.views.iter().all(|(name, files)| theirs.views.get(name).is_some_and(|t| t.id == files.id));
     let marks = ours.marks.iter().all(|(s, mark)| theirs.marks.get(s).is_some_and(|t| t.version >= mark.version));
     views && marks
-}
-
-/// Whether two generations say the same, file by file, whatever their numbers and when they were made.
-#[must_use]
-pub fn same(one: &Generation, other: &Generation) -> bool {
-    one.marks == other.marks && one.views == other.views
 }

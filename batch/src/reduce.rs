@@ -53,6 +53,10 @@ impl Runs {
             _ => Ok(partial::merge(view, &self.0)?),
         }
     }
+
+    fn rows(&self) -> usize {
+        self.0.iter().map(RecordBatch::num_rows).sum()
+    }
 }
 
 /// What the map tasks of a run have made so far, merged as it comes in. Shared by all tasks.
@@ -98,17 +102,11 @@ impl Partials {
     }
 }
 
-impl Runs {
-    fn rows(&self) -> usize {
-        self.0.iter().map(RecordBatch::num_rows).sum()
-    }
-}
-
 /// Merges `runs`, and the chunk of the last generation if there is one, and writes the chunk's file. The same input always
 /// gives the same file under the same name, so this may run twice, and a file that no generation names does no harm.
 ///
 /// # Errors
-/// [`Error::Store`], [`Error::Measure`].
+/// [`Error::Generation`], [`Error::Measure`].
 pub async fn reduce(
     store: &Store,
     engine: &Engine,

@@ -6,6 +6,7 @@ use common::{
     clock::Clock,
     generation::{self, Chunk, Generation, ViewFiles},
     limits::PUBLISH_ATTEMPTS_MAX,
+    names::ViewName,
     pipeline::Pipeline,
     store::Store,
 };
@@ -18,7 +19,7 @@ use crate::{
     map::map,
     plan::{Input, Plan, SourcePlan},
     progress::Counter,
-    publish::{self, Verdict},
+    publish::{Verdict, publish},
     reduce::{Partials, reduce},
     report::{Kind, SourceReport, ViewReport},
 };
@@ -74,12 +75,13 @@ impl Batch {
         };
         for _ in 0..PUBLISH_ATTEMPTS_MAX {
             let plan = Plan::new(&self.store, &self.pipeline, base.as_ref(), newest.as_ref()).await?;
+            info!(?kind, tasks = plan.task_count(), on = base.as_ref().map(|g| g.number), "batch run planned");
             let number = newest.as_ref().map_or(0, |g| g.number) + 1;
             let ours = self.build(&plan, number, watch).await?;
             watch.check()?;
-            let outcome = match self.conclude(&ours, newest).await? {
-                Ok(outcome) => outcome,
-                Err(overtaken) => {
+            let outcome = match publish(&self.store, &ours, newest.as_ref()).await? {
+                Verdict::Ended(outcome) => outcome,
+                Verdict::Overtaken(overtaken) => {
                     // What we have is true at its marks. Carried on to the heads of now, it cannot be behind theirs.
                     newest = Some(overtaken);
                     base = Some(ours);
@@ -92,25 +94,6 @@ impl Batch {
             return Ok(report);
         }
         Err(Error::Contended { attempts: PUBLISH_ATTEMPTS_MAX })
-    }
-
-    /// Publishes `ours` unless the newest generation says the same already. `Err` is a newest generation that ours must
-    /// be carried past.
-    async fn conclude(
-        &self,
-        ours: &Generation,
-        newest: Option<Generation>,
-    ) -> Result<Result<Outcome, Generation>, Error> {
-        if let Some(newest) = newest
-            && publish::same(&newest, ours)
-        {
-            return Ok(Ok(Outcome::Unchanged { generation: newest.number }));
-        }
-        Ok(match publish::publish(&self.store, ours).await? {
-            Verdict::Published => Ok(Outcome::Published { generation: ours.number }),
-            Verdict::Superseded(newest) => Ok(Outcome::Superseded { generation: newest.number }),
-            Verdict::Overtaken(newest) => Err(newest),
-        })
     }
 
     /// Maps and reduces all that `plan` says, and writes the chunk files. Nothing names them yet.
@@ -163,7 +146,7 @@ impl Batch {
         plan: &Plan,
         partials: &Partials,
         watch: &Watch,
-    ) -> Result<BTreeMap<common::names::ViewName, BTreeMap<i64, Chunk>>, Error> {
+    ) -> Result<BTreeMap<ViewName, BTreeMap<i64, Chunk>>, Error> {
         let planned: BTreeMap<_, _> =
             plan.sources.iter().flat_map(|s| &s.views).map(|v| (v.view.name.clone(), v)).collect();
         let touched = partials.take();

@@ -44,8 +44,8 @@ pub(super) fn groups(view: &View, raw: LazyFrame) -> Result<BTreeMap<Vec<Cell>, 
     }
     let mut aggregates = Vec::new();
     for (at, measure) in view.measures.iter().enumerate() {
-        aggregates
-            .extend(parts(view, measure)?.into_iter().enumerate().map(|(part, expr)| expr.alias(part_name(at, part))));
+        let parts = parts(view, measure)?.into_iter().enumerate();
+        aggregates.extend(parts.map(|(part, expr)| expr.alias(part_name(at, part))));
     }
     let action = "aggregate raw events";
     let found = filtered.group_by(keys).agg(aggregates).collect().map_err(|source| Error::Polars { action, source })?;

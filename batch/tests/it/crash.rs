@@ -1,7 +1,10 @@
 //! L4: readers see all of a generation or nothing of it, wherever the run that made it died.
 
 use batch::{Batch, Outcome, Watch};
-use common::generation::Generation;
+use common::{
+    generation::Generation,
+    testing::store::{Fault, Operation},
+};
 
 use crate::lab::{At, DAY_US, Gate, Lab, row};
 
@@ -75,4 +78,22 @@ async fn l4_publishing_is_one_put_after_all_others() {
     let with = lab.objects().await;
     let added: Vec<_> = with.keys().filter(|path| !without.contains_key(*path)).collect();
     assert_eq!(added, ["generations/00000000000000000002.json"]);
+}
+
+#[tokio::test]
+async fn l4_a_put_that_fails_or_whose_answer_is_lost_is_made_good() {
+    for fault in [Fault::Refused, Fault::AnswerLost] {
+        for put in 0.. {
+            let lab = lab_with_a_generation_and_news().await;
+            let (objects, batch) = lab.faulty();
+            objects.fail(Operation::Put, put, fault);
+            let report = batch.advance(&Watch::default()).await.unwrap();
+            assert_eq!(report.outcome, Outcome::Published { generation: 2 }, "{fault:?} of put {put}");
+            assert_eq!(lab.recompute().await.outcome, Outcome::Unchanged { generation: 2 });
+            if objects.injected() == 0 {
+                assert!(put > 8, "chunks, segments and the manifest were put");
+                break;
+            }
+        }
+    }
 }

@@ -1,6 +1,10 @@
 //! Real flights: the sample of `data/flights` in commits, as they became known, audited from the very file.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use arrow::record_batch::RecordBatch;
 use batch::{Outcome, audit};
@@ -35,7 +39,7 @@ fn flights() -> (Pipeline, BTreeMap<SourceName, Vec<PathBuf>>) {
 }
 
 /// The events of a file, a batch a commit.
-fn commits(source: &Source, file: &PathBuf) -> Vec<RecordBatch> {
+fn commits(source: &Source, file: &Path) -> Vec<RecordBatch> {
     let mut decoder = Decoder::new(source.rules.clone(), Arc::new(Still));
     let rows: Vec<_> = Rows::open(file, &source.rules).unwrap().map(Result::unwrap).collect();
     let decoded = rows.chunks(COMMIT_ROWS).map(|rows| {

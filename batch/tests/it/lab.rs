@@ -28,7 +28,7 @@ use common::{
     position::{OffsetRange, Partition, Position, Version},
     schema::Schema,
     store::Store,
-    testing,
+    testing::{self, store::FaultyObjects},
     view::View,
 };
 use futures::stream::BoxStream;
@@ -196,9 +196,17 @@ impl Lab {
 
     /// The same store behind a gate.
     pub(crate) fn behind(&self, gate: &Gate) -> Batch {
-        let objects = Gated { inner: Arc::clone(&self.objects), gate: gate.clone() };
-        let store = Store::over(Arc::new(objects), self.batch.store.url().clone());
-        Batch { store, ..self.batch.clone() }
+        self.over(Arc::new(Gated { inner: Arc::clone(&self.objects), gate: gate.clone() }))
+    }
+
+    /// The same store, which goes wrong as it is told.
+    pub(crate) fn faulty(&self) -> (FaultyObjects, Batch) {
+        let objects = FaultyObjects::over(Arc::clone(&self.objects));
+        (objects.clone(), self.over(Arc::new(objects)))
+    }
+
+    fn over(&self, objects: Arc<dyn ObjectStore>) -> Batch {
+        Batch { store: Store::over(objects, memory()), ..self.batch.clone() }
     }
 
     pub(crate) async fn dataset(&self, source: &str) -> Dataset {

@@ -155,6 +155,22 @@ async fn a_dataset_behind_its_mark_stops_the_run() {
 }
 
 #[tokio::test]
+async fn a_damaged_chunk_stops_an_advance_and_is_made_anew_by_a_recompute() {
+    let lab = Lab::new();
+    lab.commit(&[row(0)]).await;
+    lab.advance().await;
+    let chunk = lab.latest().await.unwrap().views["by_hour"].chunks[0].clone();
+    lab.batch.store.put(&chunk.path.as_str().into(), "damaged".into()).await.unwrap();
+    lab.commit(&[row(0)]).await;
+    assert!(matches!(lab.batch.advance(&Watch::default()).await, Err(Error::Generation(_))));
+
+    assert_eq!(lab.recompute().await.outcome, Outcome::Published { generation: 2 });
+    lab.commit(&[row(0)]).await;
+    assert_eq!(lab.advance().await.outcome, Outcome::Published { generation: 3 });
+    assert_eq!(lab.recompute().await.outcome, Outcome::Unchanged { generation: 3 });
+}
+
+#[tokio::test]
 async fn progress_counts_every_task_and_a_cancelled_run_publishes_nothing() {
     let lab = Lab::new();
     lab.commit(&[row(0)]).await;
