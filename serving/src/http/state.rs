@@ -2,6 +2,7 @@
 
 use axum::{Json, extract::State};
 use common::{
+    measure::{Finish, Measure, StateFunction},
     names::{SourceName, ViewName},
     view::{View, ViewId},
 };
@@ -30,8 +31,26 @@ struct ViewInfo {
     /// The name of the bucket column in answers.
     bucket: String,
     dimensions: Vec<ColumnInfo>,
-    measures: Vec<ColumnInfo>,
+    measures: Vec<MeasureInfo>,
     sql: String,
+}
+
+#[derive(Debug, Serialize)]
+struct MeasureInfo {
+    #[serde(flatten)]
+    column: ColumnInfo,
+    /// Whether the values of two sets of events add up to that of both: of counts and sums.
+    additive: bool,
+}
+
+impl MeasureInfo {
+    fn of(measure: &Measure, view: &View) -> Self {
+        let additive = match measure.finish {
+            Finish::State(state) => matches!(view.states[state].function, StateFunction::Count | StateFunction::Sum),
+            _ => false,
+        };
+        Self { column: ColumnInfo::of(measure, &view.states), additive }
+    }
 }
 
 impl ViewInfo {
@@ -50,7 +69,7 @@ impl ViewInfo {
             grain_us: view.grain.width_us,
             bucket: view.bucket_name.clone(),
             dimensions: view.dimensions.iter().map(dimension).collect(),
-            measures: view.measures.iter().map(|measure| ColumnInfo::of(measure, &view.states)).collect(),
+            measures: view.measures.iter().map(|measure| MeasureInfo::of(measure, view)).collect(),
             sql: view.sql.clone(),
         }
     }

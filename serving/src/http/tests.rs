@@ -213,7 +213,7 @@ async fn views_and_status_say_what_there_is() {
         (&totals["name"], &totals["grain"], &totals["source"]),
         (&json!("totals"), &json!("day"), &json!("departures"))
     );
-    assert_eq!(totals["measures"], json!([{"name": "departures", "type": "int64", "exact": true}]));
+    assert_eq!(totals["measures"], json!([{"name": "departures", "type": "int64", "exact": true, "additive": true}]));
     let status = json_of(send(app(), get_of("/v1/status")).await).await;
     assert_eq!(status["generation"], json!({"number": 3, "created_at": "2013-02-01T00:00:00Z"}));
     let of_source = &status["sources"][0];

@@ -13,11 +13,15 @@ function element(parent, name, attributes, text) {
   return node;
 }
 
-/** A round step that divides `max` into about `parts`. */
-function roundStep(max, parts) {
-  const raw = max / parts;
+/** A scale of round steps, about four, that has 0 and all of `values`. */
+function scaleOf(values) {
+  const [least, most] = values.reduce(([a, b], v) => [Math.min(a, v), Math.max(b, v)], [0, 0]);
+  const raw = (most - least || 1) / 4;
   const power = 10 ** Math.floor(Math.log10(raw));
-  return [1, 2, 5, 10].map((n) => n * power).find((step) => step >= raw);
+  const step = [1, 2, 2.5, 5, 10].map((n) => n * power).find((round) => round >= raw);
+  const [from, to] = [Math.floor(least / step), Math.ceil((most || least + 1) / step)];
+  const ticks = Array.from({ length: to - from + 1 }, (_, i) => (from + i) * step);
+  return { low: ticks[0], high: ticks.at(-1), ticks };
 }
 
 /** Steps between labels of the time axis that leave room for each, in milliseconds. */
@@ -65,11 +69,10 @@ export class Chart {
     const right = width - MARGIN.right;
     const bottom = height - MARGIN.bottom;
     const x = (t) => MARGIN.left + ((t - start) / (this.#data.end - start)) * (right - MARGIN.left);
-    const top = Math.max(...points.map((p) => Math.max(drawn(p.merged), drawn(p.batch)))) || 1;
-    const step = roundStep(top, 4);
-    const y = (v) => bottom - (v / (Math.ceil(top / step) * step)) * (bottom - MARGIN.top);
+    const scale = scaleOf(points.flatMap((p) => [drawn(p.merged), drawn(p.batch)]));
+    const y = (v) => bottom - ((v - scale.low) / (scale.high - scale.low)) * (bottom - MARGIN.top);
     this.#data.x = x;
-    this.#axes({ x, y, step, top, right, bottom, start });
+    this.#axes({ x, y, scale, right, bottom, start });
     for (const layer of ["live", "batch"]) {
       const heights = points.map((p) => drawn(layer === "batch" ? p.batch : p.merged));
       element(this.#svg, "path", { class: `area-${layer}`, d: this.#area(heights, x, y) });
@@ -83,8 +86,8 @@ export class Chart {
     this.#read();
   }
 
-  #axes({ x, y, step, top, right, bottom, start }) {
-    for (let v = 0; v < top + step; v += step) {
+  #axes({ x, y, scale, right, bottom, start }) {
+    for (const v of scale.ticks) {
       element(this.#svg, "line", { class: v ? "grid" : "axis", x1: MARGIN.left, x2: right, y1: y(v), y2: y(v) });
       element(this.#svg, "text", { x: MARGIN.left - 6, y: y(v) + 4, "text-anchor": "end" }, tick(v));
     }

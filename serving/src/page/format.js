@@ -15,6 +15,7 @@ const fullText = new Intl.DateTimeFormat("en", {
 /** A measure's value; it may be null, a number, or a string where JSON has no number for it. */
 export function value(v) {
   if (v === null || v === undefined) return "–";
+  if (typeof v === "string" && /^\d{4}-\d\d-\d\dT/.test(v)) return `${fullText.format(Date.parse(v))}, ${timeText.format(Date.parse(v))}`;
   if (typeof v === "string" && (v === "" || Number.isNaN(Number(v)))) return v;
   const n = Number(v);
   return Number.isInteger(n) || Math.abs(n) >= 1e4 ? whole.format(n) : fine.format(n);
@@ -29,8 +30,8 @@ export const drawn = (v) => (Number.isFinite(Number(v)) ? Number(v) : 0);
 /** A count with its noun. */
 export const count = (n, noun) => `${whole.format(n)} ${noun}${n === 1 ? "" : "s"}`;
 
-/** `delays_by_hour` as words. */
-export const words = (name) => name.replaceAll("_", " ");
+/** `delays_by_hour` as words, and a grain such as `6h`. */
+export const words = (name) => name.replaceAll("_", " ").replace(/\b(\d+)h$/, "$1 hours").replace(/\b(\d+)m$/, "$1 minutes");
 
 /** Words as a title. */
 export const title = (name) => words(name).replace(/^./, (first) => first.toUpperCase());
@@ -61,6 +62,13 @@ export function widthOf(grain) {
   if (grain === "month") return 31 * DAY;
   const units = { s: 1e3, m: 60e3, h: 3600e3 };
   return Number.parseInt(grain, 10) * units[grain.at(-1)];
+}
+
+/** The start of the bucket that `t` falls in. Weeks start on Mondays; 1970-01-05 was one. */
+export function floor(t, grain) {
+  if (grain === "month") return Date.UTC(new Date(t).getUTCFullYear(), new Date(t).getUTCMonth(), 1);
+  const origin = grain === "week" ? 4 * DAY : 0;
+  return Math.floor((t - origin) / widthOf(grain)) * widthOf(grain) + origin;
 }
 
 /** The start of the bucket after the one that starts at `t`. */

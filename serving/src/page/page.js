@@ -3,7 +3,7 @@
 
 import * as api from "./api.js";
 import { Chart, grainFor } from "./chart.js";
-import { ago, bucket, count, drawn, percent, title, value, widthOf, words } from "./format.js";
+import { ago, bucket, count, drawn, floor, percent, title, value, words } from "./format.js";
 
 const POLL_MS = 1000;
 const BUCKETS_MAX = 400;
@@ -33,8 +33,27 @@ function fill(select, names) {
   if (names.includes(before)) select.value = before;
 }
 
+/** What was picked stands in the address, so that it can be linked to and survives a reload. */
+const PICKS = ["view", "measure", "dimension", "range"];
+
+function recall() {
+  const picked = new URLSearchParams(location.hash.slice(1));
+  for (const id of PICKS) {
+    const wanted = picked.get(id);
+    if ([...$(id).options].some((option) => option.value === wanted)) $(id).value = wanted;
+    if (id === "view") pickView();
+  }
+}
+
+function remember() {
+  const picked = new URLSearchParams(PICKS.map((id) => [id, $(id).value]));
+  history.replaceState(null, "", `#${picked}`);
+}
+
+const isNumber = (column) => /^(int64|float64|decimal)/.test(column.type);
+
 function pickView() {
-  fill($("measure"), view().measures.map((m) => m.name));
+  fill($("measure"), view().measures.filter(isNumber).map((m) => m.name));
   fill($("dimension"), view().dimensions.map((d) => d.name));
   for (const id of ["measure", "dimension"]) $(id).disabled = $(id).options.length < 2;
 }
@@ -55,14 +74,14 @@ async function question() {
   const to = has?.to ?? Date.now();
   const from = days ? Math.max(to - days * DAY, has?.from ?? 0) : has?.from ?? to;
   const grain = grainFor(v, to - from, BUCKETS_MAX);
-  const floor = grain === "month" ? from : Math.floor(from / widthOf(v.grain)) * widthOf(v.grain);
-  return { view: v, measure: $("measure").value, dimension: $("dimension").value, grain, from: floor, to };
+  const measure = v.measures.find((m) => m.name === $("measure").value);
+  return { view: v, measure, dimension: $("dimension").value, grain, from: floor(from, grain), to };
 }
 
 const range = (q) => ({ view: q.view.name, from: new Date(q.from).toISOString(), to: new Date(q.to).toISOString() });
 
 async function showChart(q) {
-  const series = { ...range(q), grain: q.grain, measures: [q.measure] };
+  const series = { ...range(q), grain: q.grain, measures: [q.measure.name] };
   const [merged, batch] = await Promise.all(["merged", "batch"].map((layer) => api.query({ ...series, layer })));
   const points = new Map(merged.rows.map(([t, v]) => [Date.parse(t), { t: Date.parse(t), merged: v, batch: null }]));
   for (const [t, v] of batch.rows) {
@@ -72,26 +91,26 @@ async function showChart(q) {
   const mark = batch.provenance.mark[q.view.source];
   const label = typeof mark === "number" ? `mark ${mark}` : "";
   chart.show([...points.values()], q.grain, label);
-  text($("chart-title"), title(`${q.measure} per ${q.grain}`));
+  text($("chart-title"), title(`${q.measure.name} per ${q.grain}`));
   return merged.provenance;
 }
 
 async function showTable(q) {
   if (!q.dimension) return showRows(q, [], [], 1);
-  const top = { ...range(q), dimensions: [q.dimension], order_by: [{ by: q.measure, desc: true }] };
+  const top = { ...range(q), dimensions: [q.dimension], order_by: [{ by: q.measure.name, desc: true }] };
+  const others = q.view.measures.map((m) => m.name).filter((name) => name !== q.measure.name);
   const [merged, batch] = await Promise.all([
-    api.query({ ...top, limit: ROWS_MAX }),
-    api.query({ ...top, layer: "batch", measures: [q.measure] }),
+    api.query({ ...top, limit: ROWS_MAX, measures: [q.measure.name, ...others] }),
+    api.query({ ...top, layer: "batch", measures: [q.measure.name] }),
   ]);
-  const at = merged.columns.findIndex((c) => c.name === q.measure);
-  const most = Math.max(1e-9, ...merged.rows.map((row) => drawn(row[at])));
-  const inBatch = new Map(batch.rows.map(([key, v]) => [key, v]));
-  const rows = merged.rows.map((row) => ({ row, all: drawn(row[at]), batch: drawn(inBatch.get(row[0]) ?? 0) }));
+  const most = Math.max(1e-9, ...merged.rows.map((row) => drawn(row[1])));
+  const inBatch = new Map(batch.rows);
+  const rows = merged.rows.map((row) => ({ row, all: drawn(row[1]), batch: drawn(inBatch.get(row[0]) ?? 0) }));
   showRows(q, merged.columns, rows, most);
 }
 
 function showRows(q, columns, rows, most) {
-  text($("table-title"), q.dimension ? title(`${q.measure} by ${q.dimension}`) : "No dimensions");
+  text($("table-title"), q.dimension ? title(`${q.measure.name} by ${q.dimension}`) : "No dimensions");
   const heads = columns.map((c) => {
     const about = c.exact === false ? ` (±${percent(c.relative_error)})` : "";
     return node("th", { scope: "col" }, words(c.name) + about);
@@ -100,7 +119,8 @@ function showRows(q, columns, rows, most) {
   $("table-head").replaceChildren(node("tr", {}, ...heads));
   const made = rows.map(({ row, all, batch }) => {
     const inGeneration = Math.min(batch, all);
-    const share = node("td", {}, bar([["batch", inGeneration / most], ["live", (all - inGeneration) / most]]));
+    const parts = [["batch", inGeneration / most], ["live", (all - inGeneration) / most]];
+    const share = node("td", {}, bar(q.measure.additive ? parts : [["commits", all / most]]));
     const cells = row.slice(1).map((v) => node("td", {}, value(v)));
     return node("tr", {}, node("th", { scope: "row" }, row[0] === null ? "(none)" : String(row[0])), share, ...cells);
   });
@@ -156,7 +176,7 @@ async function refresh() {
     views = await api.views();
     if (views.length === 0) throw new Error("the pipeline has no views");
     fill($("view"), views.map((v) => v.name));
-    pickView();
+    recall();
   }
   const q = await question();
   const [status, provenance] = await Promise.all([api.status(), showChart(q), showTable(q)]);
@@ -190,7 +210,16 @@ $("pause").addEventListener("click", () => {
   else poll();
 });
 $("view").addEventListener("change", pickView);
-for (const id of ["view", "measure", "range", "dimension"]) $(id).addEventListener("change", poll);
+for (const id of PICKS) {
+  $(id).addEventListener("change", () => {
+    remember();
+    poll();
+  });
+}
+window.addEventListener("hashchange", () => {
+  recall();
+  poll();
+});
 document.querySelector(".pickers").addEventListener("submit", (event) => event.preventDefault());
 setInterval(() => paused || document.hidden || poll(), POLL_MS);
 poll();
