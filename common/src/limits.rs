@@ -8,6 +8,10 @@ pub const NAME_LENGTH_MAX: usize = 64;
 /// Most dimensions of one view.
 pub const VIEW_DIMENSIONS_MAX: usize = 32;
 
+/// Most conditions in one chain of an expression, and most expressions one in another: Polars goes through both by
+/// recursion, on threads whose stacks are 2 MiB.
+pub const EXPRESSION_DEPTH_MAX: usize = 64;
+
 /// Most partitions of one source of the embedded log: each has files and buffers of its own.
 pub const PARTITIONS_MAX: u32 = 1024;
 

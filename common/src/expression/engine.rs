@@ -4,6 +4,8 @@
 //! What an expression gives for a row depends on that row alone, never on the batch it came in: both layers, and a replay
 //! with other batches, must agree on it (L1).
 
+use std::{fmt, sync::Arc, thread};
+
 use arrow::{
     array::{Array, ArrayRef, Int32Array, cast::AsArray, new_null_array},
     compute::{concat, take},
@@ -11,9 +13,11 @@ use arrow::{
     record_batch::RecordBatch,
 };
 use polars::{
-    prelude::{Column, DataFrame, DataType, Expr, IntoLazy, PolarsResult, Series},
+    prelude::{Column, DataFrame, DataType, Expr, IntoLazy, OptFlags, PolarsError, PolarsResult, Series},
     sql::sql_expr,
 };
+use polars_expr::{ExpressionConversionState, create_physical_expr, prelude::PhysicalExpr, state::ExecutionState};
+use polars_plan::plans::IR;
 
 use super::bridge::{self, RESULT};
 use crate::schema::ColumnType;
@@ -21,12 +25,21 @@ use crate::schema::ColumnType;
 /// A cause of failure, whoever's.
 pub(super) type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// An expression as Polars runs it.
-#[derive(Debug)]
+/// Stack of the thread that plans: without optimisation, Polars takes some 40 KiB for each of
+/// [`EXPRESSION_DEPTH_MAX`](crate::limits::EXPRESSION_DEPTH_MAX) levels.
+const PLANNING_STACK_BYTES: usize = 32 << 20;
+
+/// An expression as Polars runs it: planned once, for planning costs as much as running it over thousands of rows.
 pub(super) struct Engine {
-    expr: Expr,
+    plan: Arc<dyn PhysicalExpr>,
     inputs: Vec<(String, ColumnType)>,
     output: ColumnType,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("inputs", &self.inputs).field("output", &self.output).finish_non_exhaustive()
+    }
 }
 
 impl Engine {
@@ -35,18 +48,15 @@ impl Engine {
     /// # Errors
     /// In words, why Polars cannot type it.
     pub(super) fn compile(sql: &str, inputs: Vec<(String, ColumnType)>) -> Result<(Self, ColumnType), String> {
-        let expr = sql_expr(sql).map_err(|error| first_line(&error))?.alias(RESULT);
-        let null = |(name, input): &(String, ColumnType)| {
-            Series::full_null(name.into(), 1, &bridge::polars_type(*input)).into()
-        };
-        // Run, not only planned: Polars finds some type errors only then. A null makes no other error.
-        let typed = run(inputs.iter().map(null).collect(), 1, expr.clone()).map_err(|error| first_line(&error))?;
-        let output = column_type(typed.dtype())?;
-        let expr = match bridge::polars_type(output) {
-            same if same == *typed.dtype() => expr,
-            wider => expr.cast(wider),
-        };
-        Ok((Self { expr, inputs, output }, output))
+        // A thread of its own: while it plans, Polars may block on a runtime of its own, which panics on a thread of another,
+        // and goes deep into the expression.
+        let planned = thread::scope(|scope| {
+            let planner = thread::Builder::new().name("plan-expression".to_owned()).stack_size(PLANNING_STACK_BYTES);
+            planner.spawn_scoped(scope, || typed(sql, &inputs)).map(|thread| thread.join())
+        });
+        let planned = planned.map_err(|error| format!("no thread to plan it: {error}"))?;
+        let (plan, output) = planned.map_err(|_| "Polars panics on it".to_owned())??;
+        Ok((Self { plan, inputs, output }, output))
     }
 
     /// The columns it reads and their types.
@@ -101,7 +111,7 @@ impl Engine {
     /// One value a row. Some of Polars' functions fail on some values, as a decimal that overflows: that row is null, and
     /// the others are what they would be without it.
     fn values(&self, columns: Vec<Column>, rows: usize) -> PolarsResult<Series> {
-        match run(columns.clone(), rows, self.expr.clone()) {
+        match run(&*self.plan, columns.clone(), rows) {
             // A constant gives one value, whatever the rows.
             Ok(values) if values.len() == 1 => Ok(values.new_from_index(0, rows)),
             Ok(values) => Ok(values),
@@ -117,9 +127,41 @@ impl Engine {
     }
 }
 
-fn run(inputs: Vec<Column>, rows: usize, expr: Expr) -> PolarsResult<Series> {
-    let result = DataFrame::new(rows, inputs)?.lazy().select([expr]).collect()?;
-    Ok(result.column(&RESULT)?.as_materialized_series().clone())
+/// The plan of `sql` over `inputs`, and the type of its values, which the plan casts to.
+fn typed(sql: &str, inputs: &[(String, ColumnType)]) -> Result<(Arc<dyn PhysicalExpr>, ColumnType), String> {
+    let null =
+        |(name, input): &(String, ColumnType)| Series::full_null(name.into(), 1, &bridge::polars_type(*input)).into();
+    let row: Vec<Column> = inputs.iter().map(null).collect();
+    // Run, not only planned: Polars finds some type errors only then. A null makes no other error.
+    let values = |expr: &Expr| {
+        let plan = planned(expr, &row)?;
+        Ok((run(&*plan, row.clone(), 1)?, plan))
+    };
+    let in_words = |error: PolarsError| first_line(&error);
+    let expr = sql_expr(sql).map_err(in_words)?;
+    let (value, plan) = values(&expr).map_err(in_words)?;
+    let output = column_type(value.dtype())?;
+    let wider = bridge::polars_type(output);
+    let plan = if *value.dtype() == wider { plan } else { planned(&expr.cast(wider), &row).map_err(in_words)? };
+    Ok((plan, output))
+}
+
+fn planned(expr: &Expr, row: &[Column]) -> PolarsResult<Arc<dyn PhysicalExpr>> {
+    let frame = DataFrame::new(1, row.to_vec())?;
+    let schema = frame.schema().clone();
+    // Only what makes the expression right and simple; the rest is for plans of more than one step.
+    let rules = OptFlags::TYPE_COERCION | OptFlags::TYPE_CHECK | OptFlags::SIMPLIFY_EXPR;
+    let mut plan = frame.lazy().with_optimizations(rules).select([expr.clone().alias(RESULT)]).to_alp_optimized()?;
+    let IR::Select { expr, .. } = plan.lp_arena.get(plan.lp_top) else {
+        return Err(PolarsError::InvalidOperation("it is planned as more than one expression".into()));
+    };
+    let mut state = ExpressionConversionState::new(false);
+    create_physical_expr(&expr[0], &mut plan.expr_arena, &schema, &mut state)
+}
+
+fn run(plan: &dyn PhysicalExpr, inputs: Vec<Column>, rows: usize) -> PolarsResult<Series> {
+    let values = plan.evaluate(&DataFrame::new(rows, inputs)?, &ExecutionState::new())?;
+    Ok(values.take_materialized_series())
 }
 
 fn column_type(polars: &DataType) -> Result<ColumnType, String> {

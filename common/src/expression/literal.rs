@@ -14,6 +14,11 @@ pub(super) fn number(text: &str) -> Option<String> {
     double.is_finite().then(|| if shortest.contains('.') { shortest } else { format!("{shortest}.0") })
 }
 
+/// `number`, normalised, as a double: with a point.
+pub(super) fn double(number: String) -> String {
+    if number.contains('.') || number == "NULL" { number } else { number + ".0" }
+}
+
 /// `text` as a string literal.
 pub(super) fn string(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))

@@ -21,15 +21,18 @@ use crate::schema::ColumnType;
 
 mod bridge;
 mod engine;
+mod fault;
 mod functions;
 mod identifier;
 mod literal;
 mod normalize;
+mod syntax;
 
 use engine::Engine;
+pub(crate) use fault::{Fault, resolve, unknown_column};
 pub(crate) use functions::is_aggregate;
 pub(crate) use identifier::identifier;
-pub(crate) use normalize::{Fault, plain_arguments, resolve, string_literal, unknown_column, unnested};
+pub(crate) use syntax::{plain_arguments, string_literal, unnested};
 
 /// Why an expression could not be made or evaluated.
 #[derive(Debug, thiserror::Error)]

@@ -9,72 +9,37 @@ use std::collections::BTreeSet;
 use sqlparser::{
     ast::{
         BinaryOperator, CaseWhen, CastFormat, CeilFloorKind, DataType, DateTimeField, ExactNumberInfo, Expr, Function,
-        FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Spanned, TrimWhereField, TypedString, UnaryOperator,
-        Value, ValueWithSpan,
+        Ident, Spanned, TrimWhereField, TypedString, UnaryOperator, Value,
     },
     tokenizer::Span,
 };
 
-use super::{engine::Engine, functions, identifier, literal};
-use crate::{schema::ColumnType, suggest};
-
-/// Why an expression is not allowed, and where in the text that was parsed.
-#[derive(Debug, Clone)]
-pub(crate) struct Fault {
-    /// Where; maybe empty.
-    pub(crate) span: Span,
-    /// What is wrong.
-    pub(crate) message: String,
-    /// What is allowed, and what may have been meant.
-    pub(crate) help: Vec<String>,
-}
-
-impl Fault {
-    pub(crate) fn new(span: Span, message: impl Into<String>) -> Self {
-        Self { span, message: message.into(), help: Vec::new() }
-    }
-
-    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
-        self.help.push(help.into());
-        self
-    }
-}
+use super::{
+    engine::Engine,
+    fault::{Fault, resolve, unknown_column},
+    functions, identifier, literal,
+    syntax::{
+        is_atom, is_condition, is_int, is_literal, is_number, is_position, is_text, plain_arguments, string_literal,
+        unnested,
+    },
+};
+use crate::{limits::EXPRESSION_DEPTH_MAX, schema::ColumnType, suggest};
 
 /// The normalised text of `expr` over `columns`, and the columns it reads, sorted.
 ///
 /// # Errors
 /// The first thing in it that is not allowed.
 pub(super) fn normalize(expr: &Expr, columns: &[(String, ColumnType)]) -> Result<(String, Vec<String>), Fault> {
-    let mut normalizer = Normalizer { columns, read: BTreeSet::new(), span: expr.span() };
+    let mut normalizer = Normalizer { columns, read: BTreeSet::new(), depth: 0, span: expr.span() };
     let sql = normalizer.text(expr)?;
     Ok((sql, normalizer.read.into_iter().collect()))
-}
-
-/// The column of `columns` that `ident` means: the one of exactly this name or, unless it is quoted, the only one of this
-/// name in any case.
-pub(crate) fn resolve<'a>(ident: &Ident, columns: &'a [(String, ColumnType)]) -> Option<&'a (String, ColumnType)> {
-    let exact = columns.iter().find(|(name, _)| *name == ident.value);
-    let mut loose = columns.iter().filter(|(name, _)| name.eq_ignore_ascii_case(&ident.value));
-    exact.or_else(|| match (ident.quote_style, loose.next(), loose.next()) {
-        (None, Some(only), None) => Some(only),
-        _ => None,
-    })
-}
-
-/// The fault of a name that is none of `columns`.
-pub(crate) fn unknown_column(ident: &Ident, columns: &[(String, ColumnType)]) -> Fault {
-    let names = || columns.iter().map(|(name, _)| name.as_str());
-    let fault = Fault::new(ident.span, format!("there is no column `{}`", ident.value));
-    let fault = match suggest::nearest(&ident.value, names()) {
-        Some(name) => fault.help(format!("did you mean `{name}`?")),
-        None => fault,
-    };
-    fault.help(format!("the columns are {}", suggest::list(names())))
 }
 
 struct Normalizer<'a> {
     columns: &'a [(String, ColumnType)],
     read: BTreeSet<String>,
+    /// How many expressions enclose the one at hand.
+    depth: usize,
     /// Where the nearest enclosing expression that knows its place is: sqlparser does not know every expression's.
     span: Span,
 }
@@ -91,9 +56,20 @@ impl Normalizer<'_> {
         if own != Span::empty() {
             self.span = own;
         }
+        self.depth += 1;
+        self.must_fit(self.depth, "deep")?;
         let text = self.text_here(expr)?;
+        self.depth -= 1;
         self.span = outer;
         Ok(text)
+    }
+
+    fn must_fit(&self, size: usize, how: &str) -> Result<(), Fault> {
+        if size <= EXPRESSION_DEPTH_MAX {
+            return Ok(());
+        }
+        let fault = self.fault(format!("the expression is too {how}"));
+        Err(fault.help(format!("at most {EXPRESSION_DEPTH_MAX} conditions may be chained, or expressions nested")))
     }
 
     fn text_here(&mut self, expr: &Expr) -> Result<String, Fault> {
@@ -196,6 +172,28 @@ impl Normalizer<'_> {
         Ok(if is_atom(expr) { text } else { format!("({text})") })
     }
 
+    /// Appends the operands of `expr`, a chain of `AND` or of `OR`, in which parentheses mean nothing: nested ones would soon
+    /// be more than parsers allow. Each must be a condition, since Polars takes the operators for those on the bits of ints.
+    fn chain(&mut self, expr: &Expr, op: &BinaryOperator, operands: &mut Vec<String>) -> Result<(), Fault> {
+        match unnested(expr) {
+            Expr::BinaryOp { left, op: inner, right } if inner == op => {
+                self.chain(left, op, operands)?;
+                self.chain(right, op, operands)
+            }
+            // This is itself written as a chain of OR.
+            Expr::InList { expr: one, list, negated: false }
+                if *op == BinaryOperator::Or && list.len() > 1 && !self.is_one_list(one, list) =>
+            {
+                operands.push(self.text(expr)?);
+                Ok(())
+            }
+            _ => {
+                operands.push(self.condition(expr)?);
+                Ok(())
+            }
+        }
+    }
+
     /// Text of an operand that must be true, false or null.
     fn condition(&mut self, expr: &Expr) -> Result<String, Fault> {
         let text = self.operand(expr)?;
@@ -245,9 +243,19 @@ impl Normalizer<'_> {
             | Op::Divide
             | Op::DuckIntegerDivide
             | Op::Modulo
-            | Op::StringConcat => Ok(format!("{} {op} {}", self.operand(left)?, self.operand(right)?)),
-            // Polars takes them for bitwise operators on ints.
-            Op::And | Op::Or => Ok(format!("{} {op} {}", self.condition(left)?, self.condition(right)?)),
+            | Op::StringConcat => {
+                // These bind to the left anyway.
+                let chained = matches!(unnested(left), Expr::BinaryOp { op: inner, .. } if inner == op);
+                let left = if chained { self.text(left)? } else { self.operand(left)? };
+                Ok(format!("{left} {op} {}", self.operand(right)?))
+            }
+            Op::And | Op::Or => {
+                let mut operands = Vec::new();
+                self.chain(left, op, &mut operands)?;
+                self.chain(right, op, &mut operands)?;
+                self.must_fit(operands.len(), "long")?;
+                Ok(operands.join(&format!(" {op} ")))
+            }
             other => Err(self
                 .fault(format!("the operator {other} is not known"))
                 .help("operators are + - * / // % || = <> < <= > >= AND OR NOT")),
@@ -266,7 +274,7 @@ impl Normalizer<'_> {
     /// Text of an operand that stands beside `other`: a string beside a timestamp column is a timestamp.
     fn beside(&mut self, expr: &Expr, other: &Expr) -> Result<String, Fault> {
         match string_literal(expr) {
-            Some((text, span)) if self.is_timestamp_column(other) => {
+            Some((text, span)) if self.is_column(other, ColumnType::Timestamp) => {
                 let outer = std::mem::replace(&mut self.span, span);
                 let text = self.timestamp(text)?;
                 self.span = outer;
@@ -274,11 +282,6 @@ impl Normalizer<'_> {
             }
             _ => self.operand(expr),
         }
-    }
-
-    fn is_timestamp_column(&self, expr: &Expr) -> bool {
-        let Expr::Identifier(ident) = unnested(expr) else { return false };
-        resolve(ident, self.columns).is_some_and(|(_, column_type)| *column_type == ColumnType::Timestamp)
     }
 
     fn in_list(&mut self, expr: &Expr, list: &[Expr], negated: bool) -> Result<String, Fault> {
@@ -289,21 +292,34 @@ impl Normalizer<'_> {
         }
         let operand = self.operand(expr)?;
         let items = list.iter().map(|item| self.beside(item, expr)).collect::<Result<Vec<_>, _>>()?;
-        // Polars makes one list of the literals, which must be of one type, and that of the operand.
-        if list.iter().all(is_text) || self.is_int_column(expr) && list.iter().all(is_int) {
+        if self.is_one_list(expr, list) {
             let op = if negated { "NOT IN" } else { "IN" };
+            let items = if self.is_column(expr, ColumnType::Double) {
+                items.into_iter().map(literal::double).collect()
+            } else {
+                items
+            };
             return Ok(format!("{operand} {op} ({})", items.join(", ")));
         }
-        let mut any = format!("{operand} = {}", items[0]);
-        for item in &items[1..] {
-            any = format!("({any}) OR ({operand} = {item})");
-        }
+        self.must_fit(items.len(), "long")?;
+        let any = match items.as_slice() {
+            [only] => format!("{operand} = {only}"),
+            _ => items.iter().map(|item| format!("({operand} = {item})")).collect::<Vec<_>>().join(" OR "),
+        };
         Ok(if negated { format!("NOT ({any})") } else { any })
     }
 
-    fn is_int_column(&self, expr: &Expr) -> bool {
+    /// Whether Polars can look `expr` up in `list`: it makes one column of the literals, which must be of one type, and that
+    /// of `expr`. Otherwise `expr` is compared with each.
+    fn is_one_list(&self, expr: &Expr, list: &[Expr]) -> bool {
+        list.iter().all(is_text)
+            || (self.is_column(expr, ColumnType::Int) && list.iter().all(is_int))
+            || (self.is_column(expr, ColumnType::Double) && list.iter().all(is_number))
+    }
+
+    fn is_column(&self, expr: &Expr, of: ColumnType) -> bool {
         let Expr::Identifier(ident) = unnested(expr) else { return false };
-        resolve(ident, self.columns).is_some_and(|(_, column_type)| *column_type == ColumnType::Int)
+        resolve(ident, self.columns).is_some_and(|(_, column_type)| *column_type == of)
     }
 
     fn between(&mut self, expr: &Expr, negated: bool, low: &Expr, high: &Expr) -> Result<String, Fault> {
@@ -449,103 +465,6 @@ const TIMESTAMP_HELP: &str = "timestamps are '2013-01-31', '2013-01-31 12:00:00.
 /// The parts of a timestamp that EXTRACT knows.
 const PARTS: &[&str] =
     &["YEAR", "QUARTER", "MONTH", "WEEK", "DAY", "DOY", "DOW", "ISODOW", "HOUR", "MINUTE", "SECOND", "EPOCH"];
-
-/// `expr` without the parentheses around it.
-pub(crate) fn unnested(expr: &Expr) -> &Expr {
-    match expr {
-        Expr::Nested(inner) | Expr::UnaryOp { op: UnaryOperator::Plus, expr: inner } => unnested(inner),
-        other => other,
-    }
-}
-
-/// The text and place of a string literal.
-pub(crate) fn string_literal(expr: &Expr) -> Option<(&str, Span)> {
-    match unnested(expr) {
-        Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), span }) => Some((text, *span)),
-        _ => None,
-    }
-}
-
-fn is_literal(expr: &Expr) -> bool {
-    match unnested(expr) {
-        Expr::Value(_) | Expr::TypedString(_) => true,
-        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => matches!(unnested(expr), Expr::Value(_)),
-        _ => false,
-    }
-}
-
-fn is_text(expr: &Expr) -> bool {
-    string_literal(expr).is_some() || matches!(unnested(expr), Expr::TypedString(_))
-}
-
-fn is_int(expr: &Expr) -> bool {
-    match unnested(expr) {
-        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => is_int(expr),
-        Expr::Value(ValueWithSpan { value: Value::Number(text, _), .. }) => text.bytes().all(|b| b.is_ascii_digit()),
-        _ => false,
-    }
-}
-
-/// Whether `expr` can only be true, false or null, whatever it is made of.
-fn is_condition(expr: &Expr) -> bool {
-    use BinaryOperator as Op;
-    match unnested(expr) {
-        Expr::BinaryOp { op, .. } => {
-            matches!(op, Op::And | Op::Or | Op::Eq | Op::NotEq | Op::Lt | Op::LtEq | Op::Gt | Op::GtEq)
-        }
-        Expr::UnaryOp { op, .. } => *op == UnaryOperator::Not,
-        Expr::Value(ValueWithSpan { value, .. }) => matches!(value, Value::Boolean(_) | Value::Null),
-        Expr::IsNull(_) | Expr::IsNotNull(_) | Expr::IsTrue(_) | Expr::IsNotTrue(_) | Expr::IsFalse(_) => true,
-        Expr::IsNotFalse(_) | Expr::IsDistinctFrom(..) | Expr::IsNotDistinctFrom(..) => true,
-        Expr::InList { .. } | Expr::Between { .. } | Expr::Like { .. } | Expr::ILike { .. } => true,
-        _ => false,
-    }
-}
-
-/// Whether `expr` is a whole number with which no arithmetic of Polars on positions overflows.
-fn is_position(expr: &Expr) -> bool {
-    match unnested(expr) {
-        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => is_position(expr),
-        Expr::Value(ValueWithSpan { value: Value::Number(text, _), .. }) => is_int(expr) && text.len() <= 9,
-        _ => false,
-    }
-}
-
-fn is_atom(expr: &Expr) -> bool {
-    let expr = unnested(expr);
-    let closed = matches!(
-        expr,
-        Expr::Identifier(_)
-            | Expr::Case { .. }
-            | Expr::Cast { .. }
-            | Expr::Extract { .. }
-            | Expr::Ceil { .. }
-            | Expr::Floor { .. }
-            | Expr::Substring { .. }
-            | Expr::Trim { .. }
-            | Expr::Function(_)
-            | Expr::IsTrue(_)
-            | Expr::IsNotFalse(_)
-    );
-    closed || is_literal(expr)
-}
-
-/// The arguments of a call that has nothing but arguments.
-pub(crate) fn plain_arguments(function: &Function) -> Option<Vec<&Expr>> {
-    let FunctionArguments::List(list) = &function.args else { return None };
-    let plain = function.filter.is_none()
-        && function.null_treatment.is_none()
-        && function.over.is_none()
-        && function.within_group.is_empty()
-        && matches!(function.parameters, FunctionArguments::None)
-        && list.duplicate_treatment.is_none()
-        && list.clauses.is_empty();
-    let argument = |argument| match argument {
-        &FunctionArg::Unnamed(FunctionArgExpr::Expr(ref expr)) => Some(expr),
-        _ => None,
-    };
-    if plain { list.args.iter().map(argument).collect() } else { None }
-}
 
 fn cast_target(to: &DataType) -> Option<String> {
     let name = match to {

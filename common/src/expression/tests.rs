@@ -170,6 +170,8 @@ fn comparisons() {
         "cancelled IS FALSE",
         "cancelled IS NOT FALSE",
         "delay = 0 OR delay > 100 AND NOT cancelled",
+        "delay = 0 OR (delay > 100 OR fare IN (0, 1.5)) OR distance NOT IN (1.5, 2)",
+        "(delay = 0 AND cancelled) AND (fare > 0 AND distance > 0)",
         "delay IS DISTINCT FROM 0",
         "delay IS NOT DISTINCT FROM NULL",
         "delay BETWEEN -7 AND 0",
@@ -323,6 +325,23 @@ fn what_is_not_allowed() {
 }
 
 #[test]
+fn chains_and_lists_have_bounds() {
+    let repeat =
+        |n: usize, item: &dyn Fn(usize) -> String, between: &str| (0..n).map(item).collect::<Vec<_>>().join(between);
+    let evaluates = |sql: &str| Expression::parse(sql, &columns()).is_ok_and(|e| e.evaluate(&batch()).is_ok());
+    for (between, item) in [(" AND ", "delay <> $"), (" OR ", "delay = $"), (" + ", "$"), (" || ", "'$'")] {
+        let sql = |n: usize| repeat(n, &|at| item.replace('$', &at.to_string()), between);
+        assert!(evaluates(&sql(60)), "60{between}");
+        assert!(Expression::parse(&sql(70), &columns()).is_err(), "70{between}");
+    }
+    let doubles = repeat(1000, &|n| format!("{n}.5"), ", ");
+    assert!(evaluates(&format!("distance IN ({doubles})")));
+    assert!(!evaluates(&format!("fare IN ({doubles})")), "which is a chain of comparisons");
+    assert!(!evaluates(&format!("{}1{}", "(".repeat(1000), ")".repeat(1000))));
+    assert!(!evaluates(&format!("{}cancelled", "NOT ".repeat(1000))));
+}
+
+#[test]
 fn what_cannot_be_computed_is_null_in_its_row_only() {
     let fare: ArrayRef =
         Arc::new(Decimal128Array::from((0..10_i128).collect::<Vec<_>>()).with_precision_and_scale(10, 2).unwrap());
@@ -457,6 +476,13 @@ fn a_batch_without_the_column_or_of_another_type_is_an_error() {
     assert!(sum.evaluate(&RecordBatch::try_from_iter([("delay", delay)]).unwrap()).is_err());
 }
 
+/// Polars blocks on a runtime of its own while it plans.
+#[tokio::test]
+async fn an_expression_may_be_made_on_a_thread_of_an_async_runtime() {
+    let sum = Expression::parse("delay + 1", &columns()).unwrap();
+    assert_eq!(sum.evaluate(&batch()).unwrap().len(), 4);
+}
+
 #[test]
 fn expressions_can_be_shared() {
     fn shared<T: Send + Sync + Clone + PartialEq + std::fmt::Debug>(_: &T) {}
@@ -477,6 +503,37 @@ fn layout(tokens: &'static str) -> impl Strategy<Value = String> {
     })
 }
 
+/// Random conditions over [`batch`], with more parentheses than they need, that mean to Polars what they mean in SQL.
+fn conditions() -> impl Strategy<Value = String> {
+    let number = prop_oneof![Just("delay"), Just("\"value\""), Just("-3"), Just("1.50"), Just("(distance)")]
+        .prop_map(str::to_owned);
+    let number = number.prop_recursive(3, 8, 2, |inner| {
+        let op = prop::sample::select(vec!["+", "-", "*", "/", "//", "%"]);
+        prop_oneof![
+            (inner.clone(), op, inner.clone()).prop_map(|(left, op, right)| format!("{left} {op} ({right})")),
+            inner.clone().prop_map(|x| format!("-({x})")),
+            inner.prop_map(|x| format!("coalesce({x}, 0)")),
+        ]
+    });
+    let op = prop::sample::select(vec!["=", "<>", "!=", "<", ">="]);
+    let leaf = prop_oneof![
+        (number.clone(), op, number.clone()).prop_map(|(left, op, right)| format!("{left} {op} {right}")),
+        number.clone().prop_map(|x| format!("{x} IS NULL")),
+        number.prop_map(|x| format!("{x} BETWEEN -7 AND 1.5")),
+        Just("delay NOT IN (0, 130)".to_owned()),
+        Just("cancelled".to_owned()),
+        Just("carrier IN ('UA', 'it''s')".to_owned()),
+    ];
+    leaf.prop_recursive(3, 12, 2, |inner| {
+        prop_oneof![
+            (inner.clone(), inner.clone()).prop_map(|(left, right)| format!("({left}) AND {right}")),
+            (inner.clone(), inner.clone()).prop_map(|(left, right)| format!("{left} OR ({right})")),
+            inner.clone().prop_map(|x| format!("NOT ({x})")),
+            inner.prop_map(|x| format!("CASE WHEN {x} THEN FALSE ELSE cancelled END")),
+        ]
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
@@ -489,6 +546,15 @@ proptest! {
             normalised.sql(),
             "CASE WHEN ((((\"delay\" + 1) * 2) > 15) AND (carrier IN ('UA', 'dl'))) THEN upper(origin) ELSE NULL END",
         );
+    }
+
+    #[test]
+    fn normalising_is_idempotent_and_keeps_the_meaning(sql in conditions()) {
+        let once = Expression::parse(&sql, &columns()).unwrap();
+        let twice = Expression::parse(once.sql(), &columns()).unwrap();
+        prop_assert_eq!(&twice, &once);
+        let plain = super::engine::Engine::compile(&sql, once.inputs()).unwrap().0.evaluate(&batch()).unwrap();
+        prop_assert_eq!(&once.evaluate(&batch()).unwrap(), &plain, "{}", once.sql());
     }
 
     #[test]

@@ -122,6 +122,14 @@ load = { type = "double?", min = 0.5 }
 }
 
 #[test]
+fn the_pipeline_of_the_sample_is_valid() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/flights/pipeline.toml");
+    let pipeline = Pipeline::load(&path).unwrap();
+    let views: Vec<String> = pipeline.views.values().map(|view| format!("{}: {}", view.name, view.sql)).collect();
+    insta::assert_debug_snapshot!(views);
+}
+
+#[test]
 fn what_is_left_out_has_its_default() {
     let pipeline = load(LEAST, &[]).unwrap();
     assert!(pipeline.store.as_str().ends_with("/state/store"));
