@@ -51,6 +51,8 @@ pub(crate) struct Running {
     pub(crate) served: Arc<Served>,
     /// The batch layer.
     pub(crate) batch: Batch,
+    /// Kept so that the feed does not end before its listener: workers stop first.
+    feed: Option<feed::Sender>,
     stop: CancellationToken,
     tasks: Tasks,
 }
@@ -72,6 +74,7 @@ impl Running {
             workers: BTreeMap::new(),
             served: Arc::new(Served::new(pipeline.views.clone())),
             batch: batch_layer(&pipeline, &store)?,
+            feed: None,
             stop,
             tasks: Tasks::new(),
         };
@@ -80,6 +83,7 @@ impl Running {
             let (sender, listening) = feed::channel();
             running.logs = house::logs(&pipeline).await?;
             running.start_speed(&pipeline, &store, &datasets, &sender);
+            running.feed = roles.serve.then_some(sender);
             receiver = Some(listening);
         }
         if roles.serve {
