@@ -90,7 +90,7 @@ async fn watch(pipeline: Pipeline, files: Files, rate: Rate, stop: CancellationT
     let sources = pipeline.sources.clone();
     let running = Running::start(pipeline, Roles::ALL, stop.clone()).await?;
     let address = running.address.context("the demo serves a page")?;
-    println!("Highwater is open at http://{address}/");
+    println!("Highwater is open at http://{address}/#view=departures_by_hour");
     println!(
         "A generation is published every 15 seconds; the numbers do not jump. Ctrl-C stops, and the next demo goes on."
     );
