@@ -85,7 +85,7 @@ impl Expression {
     /// timestamp column is one. No value makes an expression fail, since a stream must not stop at one value:
     ///
     /// - ints wrap at 64 bits; `/` of ints is a double; `//`, `div`, `%` and `mod` round down, and are null for 0;
-    /// - decimals are computed in 38 digits with the scale of the left side; what does not fit, or is divided by 0, is null;
+    /// - decimals are computed in 38 digits with the larger scale; what does not fit, or is divided by 0, is null;
     /// - a cast gives null where a value does not fit; NaN equals itself and is the greatest double; `round` takes halves
     ///   to the even neighbour;
     /// - Polars' smaller types are widened to the column type, and dates are timestamps at midnight.
