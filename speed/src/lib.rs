@@ -6,6 +6,7 @@
 pub mod error;
 mod ingest;
 mod retry;
+mod settings;
 pub mod stats;
 
 mod lane;
@@ -16,6 +17,7 @@ mod commit;
 mod feed;
 
 pub use error::Error;
-pub use ingest::{Parts, Settings, Worker};
+pub use ingest::Worker;
 pub use retry::Retry;
+pub use settings::{Parts, Settings};
 pub use stats::{Handle, PartitionStats, Stats, Stopped};

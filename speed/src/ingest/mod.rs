@@ -4,19 +4,13 @@
 //! It must never move a position other than by a commit (L2), nor keep anything that outlives it (L5): dropped at any
 //! await point, it leaves nothing that its next start would not read again.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use common::{
     clock::Clock,
-    dataset::Dataset,
-    decode::Rules,
-    feed,
     limits::{DELTA_INTERVAL, FEED_DRAIN_MAX, OUTBOX_NOTICES_MAX, TAIL_BACKLOG_BYTES_MAX},
     log::{self, EventLog, LogEvent, Subscription},
-    names::SourceName,
-    pipeline::{self, Pipeline},
     position::Partition,
-    store::Store,
     view::View,
 };
 use tokio::{
@@ -32,7 +26,8 @@ use crate::{
     error::Error,
     feed::Outbox,
     lane::Lane,
-    retry::{Failures, Retry},
+    retry::Failures,
+    settings::{Parts, Settings},
     start::Locator,
     stats::{Flush, Handle, Stats},
     tail::Recipe,
@@ -43,56 +38,6 @@ mod stage;
 
 use outcome::Outcome;
 use stage::Stage;
-
-/// How one source is ingested.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// The source.
-    pub source: SourceName,
-    /// How its records are decoded.
-    pub rules: Rules,
-    /// Its views.
-    pub views: Vec<Arc<View>>,
-    /// The longest time between commits while events arrive.
-    pub commit_interval: Duration,
-    /// A commit is made earlier when this many bytes of events wait. When twice as many are in memory, the log is not
-    /// read on until a commit is through.
-    pub commit_size_bytes: u64,
-    /// How often what fails is tried again.
-    pub retry: Retry,
-}
-
-impl Settings {
-    /// What `pipeline` says of `source`.
-    #[must_use]
-    pub fn new(pipeline: &Pipeline, source: &pipeline::Source) -> Self {
-        Self {
-            source: source.name.clone(),
-            rules: source.rules.clone(),
-            views: pipeline.views_of(&source.name),
-            commit_interval: pipeline.commit_interval.unsigned_abs(),
-            commit_size_bytes: pipeline.commit_size.as_u64(),
-            retry: Retry::default(),
-        }
-    }
-}
-
-/// What a worker works with.
-#[derive(Debug, Clone)]
-pub struct Parts {
-    /// Where records come from.
-    pub log: Arc<dyn EventLog>,
-    /// Where events go.
-    pub dataset: Dataset,
-    /// Where dead letters and segments go.
-    pub store: Store,
-    /// Who is told.
-    pub feed: feed::Sender,
-    /// The time of day.
-    pub clock: Arc<dyn Clock>,
-    /// How many cores may decode, fold and merge at the same time: one budget for all sources of the process.
-    pub cores: Arc<Semaphore>,
-}
 
 /// The ingest of one source.
 #[derive(Debug)]
@@ -128,6 +73,7 @@ pub struct Worker {
     /// Until when the log is left alone after a failure.
     read_after: Option<Instant>,
     read_failures: Failures,
+    start_failures: Failures,
     stopping: bool,
 }
 
@@ -170,6 +116,7 @@ impl Worker {
             lag_due: None,
             read_after: None,
             read_failures: retry.failures(),
+            start_failures: retry.failures(),
             stopping: false,
             settings,
         };

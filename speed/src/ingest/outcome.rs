@@ -133,7 +133,8 @@ impl Worker {
             match subscription.start(partition, start.next).await {
                 Ok(()) => break,
                 // Trimmed since the position was read: it has moved, or there is a gap.
-                Err(log::Error::OutOfRange { .. }) => {
+                Err(error @ log::Error::OutOfRange { .. }) => {
+                    self.start_failures.count("start where the log was just trimmed", error)?;
                     lane.unlocate();
                     return Ok(());
                 }
@@ -141,6 +142,7 @@ impl Worker {
                 Err(error) => return Err(error.into()),
             }
         }
+        self.start_failures.reset();
         lane.start(Tail::new(&self.recipe, start), start.next);
         let stats = PartitionStats { read: start.next, committed: start.committed };
         self.stats.partitions.insert(partition, stats);

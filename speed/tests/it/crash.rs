@@ -11,10 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::world::{
     Kind::{self, *},
-    NEVER, PARTITIONS, World, end_of,
+    NEVER, PARTITIONS, World, end_of, in_time,
 };
 
-const SEEDS: u64 = 24;
+const SEEDS: u64 = 16;
 const LIVES_MAX: u64 = 8;
 
 /// A future that is dropped after some polls, at whatever await point it is then.
@@ -62,7 +62,7 @@ async fn lives(seed: u64, tally: &mut Tally) {
     let mut world = World::new();
     for life in 0..1 + random.below(LIVES_MAX) {
         eprintln!("seed {seed}, life {life}");
-        live(&mut world, &mut random, seed * 1_000 + life, tally).await;
+        in_time(live(&mut world, &mut random, seed * 1_000 + life, tally)).await;
         world.objects.calm();
         world.check().await;
     }

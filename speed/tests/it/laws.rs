@@ -83,7 +83,7 @@ async fn l2_a_store_that_fails_moves_nothing_and_stops_the_worker() {
         world.objects.fail(Operation::Put, nth, Fault::OutOfSpace);
     }
     assert!(running.handle.flush().await.is_err());
-    let error = running.task.await.unwrap().unwrap_err();
+    let error = running.fails().await;
     assert!(matches!(error, speed::Error::DeadLetters(_)), "{error}");
     world.objects.calm();
     assert_eq!(world.dataset().await.snapshot().await.unwrap().version, Version(0));
@@ -144,17 +144,21 @@ async fn l5_rebuilt_from_dataset_and_log() {
     world.put(0, &[Event, Event]).await;
     let mut first = world.run().await;
     first.catch_up(&world).await;
-    first.listener.until(|n| matches!(n, Notice::Committed(_))).await;
+    // Answered only when the commit before it is through, segments and all.
+    first.handle.flush().await.unwrap();
+    let root = Path::default();
+    let stored = world.store.list(&root).await.unwrap();
+    let segments = Path::from("segments");
+    let known = [Path::from("datasets"), segments.clone()];
+    let state: Vec<_> = stored.iter().filter(|path| !known.iter().any(|known| path.prefix_matches(known))).collect();
+    assert!(state.is_empty(), "L5: neither dataset nor segments: {state:?}");
+
     world.put(0, &[Event, DeadLetter, Event]).await;
     first.read_all(&world).await;
     first.listener.until(|n| matches!(n, Notice::Delta(d) if d.range.to == Position(5))).await;
     let told = first.listener.deltas().last().unwrap().clone();
-    let root = Path::default();
-    let segments = Path::from("segments");
-    let stored = world.store.list(&root).await.unwrap();
     first.crash().await;
     assert_eq!(world.store.list(&root).await.unwrap(), stored, "L5: nothing uncommitted is in the store");
-    assert!(!stored.iter().any(|path| path.prefix_matches(&Path::from("dead-letters"))), "L5: {stored:?}");
 
     // Segments are a cache: without them nothing is missing.
     for path in world.store.list(&segments).await.unwrap() {

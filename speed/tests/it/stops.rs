@@ -40,7 +40,7 @@ async fn a_gap_stops_with_topic_partition_and_range() {
     running.stop().await;
     world.put(1, &[Event; 6]).await;
     world.log.trim(Partition(1), Position(7)).await.unwrap();
-    let error = world.run().await.task.await.unwrap().unwrap_err();
+    let error = world.run().await.fails().await;
     let Error::Gap { topic, partition, range } = &error else { panic!("{error}") };
     assert_eq!((topic.as_str(), *partition), ("departures", Partition(1)));
     assert_eq!(*range, OffsetRange::new(Position(4), Position(7)));
@@ -55,7 +55,7 @@ async fn another_log_than_the_datasets_stops() {
     running.stop().await;
     world.log = MemoryLog::new("departures", PARTITIONS);
     world.put(1, &[Event]).await;
-    let error = world.run().await.task.await.unwrap().unwrap_err();
+    let error = world.run().await.fails().await;
     assert!(matches!(error, Error::OtherLog { position: Position(4), .. }), "{error}");
 }
 

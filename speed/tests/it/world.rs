@@ -36,6 +36,9 @@ use crate::tripwire::Tripwire;
 /// Partitions of the log.
 pub(crate) const PARTITIONS: u32 = 3;
 
+/// A test that waits longer has failed, rather than hang.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Longer than any test: nothing happens by itself.
 pub(crate) const NEVER: Duration = Duration::from_secs(3600);
 
@@ -244,7 +247,7 @@ impl World {
 impl Running {
     /// Lets the worker commit everything there is.
     pub(crate) async fn catch_up(&self, world: &World) -> Version {
-        self.handle.flush_to(&world.end().await).await.unwrap()
+        in_time(self.handle.flush_to(&world.end().await)).await.unwrap()
     }
 
     /// Waits until everything there is was read.
@@ -253,16 +256,21 @@ impl Running {
         let mut stats = self.handle.watch();
         let read =
             |stats: &speed::Stats| end.iter().all(|(p, end)| stats.partitions.get(p).is_some_and(|s| s.read == *end));
-        stats.wait_for(read).await.unwrap();
+        in_time(stats.wait_for(read)).await.unwrap();
     }
 
     /// Stops the worker in good order, and hears all it has to say.
     pub(crate) async fn stop(self) -> Listener {
         self.stop.cancel();
         let mut listener = self.listener;
-        let (stopped, ()) = tokio::join!(self.task, listener.rest());
+        let (stopped, ()) = in_time(async { tokio::join!(self.task, listener.rest()) }).await;
         stopped.unwrap().unwrap();
         listener
+    }
+
+    /// Why the worker stops by itself.
+    pub(crate) async fn fails(self) -> Error {
+        in_time(self.task).await.unwrap().unwrap_err()
     }
 
     /// Ends the worker without a chance to do anything, as a crash would.
@@ -276,7 +284,7 @@ impl Listener {
     /// Receives up to the notice for which `found` holds.
     pub(crate) async fn until(&mut self, found: impl Fn(&Notice) -> bool) {
         loop {
-            let notice = self.feed.recv().await.expect("the worker went away");
+            let notice = in_time(self.feed.recv()).await.expect("the worker went away");
             let is_found = found(&notice);
             self.notices.push(notice);
             if is_found {
@@ -337,6 +345,11 @@ fn views(source: &Source) -> Vec<Arc<View>> {
         let parse = || vec![view(hourly, source), view(daily, source)];
         scope.spawn(parse).join().unwrap()
     })
+}
+
+/// What `awaited` comes to, if it does so before patience ends.
+pub(crate) async fn in_time<F: Future>(awaited: F) -> F::Output {
+    tokio::time::timeout(PATIENCE, awaited).await.expect("waited too long")
 }
 
 /// The end of `log`.
