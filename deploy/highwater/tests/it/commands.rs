@@ -2,7 +2,6 @@
 
 use std::{fs, path::Path};
 
-use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::process::{Server, fails, flights, highwater, succeeds};
@@ -95,7 +94,7 @@ fn l7_rows_go_in_once_and_broken_ones_are_dead_letters() {
     assert!(replay(&server, folder.path()).contains("5 rows sent"));
     assert!(replay(&server, folder.path()).contains("0 rows sent to orders, 5 were there before"));
     server.wait_for("committed");
-    server.stop(Signal::SIGTERM);
+    server.stop("TERM");
 
     let printed = succeeds(highwater(["dead-letters", "--source", "orders"]).current_dir(folder.path()));
     assert!(printed.contains("orders: 2 dead letters shown"), "{printed}");
@@ -107,7 +106,7 @@ fn l7_rows_go_in_once_and_broken_ones_are_dead_letters() {
     assert_eq!(answer["rows"], serde_json::json!([["ann", 2, 350], ["bob", 1, 7]]));
     let refused = fails(highwater(["query", "sales", "-m", "cent", "--url", &server.url()]).current_dir(folder.path()));
     assert!(refused.contains("/measures/0") && refused.contains("cents"), "{refused}");
-    server.stop(Signal::SIGINT);
+    server.stop("INT");
 }
 
 #[test]
@@ -116,7 +115,7 @@ fn l6_roles_apart_over_one_store_answer_the_same_and_say_what_is_missing() {
     let mut speed = Server::start("speed", folder.path());
     replay(&speed, folder.path());
     speed.wait_for("committed");
-    speed.stop(Signal::SIGTERM);
+    speed.stop("TERM");
 
     let advance = || {
         let report = succeeds(highwater(["batch", "advance", "--json"]).current_dir(folder.path()));
@@ -132,5 +131,5 @@ fn l6_roles_apart_over_one_store_answer_the_same_and_say_what_is_missing() {
     assert_eq!(answer["provenance"]["complete"], false, "no live feed reaches this process");
     assert_eq!(sales(&serve, folder.path(), &["--layer", "batch"])["rows"], answer["rows"]);
     assert_eq!(sales(&serve, folder.path(), &["--layer", "live"])["rows"], serde_json::json!([]));
-    serve.stop(Signal::SIGTERM);
+    serve.stop("TERM");
 }

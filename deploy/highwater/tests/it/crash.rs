@@ -10,11 +10,10 @@ use std::{
     process::{Child, Stdio},
 };
 
-use nix::sys::signal::Signal;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::Value;
 
-use crate::process::{flights, highwater, send, text};
+use crate::process::{flights, highwater, text};
 
 /// States that are killed and then run to the end, and kills of each.
 const STATES: usize = 2;
@@ -42,7 +41,7 @@ fn kill_after(mut child: Child, lines: usize) -> Option<String> {
     let log = BufReader::new(child.stderr.take().expect("standard error is piped"));
     let last = log.lines().map(|line| line.expect("log lines are UTF-8")).nth(lines);
     if last.is_some() {
-        send(&child, Signal::SIGKILL);
+        child.kill().expect("the child is there until it is waited for");
     }
     child.wait().expect("the child is waited for once");
     last

@@ -7,10 +7,6 @@ use std::{
     process::{Child, ChildStderr, Command, Output, Stdio},
 };
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
 use serde_json::Value;
 
 /// The folder of the flights' pipeline.
@@ -26,10 +22,9 @@ pub(crate) fn highwater<I: IntoIterator<Item = S>, S: AsRef<std::ffi::OsStr>>(ar
     command
 }
 
-/// Sends `signal` to a child that was not waited for yet.
-pub(crate) fn send(child: &Child, signal: Signal) {
-    let pid = Pid::from_raw(i32::try_from(child.id()).expect("a process id fits"));
-    kill(pid, signal).expect("the child is there until it is waited for");
+/// Sends `signal`, as `TERM`, to a child that was not waited for yet.
+fn send(child: &Child, signal: &str) {
+    succeeds(Command::new("kill").args(["-s", signal, &child.id().to_string()]));
 }
 
 /// The text a command wrote, whether it went well or not.
@@ -87,7 +82,7 @@ impl Server {
     }
 
     /// Asks for a graceful stop with `signal`, and waits for it to end well.
-    pub(crate) fn stop(mut self, signal: Signal) {
+    pub(crate) fn stop(mut self, signal: &str) {
         send(&self.child, signal);
         let mut log = String::new();
         std::io::Read::read_to_string(&mut self.log, &mut log).expect("log lines are UTF-8");

@@ -1,17 +1,37 @@
 //! The tree is the architecture: who may depend on whom, and what there may be only one of.
 
-use cargo_metadata::{Metadata, MetadataCommand, Package};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::process::succeeds;
 
 const LAYERS: [&str; 3] = ["speed", "batch", "serving"];
 
-fn metadata() -> Metadata {
-    MetadataCommand::new().other_options(["--locked".to_owned()]).exec().expect("cargo reads this workspace")
+/// What cargo says of this workspace and all it depends on.
+fn metadata() -> Value {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args([
+        "metadata",
+        "--locked",
+        "--format-version",
+        "1",
+        "--manifest-path",
+        concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
+    ]);
+    serde_json::from_str(&succeeds(&mut cargo)).expect("cargo writes JSON")
 }
 
-fn dependencies(metadata: &Metadata, package: &str) -> Vec<String> {
-    let is_it = |p: &&Package| p.name.as_str() == package;
-    let package = metadata.workspace_packages().into_iter().find(is_it).expect("the package is in the workspace");
-    package.dependencies.iter().map(|d| d.name.clone()).collect()
+fn packages(metadata: &Value) -> &[Value] {
+    metadata["packages"].as_array().expect("metadata has packages")
+}
+
+/// The names of the direct dependencies of a package of the workspace.
+fn dependencies(metadata: &Value, package: &str) -> Vec<String> {
+    let ours = |p: &&Value| p["name"] == package && p["source"].is_null();
+    let package = packages(metadata).iter().find(ours).expect("the package is in the workspace");
+    let dependencies = package["dependencies"].as_array().expect("a package has dependencies");
+    dependencies.iter().map(|d| d["name"].as_str().expect("a dependency has a name").to_owned()).collect()
 }
 
 #[test]
@@ -52,8 +72,8 @@ fn each_heavy_dependency_has_one_owner() {
 fn there_is_one_arrow_one_parquet_and_one_object_store() {
     let metadata = metadata();
     for name in ["arrow-array", "arrow-schema", "parquet", "object_store", "sqlparser"] {
-        let versions: Vec<String> =
-            metadata.packages.iter().filter(|p| p.name.as_str() == name).map(|p| p.version.to_string()).collect();
+        let versions: Vec<&Value> =
+            packages(&metadata).iter().filter(|p| p["name"] == name).map(|p| &p["version"]).collect();
         assert_eq!(versions.len(), 1, "{name} is in the tree as {versions:?}: see docs/decisions/0001-one-arrow.md");
     }
 }
