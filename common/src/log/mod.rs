@@ -202,7 +202,7 @@ pub trait EventLog: Debug + Send + Sync + 'static {
     async fn subscribe(&self) -> Result<Box<dyn Subscription>, Error>;
 
     /// Lets the log forget records before `position`, which a commit has made durable elsewhere (L2). Does nothing when they
-    /// are forgotten already.
+    /// are forgotten already. The log may keep them for other readers: what is read is for positions to say.
     ///
     /// # Errors
     /// [`Error::UnknownPartition`], [`Error::OutOfRange`] for a position beyond the end, [`Error::Io`].

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context;
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -99,7 +99,7 @@ fn text(value: &Value) -> String {
 
 fn print_table(answer: &Answer) {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─')));
     table.set_header(answer.columns.iter().map(|c| match c.relative_error {
         Some(error) => format!("{} (±{:.1} %)", c.name, error * 100.0),
         None => c.name.clone(),

@@ -70,8 +70,8 @@ pub struct Follower {
     pub served: Arc<Served>,
     /// The feed, where this process has one.
     pub feed: Option<Receiver>,
-    /// How often to look for a new generation, and without a feed for new commits. Each look is one LIST of
-    /// `generations/` and, without a feed, one of each dataset's log: at one a second about 13 $ a month each on S3.
+    /// How often to look for a new generation; and for new commits where there is no feed, or deltas are withheld. Each
+    /// look is one LIST of `generations/` and one of each dataset's log: at one a second about 13 $ a month each on S3.
     pub poll_interval: Duration,
 }
 
@@ -102,7 +102,9 @@ impl Follower {
                 }
                 _ = polls.tick() => {
                     generations.look(self, &tiers);
-                    if self.feed.is_none() {
+                    // A writer that died before it told of its commit, or was fenced by it, leaves its successor's deltas
+                    // without what comes before them.
+                    if self.feed.is_none() || tiers.sources().any(|(_, source)| source.withholds()) {
                         let changes = self.new_commits(&tiers).await?;
                         tiers = apply(tiers, changes).await?;
                     }

@@ -190,6 +190,23 @@ async fn a_commit_that_no_notice_told_of_is_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn deltas_that_follow_a_commit_nobody_told_of_are_shown() {
+    let mut house = House::new().await;
+    let (feed, receiver) = feed::channel();
+    let following = house.follow(Some(receiver));
+    house.head(0).await;
+    feed.send(Notice::Delta(delta(0, 1, 0, 2))).await.unwrap();
+    // The writer dies between its commit and the notice; the next one reads on from there.
+    house.commit(&[(0, 5)]).await;
+    feed.send(Notice::Delta(delta(0, 2, 5, 7))).await.unwrap();
+    let reached = |tiers: &Tiers| tiers.source(&source()).unwrap().reach() == positions(&[(0, 7)]);
+    let tiers = house.shown(reached).await;
+    check_exact(&tiers, &positions(&[(0, 7)]));
+    assert_eq!(tiers.source(&source()).unwrap().head(), Version(1));
+    following.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_generation_of_commits_not_told_of_yet_waits_for_them() {
     let mut house = House::new().await;
     let (feed, receiver) = feed::channel();

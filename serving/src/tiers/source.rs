@@ -171,6 +171,12 @@ impl SourceTiers {
         reach
     }
 
+    /// Whether deltas were heard of that cannot be shown, because something before them is missing.
+    #[must_use]
+    pub fn withholds(&self) -> bool {
+        self.tails.values().any(|tail| tail.withheld().is_some())
+    }
+
     /// What waiting commits have that answers do not see.
     pub(super) fn held_back(&self) -> Vec<(Partition, OffsetRange)> {
         let mut committed = Positions::new();

@@ -176,6 +176,26 @@ async fn l5_rebuilt_from_dataset_and_log() {
 }
 
 #[tokio::test]
+async fn l5_a_log_that_keeps_what_is_committed_is_read_from_the_position() {
+    let mut world = World::new();
+    world.log.keep();
+    world.put(0, &[Event, DeadLetter, Event]).await;
+    world.put(1, &[Event]).await;
+    let first = world.run().await;
+    first.catch_up(&world).await;
+    first.crash().await;
+    assert_eq!(world.log.bounds(Partition(0)).await.unwrap().from, Position(0), "committed, and still in the log");
+
+    world.put(0, &[Tombstone, Event]).await;
+    let second = world.run().await;
+    assert_eq!(second.catch_up(&world).await, Version(2));
+    let listener = second.stop().await;
+    let read: Vec<_> = listener.deltas().map(|d| (d.partition, d.range.from)).collect();
+    assert_eq!(read, [(Partition(0), Position(3))], "L5: read from the dataset's position on, and nothing else");
+    world.check_all().await;
+}
+
+#[tokio::test]
 async fn l7_counts_sum_to_records_delivered() {
     let mut world = World::new();
     world.put(0, &[Event, DeadLetter, Tombstone, Event, Event]).await;

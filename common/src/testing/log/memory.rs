@@ -40,6 +40,7 @@ struct State {
     producers: BTreeMap<String, u64>,
     placement: Placement,
     faults: Faults,
+    keeps: bool,
 }
 
 /// One partition: `records` start at offset `start`.
@@ -102,6 +103,11 @@ impl MemoryLog {
     /// The `nth` trim from now on fails with nothing done.
     pub fn fail_trim(&self, nth: u64) {
         self.shared.state().faults.trims = nth;
+    }
+
+    /// Keeps what is trimmed from now on, as a log does that others read as well.
+    pub fn keep(&self) {
+        self.shared.state().keeps = true;
     }
 
     /// Makes appends wait, as for a slow disk, until [`MemoryLog::release`].
@@ -195,6 +201,9 @@ impl EventLog for MemoryLog {
         let bounds = stored.bounds();
         if position > bounds.to {
             return Err(Error::OutOfRange { topic: self.shared.topic.to_string(), partition, position, bounds });
+        }
+        if state.keeps {
+            return Ok(());
         }
         let forgotten = position.0.saturating_sub(stored.start);
         stored.records.drain(..usize::try_from(forgotten).expect("no more than the records held"));
