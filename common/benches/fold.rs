@@ -90,7 +90,7 @@ fn view(name: &str, minutes: i64, dimensions: &[&str], states: &[(StateFunction,
         time_column: "time".to_owned(),
         grain: Grain { width_us: minutes * MINUTE_US, origin_us: 0 },
         dimensions: dimensions.iter().map(|&name| Dimension { name: name.to_owned(), input: column(name) }).collect(),
-        states: states.iter().map(|&(function, input)| StateSpec { function, input: input.map(column) }).collect(),
+        states: states.iter().map(|&(function, input)| StateSpec::new(function, input.map(column))).collect(),
         measures: Vec::new(),
     })
 }

@@ -99,7 +99,7 @@ fn view(
 
 /// `delays` by hour, carrier and origin with measures of every finish, and `totals` by day, which must agree with it.
 pub(crate) fn views() -> Vec<Arc<View>> {
-    let spec = |function, input| StateSpec { function, input };
+    let spec = |function, input: Option<Expression>| StateSpec::new(function, input);
     let delay = || Some(column("delay", ColumnType::Int));
     let states = vec![
         spec(StateFunction::Count, None),

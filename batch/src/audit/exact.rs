@@ -88,7 +88,7 @@ fn bucket(view: &View) -> Result<Expr, Error> {
 /// The aggregates that the exact value of `measure` is made of; see [`value`].
 fn parts(view: &View, measure: &Measure) -> Result<Vec<Expr>, Error> {
     let state = main_state(view, measure);
-    let Some(input) = &state.input else {
+    let Some(input) = state.input() else {
         return Ok(vec![len().cast(DataType::Int64)]);
     };
     let some = expression(input)?.drop_nulls();

@@ -4,6 +4,8 @@ use std::{cell::OnceCell, sync::Arc};
 
 use arrow::{
     array::{Array, TimestampMicrosecondArray},
+    compute::cast,
+    datatypes::DataType,
     record_batch::RecordBatch,
 };
 
@@ -44,7 +46,8 @@ impl Reads {
     }
 }
 
-fn number<T: PartialEq + Clone>(all: &mut Vec<T>, one: &T) -> usize {
+/// The place of `one` in `all`, at whose end it is put if it is nowhere.
+pub(super) fn number<T: PartialEq + Clone>(all: &mut Vec<T>, one: &T) -> usize {
     all.iter().position(|other| other == one).unwrap_or_else(|| {
         all.push(one.clone());
         all.len() - 1
@@ -77,6 +80,8 @@ impl<'a> Batch<'a> {
         get_or_try_init(&self.columns[number], || {
             let expression = &self.reads.columns[number];
             let array = expression.evaluate(self.events)?;
+            // An event's partition is the one column of 32 bits; here it is an int as others are.
+            let array = if *array.data_type() == DataType::Int32 { cast(&array, &DataType::Int64)? } else { array };
             Input::new(|| expression.sql().to_owned(), array, expression.column_type())
         })
     }

@@ -17,8 +17,11 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use arrow::record_batch::RecordBatch;
 
-use self::batch::{Batch, Reads};
 pub use self::table::GroupTable;
+use self::{
+    batch::{Batch, Reads},
+    table::{Events, StateReads},
+};
 use crate::{measure::Error, view::View};
 
 /// Folds event batches of one source into the partials of all its views, in one pass.
@@ -35,8 +38,18 @@ struct Plan {
     filter: Option<usize>,
     bucket: usize,
     dimensions: Vec<usize>,
-    inputs: Vec<Option<usize>>,
+    states: Vec<StatePlan>,
+    /// The filters of states, each once.
+    state_filters: Vec<usize>,
     table: GroupTable,
+}
+
+/// What one state reads.
+#[derive(Debug)]
+struct StatePlan {
+    inputs: Vec<usize>,
+    /// An index into the plan's `state_filters`.
+    filter: Option<usize>,
 }
 
 impl Fold {
@@ -85,11 +98,17 @@ impl Fold {
 
 impl Plan {
     fn new(view: &View, reads: &mut Reads) -> Self {
+        let mut state_filters = Vec::new();
+        let states = view.states.iter().map(|state| StatePlan {
+            inputs: state.inputs.iter().map(|input| reads.column(input)).collect(),
+            filter: state.filter.as_ref().map(|filter| batch::number(&mut state_filters, &reads.filter(filter))),
+        });
         Self {
+            states: states.collect(),
             filter: view.filter.as_ref().map(|filter| reads.filter(filter)),
             bucket: reads.bucket(&view.time_column, view.grain),
             dimensions: view.dimensions.iter().map(|d| reads.column(&d.input)).collect(),
-            inputs: view.states.iter().map(|s| s.input.as_ref().map(|input| reads.column(input))).collect(),
+            state_filters,
             table: GroupTable::new(&view.key_types(), &view.states),
         }
     }
@@ -100,9 +119,13 @@ impl Plan {
         for &dimension in &self.dimensions {
             keys.push(batch.column(dimension)?);
         }
-        let inputs = self.inputs.iter().map(|input| input.map(|input| batch.column(input)).transpose());
-        let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
-        self.table.fold_rows(&keys, &inputs, rows, selected)
+        let filters = self.state_filters.iter().map(|&filter| batch.selected(filter)).collect::<Result<Vec<_>, _>>()?;
+        let mut states = Vec::with_capacity(self.states.len());
+        for state in &self.states {
+            let inputs = state.inputs.iter().map(|&input| batch.column(input)).collect::<Result<_, _>>()?;
+            states.push(StateReads { inputs, filter: state.filter });
+        }
+        self.table.fold(&keys, &Events { rows, selected, states, filters })
     }
 }
 

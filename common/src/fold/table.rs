@@ -1,6 +1,6 @@
 //! Groups and their states: keys become group numbers, and each state is folded as a column over those.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use arrow::array::{Array, ArrayRef};
 
@@ -15,10 +15,57 @@ use crate::{
 #[derive(Debug)]
 pub struct GroupTable {
     keys: Keys,
-    specs: Vec<StateSpec>,
     states: Vec<Box<dyn Accumulator>>,
     /// The group of each row of the batch at hand; kept for its memory.
     groups: Vec<u32>,
+}
+
+/// What is folded of a batch, besides its keys.
+#[derive(Debug)]
+pub(super) struct Events<'a> {
+    /// How many there are.
+    pub(super) rows: usize,
+    /// The view's own, ascending; all if `None`.
+    pub(super) selected: Option<&'a [u32]>,
+    /// One a state.
+    pub(super) states: Vec<StateReads<'a>>,
+    /// The rows that each filter of a state holds for, ascending, the view's own or not.
+    pub(super) filters: Vec<&'a [u32]>,
+}
+
+/// What one state reads of a batch.
+#[derive(Debug)]
+pub(super) struct StateReads<'a> {
+    /// Its inputs.
+    pub(super) inputs: Vec<&'a Input>,
+    /// Which of [`Events::filters`]; none if `None`.
+    pub(super) filter: Option<usize>,
+}
+
+/// The view's own rows that a state's filter holds for, with their groups.
+struct Kept<'a> {
+    groups: Vec<u32>,
+    rows: Cow<'a, [u32]>,
+}
+
+impl<'a> Kept<'a> {
+    /// `groups[i]` is the group of row `selected[i]`, or of row `i`.
+    fn new(groups: &[u32], selected: Option<&[u32]>, filter: &'a [u32]) -> Self {
+        let Some(selected) = selected else {
+            return Self { groups: filter.iter().map(|&row| groups[row as usize]).collect(), rows: filter.into() };
+        };
+        let mut filter = filter.iter().copied().peekable();
+        let own = selected.iter().zip(groups).filter(|&(&row, _)| {
+            while filter.next_if(|&kept| kept < row).is_some() {}
+            filter.next_if_eq(&row).is_some()
+        });
+        let (rows, groups): (Vec<u32>, Vec<u32>) = own.unzip();
+        Self { groups, rows: rows.into() }
+    }
+
+    fn rows(&self) -> Rows<'_> {
+        Rows::selected(&self.groups, &self.rows)
+    }
 }
 
 impl GroupTable {
@@ -28,7 +75,6 @@ impl GroupTable {
         assert!(keys.len() <= u64::BITS as usize, "a key column has a bit in a mask");
         Self {
             keys: Keys::new(keys),
-            specs: states.to_vec(),
             states: states.iter().map(StateSpec::accumulator).collect(),
             groups: Vec::new(),
         }
@@ -46,42 +92,20 @@ impl GroupTable {
         self.len() == 0
     }
 
-    /// Folds rows: `keys` has a column per key, `inputs` one per state (`None` for `count(*)`), all of equal length.
-    /// Text may be `Dictionary(Int32, Utf8)`. With no key there is one group.
-    ///
-    /// # Errors
-    /// [`Error::Type`], [`Error::Overflow`].
-    pub fn fold(&mut self, keys: &[ArrayRef], inputs: &[Option<ArrayRef>]) -> Result<(), Error> {
-        let keys = self.check_keys(keys)?;
-        let check = |(spec, input): (&StateSpec, &Option<ArrayRef>)| {
-            let input = input.as_ref().map(|array| Input::new(|| spec.name(), Arc::clone(array), spec.input_type()));
-            input.transpose()
-        };
-        let inputs = self.specs.iter().zip(inputs).map(check).collect::<Result<Vec<_>, _>>()?;
-        let columns = keys.iter().chain(inputs.iter().flatten());
-        let rows = columns.map(Input::len).next().unwrap_or(0);
-        let keys: Vec<&Input> = keys.iter().collect();
-        let inputs: Vec<Option<&Input>> = inputs.iter().map(Option::as_ref).collect();
-        self.fold_rows(&keys, &inputs, rows, None)
-    }
-
-    /// Folds the `selected` of `rows` rows, or all.
-    pub(super) fn fold_rows(
-        &mut self,
-        keys: &[&Input],
-        inputs: &[Option<&Input>],
-        rows: usize,
-        selected: Option<&[u32]>,
-    ) -> Result<(), Error> {
+    /// Folds events: `keys` has a column per key.
+    pub(super) fn fold(&mut self, keys: &[&Input], events: &Events<'_>) -> Result<(), Error> {
         self.groups.clear();
-        self.keys.resolve(keys, rows, selected, &mut self.groups)?;
-        let rows = match selected {
+        self.keys.resolve(keys, events.rows, events.selected, &mut self.groups)?;
+        let all = match events.selected {
             None => Rows::all(&self.groups),
             Some(selected) => Rows::selected(&self.groups, selected),
         };
+        let filtered: Vec<Kept<'_>> =
+            events.filters.iter().map(|filter| Kept::new(&self.groups, events.selected, filter)).collect();
         let groups = self.keys.len();
-        for (state, input) in self.states.iter_mut().zip(inputs) {
-            state.update(groups, rows, *input)?;
+        for (state, reads) in self.states.iter_mut().zip(&events.states) {
+            let rows = reads.filter.map_or(all, |filter| filtered[filter].rows());
+            state.update(groups, rows, &reads.inputs)?;
         }
         Ok(())
     }

@@ -163,15 +163,20 @@ fn all_states() -> Vec<StateSpec> {
         StateFunction::Distinct { precision: 12 },
         StateFunction::Quantiles { relative_error: 0.01 },
     ];
-    let mut states = vec![StateSpec { function: StateFunction::Count, input: None }];
+    let mut states = vec![StateSpec::new(StateFunction::Count, None)];
     for function in functions {
         let inputs = COLUMNS.iter().filter(|(_, column_type)| function.admits(*column_type));
         states.extend(
             inputs
-                .map(|&(name, column_type)| StateSpec { function, input: Some(Expression::column(name, column_type)) }),
+                .map(|&(name, column_type)| StateSpec::new(function, [Expression::column(name, column_type)])),
         );
     }
-    states
+    let kept = states.iter().step_by(3).cloned();
+    let kept = kept.map(|state| StateSpec { filter: Some(Expression::column("kept", ColumnType::Bool)), ..state });
+    let flagged = StateSpec::new(StateFunction::Count, None);
+    let flagged = StateSpec { filter: Some(Expression::column("flag", ColumnType::Bool)), ..flagged };
+    let filtered: Vec<StateSpec> = kept.chain([flagged]).collect();
+    states.into_iter().chain(filtered).collect()
 }
 
 fn view(name: &str, dimensions: &[&str], filter: Option<&str>, width_us: i64) -> Arc<View> {
@@ -518,7 +523,7 @@ fn an_event_without_a_time_is_an_error() {
 
 #[test]
 fn a_table_without_keys_has_one_group() {
-    let count = StateSpec { function: StateFunction::Count, input: None };
+    let count = StateSpec::new(StateFunction::Count, None);
     let mut table = GroupTable::new(&[], &[count]);
     assert!(table.is_empty());
     let counts: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
@@ -530,7 +535,7 @@ fn a_table_without_keys_has_one_group() {
     let negative: ArrayRef = Arc::new(Int64Array::from(vec![-1]));
     assert!(matches!(table.merge(&[], &[negative]), Err(Error::Corrupt { .. })));
     let greatest: ArrayRef = Arc::new(Int64Array::from(vec![i64::MAX, 1]));
-    let mut table = GroupTable::new(&[], &[StateSpec { function: StateFunction::Count, input: None }]);
+    let mut table = GroupTable::new(&[], &[StateSpec::new(StateFunction::Count, None)]);
     assert!(matches!(table.merge(&[], &[greatest]), Err(Error::Overflow { .. })));
 }
 

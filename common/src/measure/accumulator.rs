@@ -19,14 +19,23 @@ use crate::schema::ColumnType;
 
 /// One state of all groups. Groups are numbered from 0; those not yet touched have the identity.
 pub(crate) trait Accumulator: Debug + Send + Sync {
-    /// Adds the inputs of `rows` to their groups, of which there are `groups` now. `count(*)` has no input.
-    fn update(&mut self, groups: usize, rows: Rows<'_>, input: Option<&Input>) -> Result<(), Error>;
+    /// Adds the inputs of `rows` to their groups, of which there are `groups` now: a column for each of the state's
+    /// [`inputs`](StateSpec::inputs), so none for `count(*)`.
+    fn update(&mut self, groups: usize, rows: Rows<'_>, inputs: &[&Input]) -> Result<(), Error>;
 
     /// Merges a column of states into the groups of `rows`.
     fn merge(&mut self, groups: usize, rows: Rows<'_>, states: &ArrayRef) -> Result<(), Error>;
 
     /// Takes the states of all groups as a canonical column, group `order[i]` in row `i`, and forgets the groups.
     fn take(&mut self, order: &[u32]) -> Result<ArrayRef, Error>;
+}
+
+/// The input of a state that has one.
+pub(super) fn only<'a>(inputs: &[&'a Input]) -> &'a Input {
+    match inputs {
+        [input] => input,
+        _ => unreachable!("the state has one input, not {}", inputs.len()),
+    }
 }
 
 impl StateSpec {

@@ -26,11 +26,11 @@ impl Count {
 }
 
 impl Accumulator for Count {
-    fn update(&mut self, groups: usize, rows: Rows<'_>, input: Option<&Input>) -> Result<(), Error> {
+    fn update(&mut self, groups: usize, rows: Rows<'_>, inputs: &[&Input]) -> Result<(), Error> {
         self.counts.resize(groups, 0);
         let mut overflow = false;
         let counts = &mut self.counts[..];
-        rows.for_each(input.and_then(Input::nulls), |_, group| {
+        rows.for_each(inputs.first().and_then(|input| input.nulls()), |_, group| {
             let (count, over) = counts[group].overflowing_add(1);
             counts[group] = count;
             overflow |= over;

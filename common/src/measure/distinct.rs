@@ -1,4 +1,4 @@
-//! `distinct`: a HyperLogLog of the inputs' hashes.
+//! `distinct`: a HyperLogLog of the inputs.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use arrow::{
 
 use super::{
     Error,
-    accumulator::Accumulator,
+    accumulator::{Accumulator, only},
     bytes::{ByteColumn, ByteRows},
     hyperloglog::Registers,
     input::Input,
@@ -30,11 +30,11 @@ impl Distinct {
 }
 
 impl Accumulator for Distinct {
-    fn update(&mut self, groups: usize, rows: Rows<'_>, input: Option<&Input>) -> Result<(), Error> {
-        let input = input.expect("only count(*) has no input");
+    fn update(&mut self, groups: usize, rows: Rows<'_>, inputs: &[&Input]) -> Result<(), Error> {
+        let input = only(inputs);
         self.sketches.resize_with(groups, Registers::default);
-        let (hashes, precision) = (input.hashes(), self.precision);
-        rows.for_each(input.nulls(), |row, group| self.sketches[group].insert(hashes[row], precision));
+        let (sketches, coupons, precision) = (&mut self.sketches[..], input.coupons(), self.precision);
+        rows.for_each(input.nulls(), |row, group| sketches[group].insert(coupons[row], precision));
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use arrow::{
 
 use super::{
     Error,
-    accumulator::Accumulator,
+    accumulator::{Accumulator, only},
     bytes::{ByteColumn, ByteRows},
     input::{Input, Values, from_ordered, text, to_ordered},
     rows::Rows,
@@ -139,8 +139,8 @@ impl<F: Fixed> Extreme<F> {
 }
 
 impl<F: Fixed> Accumulator for Extreme<F> {
-    fn update(&mut self, groups: usize, rows: Rows<'_>, input: Option<&Input>) -> Result<(), Error> {
-        let input = input.expect("only count(*) has no input");
+    fn update(&mut self, groups: usize, rows: Rows<'_>, inputs: &[&Input]) -> Result<(), Error> {
+        let input = only(inputs);
         if self.greatest {
             self.add(groups, rows, input, Ord::max);
         } else {
@@ -151,7 +151,7 @@ impl<F: Fixed> Accumulator for Extreme<F> {
 
     fn merge(&mut self, groups: usize, rows: Rows<'_>, states: &ArrayRef) -> Result<(), Error> {
         let states = Input::new(|| self.name.clone(), Arc::clone(states), self.column_type)?;
-        self.update(groups, rows, Some(&states))
+        self.update(groups, rows, &[&states])
     }
 
     fn take(&mut self, order: &[u32]) -> Result<ArrayRef, Error> {
@@ -190,8 +190,8 @@ impl Texts {
 }
 
 impl Accumulator for Texts {
-    fn update(&mut self, groups: usize, rows: Rows<'_>, input: Option<&Input>) -> Result<(), Error> {
-        let input = input.expect("only count(*) has no input");
+    fn update(&mut self, groups: usize, rows: Rows<'_>, inputs: &[&Input]) -> Result<(), Error> {
+        let input = only(inputs);
         self.texts.resize(groups, None);
         match input.values() {
             Values::Text(values) => {
@@ -207,7 +207,7 @@ impl Accumulator for Texts {
 
     fn merge(&mut self, groups: usize, rows: Rows<'_>, states: &ArrayRef) -> Result<(), Error> {
         let states = Input::new(|| self.name.clone(), Arc::clone(states), ColumnType::String)?;
-        self.update(groups, rows, Some(&states))
+        self.update(groups, rows, &[&states])
     }
 
     fn take(&mut self, order: &[u32]) -> Result<ArrayRef, Error> {

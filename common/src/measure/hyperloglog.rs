@@ -1,81 +1,135 @@
-//! HyperLogLog: 2^precision registers that merge by their maximum, and their one encoding.
+//! HyperLogLog, hashed and kept as Apache DataSketches does, so that registers are the same and sketches can be exchanged: first
+//! the values' coupons, all of them, then 2^precision registers that merge by their maximum; and their one encoding.
 //!
-//! Flajolet, Fusy, Gandouet, Meunier 2007, "HyperLogLog"; the estimator is Ertl 2017, "New cardinality estimation algorithms
-//! for HyperLogLog sketches" (arXiv:1702.01284), algorithm 6, which needs neither tables nor corrections.
+//! Flajolet, Fusy, Gandouet, Meunier 2007, "HyperLogLog"; the estimator of registers is Ertl 2017, "New cardinality estimation
+//! algorithms for HyperLogLog sketches" (arXiv:1702.01284), algorithm 6, which needs neither tables nor corrections.
 //!
-//! Encoding: nothing at all if no register is set. Else one byte, the precision, with [`DENSE`] set or not; then, if at
-//! most a quarter of the registers are set, an entry of 3 bytes for each, by register (little-endian, `register << 6 | rank`);
-//! else one byte a register, its rank. So the form, too, is a function of the registers alone.
+//! A coupon is all that is kept of a value's hash: where it goes, and its rank there. While there are at most [`coupons_max`] of
+//! them, they are the state, and their number the estimate: of 400 values, two share a coupon once in 5,000 times.
+//! Whether a state is coupons or registers depends on the set of coupons alone, and so on nothing but the values (L1).
+//!
+//! Encoding: nothing at all of no values. Else one byte, the precision, with [`DENSE`] set or not; then the coupons in order,
+//! 4 bytes each, little-endian; or one byte a register, its rank.
 
 use super::Error;
 
 /// Set in the first byte of the dense form.
 const DENSE: u8 = 0x80;
 
-/// Bits of an entry that hold the rank.
-const RANK_BITS: u32 = 6;
+/// Bits of a coupon that say which register: as many as the largest sketch of DataSketches could need.
+const ADDRESS_BITS: u32 = 26;
 
-/// Bytes of an entry of the sparse form.
-const ENTRY_BYTES: usize = 3;
+/// The greatest rank: 62 bits are zeros, or more.
+const RANK_MAX: u8 = 63;
 
-/// The register that a hash falls in, and its rank in it, as an entry: `register << 6 | rank`.
+/// Bytes of an encoded coupon.
+const COUPON_BYTES: usize = 4;
+
+/// What is kept of a value with this hash: `rank << 26 | address`, never 0. The address is the low bits of the first half, the
+/// rank one more than the leading zeros of the second (`HllUtil::coupon` of DataSketches).
 #[inline]
-fn entry_of(hash: u64, precision: u8) -> u32 {
-    let register = (hash >> (64 - u32::from(precision))) as u32;
-    // The bit past the hash's end bounds the rank at 65 - precision.
-    let rank = (hash << precision | 1 << (precision - 1)).leading_zeros() + 1;
-    register << RANK_BITS | rank
+pub(super) fn coupon(hash: [u64; 2]) -> u32 {
+    let rank = hash[1].leading_zeros().min(u32::from(RANK_MAX) - 1) + 1;
+    rank << ADDRESS_BITS | hash[0] as u32 & ((1 << ADDRESS_BITS) - 1)
 }
 
-fn split(entry: u32) -> (usize, u8) {
-    ((entry >> RANK_BITS) as usize, (entry & ((1 << RANK_BITS) - 1)) as u8)
+/// The register of a coupon, and its rank in it.
+#[inline]
+fn split(coupon: u32, precision: u8) -> (usize, u8) {
+    (coupon as usize & (registers(precision) - 1), (coupon >> ADDRESS_BITS) as u8)
 }
 
 fn registers(precision: u8) -> usize {
     1 << precision
 }
 
-/// The registers of one group, while it is folded.
+/// The most coupons that are kept as such: DataSketches turns to registers at the same number.
+pub(super) fn coupons_max(precision: u8) -> usize {
+    if precision < 8 { 7 } else { 3 << (precision - 5) }
+}
+
+/// What is kept of one group, while it is folded.
 #[derive(Debug, Clone)]
 pub(super) enum Registers {
-    /// Entries in the order they came, some of them superseded: at most an eighth as many as there are registers.
-    Entries(Vec<u32>),
+    /// Distinct coupons.
+    Few(Coupons),
     /// A rank a register.
     Dense(Box<[u8]>),
 }
 
 impl Default for Registers {
     fn default() -> Self {
-        Self::Entries(Vec::new())
+        Self::Few(Coupons::default())
+    }
+}
+
+/// A hash table of coupons: the address is hash enough.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Coupons {
+    /// A power of two of slots, at most three quarters of them taken; 0 is free.
+    slots: Box<[u32]>,
+    taken: usize,
+}
+
+impl Coupons {
+    /// Adds `coupon`; whether it was new.
+    #[inline]
+    fn insert(&mut self, coupon: u32) -> bool {
+        if (self.taken + 1) * 4 > self.slots.len() * 3 {
+            self.grow();
+        }
+        let mask = self.slots.len() - 1;
+        let mut at = coupon as usize & mask;
+        loop {
+            match self.slots[at] {
+                0 => break,
+                kept if kept == coupon => return false,
+                _ => at = (at + 1) & mask,
+            }
+        }
+        self.slots[at] = coupon;
+        self.taken += 1;
+        true
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let slots = vec![0; (self.slots.len() * 2).max(8)].into_boxed_slice();
+        let grown = std::mem::replace(self, Self { slots, taken: 0 });
+        grown.iter().for_each(|coupon| {
+            self.insert(coupon);
+        });
+    }
+
+    fn iter(&self) -> impl Iterator<Item = u32> {
+        self.slots.iter().copied().filter(|&coupon| coupon != 0)
     }
 }
 
 impl Registers {
-    /// Adds a value by its hash.
+    /// Adds a value by its coupon.
     #[inline]
-    pub(super) fn insert(&mut self, hash: u64, precision: u8) {
-        self.raise(entry_of(hash, precision), precision);
-    }
-
-    #[inline]
-    fn raise(&mut self, entry: u32, precision: u8) {
+    pub(super) fn insert(&mut self, coupon: u32, precision: u8) {
         match self {
-            Self::Dense(ranks) => raise(ranks, entry),
-            Self::Entries(entries) if entries.len() < registers(precision) / 8 => entries.push(entry),
-            Self::Entries(_) => raise(self.densify(precision), entry),
+            Self::Dense(ranks) => raise(ranks, coupon, precision),
+            Self::Few(coupons) => {
+                if coupons.insert(coupon) && coupons.taken > coupons_max(precision) {
+                    self.densify(precision);
+                }
+            }
         }
     }
 
     #[cold]
     fn densify(&mut self, precision: u8) -> &mut [u8] {
-        if let Self::Entries(entries) = self {
+        if let Self::Few(coupons) = self {
             let mut ranks = vec![0; registers(precision)].into_boxed_slice();
-            entries.iter().for_each(|&entry| raise(&mut ranks, entry));
+            coupons.iter().for_each(|coupon| raise(&mut ranks, coupon, precision));
             *self = Self::Dense(ranks);
         }
         match self {
             Self::Dense(ranks) => ranks,
-            Self::Entries(_) => unreachable!("they were just made dense"),
+            Self::Few(_) => unreachable!("they were just made dense"),
         }
     }
 
@@ -84,10 +138,8 @@ impl Registers {
     /// # Errors
     /// [`Error::Corrupt`].
     pub(super) fn merge(&mut self, bytes: &[u8], precision: u8) -> Result<(), Error> {
-        match Encoded::check(bytes, precision)? {
-            Encoded::Sparse(entries) => {
-                entries.for_each(|entry| self.raise(entry, precision));
-            }
+        match Encoded::read(bytes, precision)? {
+            Encoded::Few(coupons) => coupons.for_each(|coupon| self.insert(coupon, precision)),
             Encoded::Dense(theirs) => {
                 for (ours, &theirs) in self.densify(precision).iter_mut().zip(theirs) {
                     *ours = (*ours).max(theirs);
@@ -99,70 +151,65 @@ impl Registers {
 
     /// Appends the encoding.
     pub(super) fn encode(self, precision: u8, bytes: &mut Vec<u8>) {
-        let entries = match self {
-            Self::Entries(mut entries) => {
-                // The greatest rank of a register comes last, and stays.
-                entries.sort_unstable_by(|a, b| b.cmp(a));
-                entries.dedup_by_key(|entry| *entry >> RANK_BITS);
-                entries.reverse();
-                entries
+        match self {
+            Self::Few(coupons) if coupons.taken == 0 => {}
+            Self::Few(coupons) => {
+                let mut sorted: Vec<u32> = coupons.iter().collect();
+                sorted.sort_unstable();
+                bytes.push(precision);
+                sorted.iter().for_each(|coupon| bytes.extend_from_slice(&coupon.to_le_bytes()));
             }
             Self::Dense(ranks) => {
-                let set = ranks.iter().filter(|&&rank| rank > 0).count();
-                if set > registers(precision) / 4 {
-                    bytes.push(precision | DENSE);
-                    bytes.extend_from_slice(&ranks);
-                    return;
-                }
-                let set = ranks.iter().enumerate().filter(|&(_, &rank)| rank > 0);
-                set.map(|(register, &rank)| (register as u32) << RANK_BITS | u32::from(rank)).collect()
+                bytes.push(precision | DENSE);
+                bytes.extend_from_slice(&ranks);
             }
-        };
-        if !entries.is_empty() {
-            bytes.push(precision);
-            entries.iter().for_each(|entry| bytes.extend_from_slice(&entry.to_le_bytes()[..ENTRY_BYTES]));
         }
     }
 }
 
 #[inline]
-fn raise(ranks: &mut [u8], entry: u32) {
-    let (register, rank) = split(entry);
+fn raise(ranks: &mut [u8], coupon: u32, precision: u8) {
+    let (register, rank) = split(coupon, precision);
     ranks[register] = ranks[register].max(rank);
 }
 
 /// A state's bytes, found canonical.
-enum Encoded<'a, E> {
-    Sparse(E),
+pub(super) enum Encoded<'a, C> {
+    /// Its coupons, in order.
+    Few(C),
+    /// A rank a register.
     Dense(&'a [u8]),
 }
 
 impl<'a> Encoded<'a, ()> {
-    fn check(bytes: &'a [u8], precision: u8) -> Result<Encoded<'a, impl Iterator<Item = u32> + Clone + 'a>, Error> {
+    /// Reads a state.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`].
+    pub(super) fn read(
+        bytes: &'a [u8],
+        precision: u8,
+    ) -> Result<Encoded<'a, impl ExactSizeIterator<Item = u32> + Clone + 'a>, Error> {
         let corrupt = |message: String| Error::Corrupt { state: "distinct", message };
-        let rank_max = 65 - precision;
         let (form, body) = bytes.split_first().map_or((precision, bytes), |(&form, body)| (form, body));
         if form & !DENSE != precision {
             return Err(corrupt(format!("its precision is {}, the view's {precision}", form & !DENSE)));
         }
         if form & DENSE != 0 {
-            let set = body.iter().filter(|&&rank| rank > 0).count();
             let greatest = body.iter().max().copied().unwrap_or(0);
-            if body.len() != registers(precision) || set <= registers(precision) / 4 || greatest > rank_max {
-                return Err(corrupt(format!("{} dense registers, {set} set, greatest rank {greatest}", body.len())));
+            if body.len() != registers(precision) || greatest == 0 || greatest > RANK_MAX {
+                return Err(corrupt(format!("{} dense registers, greatest rank {greatest}", body.len())));
             }
             return Ok(Encoded::Dense(body));
         }
-        let (entries, rest) = body.as_chunks::<ENTRY_BYTES>();
-        let entries = entries.iter().map(|&[a, b, c]| u32::from_le_bytes([a, b, c, 0]));
-        let ascend = entries.clone().is_sorted_by(|a, b| a >> RANK_BITS < b >> RANK_BITS);
-        let fit =
-            entries.clone().map(split).all(|(r, rank)| r < registers(precision) && (1..=rank_max).contains(&rank));
-        let few = entries.len() <= registers(precision) / 4 && (entries.len() > 0 || bytes.is_empty());
-        if !rest.is_empty() || !ascend || !fit || !few {
-            return Err(corrupt(format!("{} bytes of entries that are not canonical", body.len())));
+        let (coupons, rest) = body.as_chunks::<COUPON_BYTES>();
+        let coupons = coupons.iter().map(|&bytes| u32::from_le_bytes(bytes));
+        let ranked = coupons.clone().all(|coupon| coupon >> ADDRESS_BITS > 0);
+        let few = coupons.len() <= coupons_max(precision) && (coupons.len() > 0 || bytes.is_empty());
+        if !rest.is_empty() || !ranked || !few || !coupons.clone().is_sorted_by(|a, b| a < b) {
+            return Err(corrupt(format!("{} bytes of coupons that are not canonical", body.len())));
         }
-        Ok(Encoded::Sparse(entries))
+        Ok(Encoded::Few(coupons))
     }
 }
 
@@ -171,17 +218,13 @@ impl<'a> Encoded<'a, ()> {
 /// # Errors
 /// [`Error::Corrupt`].
 pub(super) fn estimate(bytes: &[u8], precision: u8) -> Result<u64, Error> {
-    let registers = registers(precision);
-    let mut ranks = [0_u32; 66];
-    match Encoded::check(bytes, precision)? {
-        Encoded::Dense(dense) => dense.iter().for_each(|&rank| ranks[rank as usize] += 1),
-        Encoded::Sparse(entries) => {
-            entries.clone().for_each(|entry| ranks[split(entry).1 as usize] += 1);
-            ranks[0] = registers as u32 - entries.count() as u32;
-        }
+    let mut ranks = [0_u32; RANK_MAX as usize + 1];
+    match Encoded::read(bytes, precision)? {
+        Encoded::Few(coupons) => return Ok(coupons.len() as u64),
+        Encoded::Dense(dense) => dense.iter().for_each(|&rank| ranks[usize::from(rank)] += 1),
     }
-    let m = registers as f64;
-    let last = usize::from(65 - precision);
+    let m = registers(precision) as f64;
+    let last = usize::from(RANK_MAX);
     let mut z = m * tau(1.0 - f64::from(ranks[last]) / m);
     for &count in ranks[1..last].iter().rev() {
         z = 0.5 * (z + f64::from(count));
@@ -228,13 +271,19 @@ fn tau(mut x: f64) -> f64 {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
-    use xxhash_rust::xxh3::xxh3_64;
+    use std::collections::BTreeSet;
 
-    use super::*;
+    use proptest::prelude::*;
+
+    use super::{super::murmur, *};
 
     fn bytes_of(values: impl IntoIterator<Item = u64>, precision: u8) -> Vec<u8> {
+        encoded(values.into_iter().map(|value| coupon(murmur::hash_word(value))), precision)
+    }
+
+    fn encoded(coupons: impl IntoIterator<Item = u32>, precision: u8) -> Vec<u8> {
         let mut sketch = Registers::default();
-        values.into_iter().for_each(|v| sketch.insert(xxh3_64(&v.to_le_bytes()), precision));
+        coupons.into_iter().for_each(|coupon| sketch.insert(coupon, precision));
         let mut bytes = Vec::new();
         sketch.encode(precision, &mut bytes);
         bytes
@@ -255,34 +304,56 @@ mod tests {
     #[test]
     fn repeated_values_count_once() {
         let skewed = (0..1_000_000_u64).map(|i| i * i % 1000);
-        let distinct: std::collections::BTreeSet<u64> = skewed.clone().collect();
+        let distinct: BTreeSet<u64> = skewed.clone().collect();
         assert_eq!(bytes_of(skewed, 12), bytes_of(distinct, 12));
     }
 
     #[test]
-    fn l1_the_form_depends_on_the_registers_alone() {
-        // One value over and over makes the folding form dense, never the encoding.
+    fn l1_the_form_depends_on_the_distinct_values_alone() {
         assert_eq!(bytes_of(std::iter::repeat_n(7, 10_000), 12), bytes_of([7], 12));
-        assert_eq!(bytes_of([7], 12).len(), 4);
-        assert_eq!(bytes_of(0..100_000, 12).len(), 4097);
+        assert_eq!(bytes_of([7], 12).len(), 5);
+        assert_eq!(bytes_of((0..384).chain(0..384), 12).len(), 1 + 4 * 384);
+        assert_eq!(bytes_of(0..385, 12).len(), 4097);
+    }
+
+    proptest! {
+        #[test]
+        fn l1_states_merge_to_that_of_all_values(
+            precision in 4..=10_u8,
+            values in prop::collection::vec(0..200_u64, 0..400),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let (a, b) = values.split_at(cut.index(values.len() + 1));
+            let parts = [bytes_of(a.iter().copied(), precision), bytes_of(b.iter().copied(), precision)];
+            for order in [[0, 1], [1, 0]] {
+                let mut merged = Registers::default();
+                order.into_iter().for_each(|part| merged.merge(&parts[part], precision).unwrap());
+                let mut bytes = Vec::new();
+                merged.encode(precision, &mut bytes);
+                prop_assert_eq!(&bytes, &bytes_of(values.iter().copied(), precision));
+            }
+        }
     }
 
     #[test]
     fn bytes_that_are_not_canonical_are_corrupt() {
         let corrupt = |bytes: &[u8]| assert!(estimate(bytes, 12).is_err(), "{bytes:?}");
+        let one = encoded([1 << ADDRESS_BITS | 9], 12);
+        assert!(estimate(&one, 12).is_ok());
         corrupt(&[12]);
-        corrupt(&[11, 1, 0, 0]);
-        corrupt(&[12, 1, 0]);
-        corrupt(&[12, 0, 0, 0]);
-        corrupt(&[12, 54, 0, 0]);
-        corrupt(&[12, 1, 0, 4]);
-        corrupt(&[12, 65, 0, 0, 1, 0, 0]);
-        corrupt(&[12, 1, 0, 0, 2, 0, 0]);
+        corrupt(&[&[11], &one[1..]].concat());
+        corrupt(&one[..4]);
+        corrupt(&[12, 9, 0, 0, 0]);
+        corrupt(&[&one[..], &one[1..]].concat());
+        corrupt(&[&one[..], &[1, 0, 0, 4]].concat());
         corrupt(&[12 | DENSE; 4097]);
         corrupt(&[12 | DENSE, 1]);
-        let mut few = vec![0; 4097];
-        (few[0], few[9]) = (12 | DENSE, 1);
-        corrupt(&few);
+        let mut none = vec![0; 4097];
+        none[0] = 12 | DENSE;
+        corrupt(&none);
+        let many: Vec<u8> = std::iter::once(12).chain((1..=385_u32).flat_map(|at| (1 << ADDRESS_BITS | at).to_le_bytes())).collect();
+        assert!(estimate(&many[..1 + 4 * 384], 12).is_ok());
+        corrupt(&many);
         let dense = bytes_of(0..100_000, 12);
         assert!(estimate(&dense, 12).is_ok());
         corrupt(&dense[..4096]);

@@ -1,4 +1,4 @@
-//! A column as the kernel reads it: its type checked once, its hashes made once for all states that need them.
+//! A column as the kernel reads it: its type checked once, its coupons made once for all states that need them.
 
 use std::cell::OnceCell;
 
@@ -7,9 +7,8 @@ use arrow::{
     buffer::{BooleanBuffer, NullBuffer},
     datatypes::{DataType, Decimal128Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType},
 };
-use xxhash_rust::xxh3::xxh3_64;
 
-use super::Error;
+use super::{Error, hyperloglog::coupon, murmur};
 use crate::schema::ColumnType;
 
 /// A checked column.
@@ -18,7 +17,7 @@ pub(crate) struct Input {
     array: ArrayRef,
     column_type: ColumnType,
     nulls: Option<NullBuffer>,
-    hashes: OnceCell<Vec<u64>>,
+    coupons: OnceCell<Vec<u32>>,
 }
 
 /// The values of a column. Those of null rows mean nothing; a code of a null row may be out of range.
@@ -46,7 +45,7 @@ impl Input {
             return Err(Error::Type { column: name(), got: got.clone(), expected: expected.arrow() });
         }
         let nulls = array.logical_nulls().filter(|nulls| nulls.null_count() > 0);
-        Ok(Self { array, column_type: expected, nulls, hashes: OnceCell::new() })
+        Ok(Self { array, column_type: expected, nulls, coupons: OnceCell::new() })
     }
 
     /// The number of rows.
@@ -74,17 +73,22 @@ impl Input {
         }
     }
 
-    /// XXH3-64 of each row's canonical bytes: 8 of an int, a time stamp or a double (see [`canonical`]), 16 of a decimal,
-    /// all little-endian; 1 of a bool; the UTF-8 of text. Those of null rows mean nothing.
-    pub(crate) fn hashes(&self) -> &[u64] {
-        self.hashes.get_or_init(|| match self.values() {
-            Values::Int(values) => values.iter().map(|v| xxh3_64(&v.to_le_bytes())).collect(),
-            Values::Double(values) => values.iter().map(|&v| xxh3_64(&canonical(v).to_bits().to_le_bytes())).collect(),
-            Values::Decimal(values) => values.iter().map(|v| xxh3_64(&v.to_le_bytes())).collect(),
-            Values::Bool(values) => values.iter().map(|v| xxh3_64(&[u8::from(v)])).collect(),
-            Values::Text(values) => (0..values.len()).map(|row| xxh3_64(text(values, row))).collect(),
+    /// The coupon of each row's value; see [`coupon`]. Those of null rows mean nothing.
+    ///
+    /// What is hashed is what Apache DataSketches hashes: of an int, a time stamp or a bool (0 or 1) the 8 bytes of the number,
+    /// little-endian; of a double the 8 bytes of its canonical form; of text the UTF-8. Of a decimal, which it does not know,
+    /// the 16 bytes of the number in units of its last digit. It skips empty text; here that is a value like others.
+    pub(crate) fn coupons(&self) -> &[u32] {
+        let of_word = |word: u64| coupon(murmur::hash_word(word));
+        let of_bytes = |bytes: &[u8]| coupon(murmur::hash(bytes));
+        self.coupons.get_or_init(|| match self.values() {
+            Values::Int(values) => values.iter().map(|&v| of_word(v as u64)).collect(),
+            Values::Double(values) => values.iter().map(|&v| of_word(canonical(v).to_bits())).collect(),
+            Values::Decimal(values) => values.iter().map(|v| of_bytes(&v.to_le_bytes())).collect(),
+            Values::Bool(values) => values.iter().map(|v| of_word(u64::from(v))).collect(),
+            Values::Text(values) => (0..values.len()).map(|row| of_bytes(text(values, row))).collect(),
             Values::Coded(codes, values) => {
-                let of_code: Vec<u64> = (0..values.len()).map(|code| xxh3_64(text(values, code))).collect();
+                let of_code: Vec<u32> = (0..values.len()).map(|code| of_bytes(text(values, code))).collect();
                 codes.iter().map(|&code| of_code.get(code as usize).copied().unwrap_or(0)).collect()
             }
         })

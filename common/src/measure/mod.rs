@@ -15,6 +15,7 @@ mod ddsketch;
 mod distinct;
 mod extreme;
 mod hyperloglog;
+mod murmur;
 mod quantiles;
 mod sum;
 mod wide;

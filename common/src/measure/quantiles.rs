@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, BinaryArray};
 
 use super::{
     Error,
-    accumulator::Accumulator,
+    accumulator::{Accumulator, only},
     bytes::{ByteColumn, ByteRows},
     ddsketch::{Buckets, Sketch, decode},
     distinct::sketches,
@@ -48,8 +48,8 @@ impl Quantiles {
 }
 
 impl Accumulator for Quantiles {
-    fn update(&mut self, groups: usize, rows: Rows<'_>, input: Option<&Input>) -> Result<(), Error> {
-        let input = input.expect("only count(*) has no input");
+    fn update(&mut self, groups: usize, rows: Rows<'_>, inputs: &[&Input]) -> Result<(), Error> {
+        let input = only(inputs);
         let divisor = self.divisor;
         match input.values() {
             Values::Int(values) => self.add(groups, rows, input, |row| values[row] as f64),

@@ -60,28 +60,52 @@ fn is_number(input: ColumnType) -> bool {
     matches!(input, ColumnType::Int | ColumnType::Double | ColumnType::Decimal { .. })
 }
 
-/// One state column of a view: a function and its input.
+/// One state column of a view: a function, what of, and of which events.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StateSpec {
     /// What is kept.
     pub function: StateFunction,
-    /// Of what; `None` is `count(*)`, and is of no other function.
-    pub input: Option<Expression>,
+    /// Of what: none is `count(*)`, and of no other function.
+    pub inputs: Vec<Expression>,
+    /// Of which of the view's events; of all if `None`. A condition.
+    pub filter: Option<Expression>,
 }
 
 impl StateSpec {
-    /// The name of the state's column in a partial, as `sum(delay_minutes)`.
+    /// The state of these inputs, of all events.
+    pub fn new(function: StateFunction, inputs: impl IntoIterator<Item = Expression>) -> Self {
+        Self { function, inputs: inputs.into_iter().collect(), filter: None }
+    }
+
+    /// What the state is about; `None` of `count(*)`.
+    #[must_use]
+    pub fn input(&self) -> Option<&Expression> {
+        self.inputs.first()
+    }
+
+    /// The expressions it reads: its inputs and its filter.
+    pub fn reads(&self) -> impl Iterator<Item = &Expression> {
+        self.inputs.iter().chain(&self.filter)
+    }
+
+    /// The name of the state's column in a partial, as `sum(delay_minutes)`, or `count(*) FILTER (WHERE cancelled)`.
     #[must_use]
     pub fn name(&self) -> String {
-        let input = self.input.as_ref().map_or("*", Expression::sql);
-        match self.function {
+        let input = self.input().map_or("*", Expression::sql);
+        let name = match self.function {
             StateFunction::Count => format!("count({input})"),
             StateFunction::Sum => format!("sum({input})"),
             StateFunction::Min => format!("min({input})"),
             StateFunction::Max => format!("max({input})"),
             StateFunction::Distinct { precision } => format!("distinct({input}, {precision})"),
             StateFunction::Quantiles { relative_error } => format!("quantiles({input}, {relative_error})"),
-        }
+        };
+        name + &self.filter_sql()
+    }
+
+    /// ` FILTER (WHERE …)`, or nothing.
+    pub(crate) fn filter_sql(&self) -> String {
+        self.filter.as_ref().map(|filter| format!(" FILTER (WHERE {})", filter.sql())).unwrap_or_default()
     }
 
     /// The Arrow field of the state's column in a partial.
@@ -98,7 +122,7 @@ impl StateSpec {
 
     /// The type of the input; of `count(*)`, an int.
     pub(crate) fn input_type(&self) -> ColumnType {
-        self.input.as_ref().map_or(ColumnType::Int, Expression::column_type)
+        self.input().map_or(ColumnType::Int, Expression::column_type)
     }
 }
 

@@ -14,7 +14,7 @@ use arrow::{
 
 use super::{
     Error, NARROW_SUM, WIDE_SUM,
-    accumulator::Accumulator,
+    accumulator::{Accumulator, only},
     input::{Input, Values},
     rows::Rows,
     wide::{Wide, to_fixed},
@@ -60,8 +60,8 @@ impl NarrowSum {
 }
 
 impl Accumulator for NarrowSum {
-    fn update(&mut self, groups: usize, rows: Rows<'_>, input: Option<&Input>) -> Result<(), Error> {
-        let input = input.expect("only count(*) has no input");
+    fn update(&mut self, groups: usize, rows: Rows<'_>, inputs: &[&Input]) -> Result<(), Error> {
+        let input = only(inputs);
         match input.values() {
             Values::Int(values) => self.add(groups, rows, input.nulls(), |row| i128::from(values[row])),
             Values::Decimal(values) => self.add(groups, rows, input.nulls(), |row| values[row]),
@@ -123,8 +123,8 @@ impl WideSum {
 }
 
 impl Accumulator for WideSum {
-    fn update(&mut self, groups: usize, rows: Rows<'_>, input: Option<&Input>) -> Result<(), Error> {
-        let input = input.expect("only count(*) has no input");
+    fn update(&mut self, groups: usize, rows: Rows<'_>, inputs: &[&Input]) -> Result<(), Error> {
+        let input = only(inputs);
         match input.values() {
             Values::Double(values) => self.add(groups, rows, input.nulls(), |sum, row| match to_fixed(values[row]) {
                 Some(fixed) => sum.plus(fixed),

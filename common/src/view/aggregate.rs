@@ -56,7 +56,7 @@ pub(super) fn aggregate(function: &Function, columns: &[(String, ColumnType)]) -
         return Err(fault(unmergeable).help("use approx_distinct(x), whose error is 1.6 %, or make x a dimension"));
     }
     if name == "count" && counts_rows(function) {
-        return Ok(Aggregate::State(StateSpec { function: StateFunction::Count, input: None }));
+        return Ok(Aggregate::State(StateSpec::new(StateFunction::Count, None)));
     }
     if let Some((why, instead)) = unmergeable(&name) {
         return Err(fault(format!("`{name}` is not a measure: {why}")).help(instead).help(AGGREGATES_HELP));
@@ -85,7 +85,7 @@ pub(super) fn aggregate(function: &Function, columns: &[(String, ColumnType)]) -
 }
 
 fn state(function: StateFunction, x: &Expr, columns: &[(String, ColumnType)]) -> Result<Aggregate, Fault> {
-    Ok(Aggregate::State(StateSpec { function, input: Some(input(function, x, columns)?) }))
+    Ok(Aggregate::State(StateSpec::new(function, [input(function, x, columns)?])))
 }
 
 fn input(function: StateFunction, x: &Expr, columns: &[(String, ColumnType)]) -> Result<Expression, Fault> {
@@ -157,25 +157,25 @@ fn unmergeable(name: &str) -> Option<(&'static str, &'static str)> {
 impl Aggregate {
     /// How the measure is finished, with its states in `states`: each stands there once, whoever shares it.
     pub(super) fn finish(self, states: &mut Vec<StateSpec>) -> Finish {
-        let mut index = |function, input| {
-            let state = StateSpec { function, input };
+        let mut index = |function, inputs| {
+            let state = StateSpec { function, inputs, filter: None };
             states.iter().position(|known| *known == state).unwrap_or_else(|| {
                 states.push(state);
                 states.len() - 1
             })
         };
         match self {
-            Self::State(state) => Finish::State(index(state.function, state.input)),
+            Self::State(state) => Finish::State(index(state.function, state.inputs)),
             Self::Avg(x) => {
-                let sum = index(StateFunction::Sum, Some(x.clone()));
-                Finish::Avg { sum, count: index(StateFunction::Count, Some(x)) }
+                let sum = index(StateFunction::Sum, vec![x.clone()]);
+                Finish::Avg { sum, count: index(StateFunction::Count, vec![x]) }
             }
             Self::Distinct(x) => {
-                Finish::Distinct(index(StateFunction::Distinct { precision: DISTINCT_PRECISION }, Some(x)))
+                Finish::Distinct(index(StateFunction::Distinct { precision: DISTINCT_PRECISION }, vec![x]))
             }
             Self::Percentile(x, quantile) => {
                 let function = StateFunction::Quantiles { relative_error: QUANTILES_RELATIVE_ERROR };
-                Finish::Percentile { state: index(function, Some(x)), quantile }
+                Finish::Percentile { state: index(function, vec![x]), quantile }
             }
         }
     }
@@ -183,9 +183,9 @@ impl Aggregate {
     /// The name of a measure without an alias, as `sum_delay_minutes`; `None` if it is of more than a column.
     pub(super) fn default_name(&self) -> Option<String> {
         match self {
-            Self::State(StateSpec { input: None, .. }) => Some("count".to_owned()),
-            Self::State(StateSpec { function, input: Some(x) }) => {
-                let function = match function {
+            Self::State(state) => {
+                let Some(x) = state.input() else { return Some("count".to_owned()) };
+                let function = match state.function {
                     StateFunction::Sum => "sum",
                     StateFunction::Min => "min",
                     StateFunction::Max => "max",

@@ -13,7 +13,7 @@ use crate::{
 
 /// The version of the states' encodings. Whoever changes what bytes a state has, or what an expression means, raises it:
 /// every view becomes a new one and is computed anew.
-pub const STATE_FORMAT: u32 = 1;
+pub const STATE_FORMAT: u32 = 2;
 
 /// The steps a bucket may have: the name in `date_trunc`, and the grain.
 pub(super) const GRAINS: [(&str, Grain); 5] = [
@@ -53,7 +53,7 @@ pub(super) fn sql(view: &View) -> String {
 }
 
 fn finish_sql(finish: &Finish, states: &[StateSpec]) -> String {
-    let input = |state: usize| states[state].input.as_ref().map_or("*", Expression::sql);
+    let input = |state: usize| states[state].input().map_or("*", Expression::sql);
     match *finish {
         Finish::State(state) => states[state].name(),
         Finish::Avg { sum, .. } => format!("avg({})", input(sum)),
@@ -64,7 +64,7 @@ fn finish_sql(finish: &Finish, states: &[StateSpec]) -> String {
 
 /// The identity of `view`, whose `sql` is set. The name it is asked by is no part of it.
 pub(super) fn id(view: &View) -> ViewId {
-    let inputs = view.states.iter().filter_map(|state| state.input.as_ref());
+    let inputs = view.states.iter().flat_map(StateSpec::reads);
     let expressions = inputs.chain(view.dimensions.iter().map(|d| &d.input)).chain(&view.filter);
     let mut columns = BTreeMap::from([(view.time_column.clone(), ColumnType::Timestamp)]);
     for expression in expressions {

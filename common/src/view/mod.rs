@@ -130,7 +130,7 @@ impl View {
     /// The event columns that this view reads, by name.
     #[must_use]
     pub fn columns(&self) -> BTreeSet<&str> {
-        let inputs = self.states.iter().filter_map(|state| state.input.as_ref());
+        let inputs = self.states.iter().flat_map(StateSpec::reads);
         let dimensions = self.dimensions.iter().map(|dimension| &dimension.input);
         let expressions = inputs.chain(dimensions).chain(&self.filter);
         let columns = expressions.flat_map(|expression| expression.columns()).map(String::as_str);
