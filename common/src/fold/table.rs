@@ -73,11 +73,7 @@ impl GroupTable {
     #[must_use]
     pub fn new(keys: &[ColumnType], states: &[StateSpec]) -> Self {
         assert!(keys.len() <= u64::BITS as usize, "a key column has a bit in a mask");
-        Self {
-            keys: Keys::new(keys),
-            states: states.iter().map(StateSpec::accumulator).collect(),
-            groups: Vec::new(),
-        }
+        Self { keys: Keys::new(keys), states: states.iter().map(StateSpec::accumulator).collect(), groups: Vec::new() }
     }
 
     /// How many groups there are.

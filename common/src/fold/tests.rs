@@ -167,8 +167,7 @@ fn all_states() -> Vec<StateSpec> {
     for function in functions {
         let inputs = COLUMNS.iter().filter(|(_, column_type)| function.admits(*column_type));
         states.extend(
-            inputs
-                .map(|&(name, column_type)| StateSpec::new(function, [Expression::column(name, column_type)])),
+            inputs.map(|&(name, column_type)| StateSpec::new(function, [Expression::column(name, column_type)])),
         );
     }
     let kept = states.iter().step_by(3).cloned();

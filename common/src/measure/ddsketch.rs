@@ -10,7 +10,10 @@
 //! Encoding: nothing of no values; else for each key with a count, in order: the key's distance from the last one (from the
 //! key of -inf for the first, plus one), then the count, both LEB128.
 
-use super::Error;
+use super::{
+    Error,
+    leb128::{read_number, write_number},
+};
 
 /// The logarithm's cubic `((A s + B) s + C) s`, of which the slope against the true logarithm is never below C.
 const A: f64 = 6.0 / 35.0;
@@ -225,14 +228,6 @@ fn add(pages: &mut Vec<Page>, key: i32, count: u64) -> Result<(), CountOverflow>
     Ok(())
 }
 
-fn write_number(bytes: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        bytes.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    bytes.push(number as u8);
-}
-
 /// The keys and counts of an encoded state, in order; an error at the first byte that is not canonical.
 pub(super) fn decode<'a>(
     mut bytes: &'a [u8],
@@ -258,24 +253,6 @@ pub(super) fn decode<'a>(
         let corrupt = || Error::Corrupt { state: "quantiles", message: format!("no bucket after {last}") };
         Some(read.map(|(key, count)| (key as i32, count)).ok_or_else(corrupt))
     })
-}
-
-/// One LEB128 number in its shortest form, or `None`.
-fn read_number(bytes: &mut &[u8]) -> Option<u64> {
-    let mut number = 0_u64;
-    for shift in (0..64).step_by(7) {
-        let (&byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        let part = u64::from(byte & 0x7f);
-        if part << shift >> shift != part {
-            return None;
-        }
-        number |= part << shift;
-        if byte & 0x80 == 0 {
-            return (byte != 0 || shift == 0).then_some(number);
-        }
-    }
-    None
 }
 
 #[cfg(test)]

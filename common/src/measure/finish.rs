@@ -8,11 +8,13 @@ use arrow::{
 };
 
 use super::{
-    Error, StateFunction, StateSpec, WIDE_SUM, count, distinct, hyperloglog,
+    Error, StateFunction, StateSpec, WIDE_SUM,
+    big::quotient,
+    count, distinct, hyperloglog,
     quantiles::Percentile,
     spec::sum_width,
     sum,
-    wide::{FIXED_POINT, Wide, quotient},
+    wide::{FIXED_POINT, Wide},
 };
 use crate::schema::ColumnType;
 

@@ -20,7 +20,7 @@ const DENSE: u8 = 0x80;
 const ADDRESS_BITS: u32 = 26;
 
 /// The greatest rank: 62 bits are zeros, or more.
-const RANK_MAX: u8 = 63;
+pub(super) const RANK_MAX: u8 = 63;
 
 /// Bytes of an encoded coupon.
 const COUPON_BYTES: usize = 4;
@@ -351,7 +351,8 @@ mod tests {
         let mut none = vec![0; 4097];
         none[0] = 12 | DENSE;
         corrupt(&none);
-        let many: Vec<u8> = std::iter::once(12).chain((1..=385_u32).flat_map(|at| (1 << ADDRESS_BITS | at).to_le_bytes())).collect();
+        let many: Vec<u8> =
+            std::iter::once(12).chain((1..=385_u32).flat_map(|at| (1 << ADDRESS_BITS | at).to_le_bytes())).collect();
         assert!(estimate(&many[..1 + 4 * 384], 12).is_ok());
         corrupt(&many);
         let dense = bytes_of(0..100_000, 12);

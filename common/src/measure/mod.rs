@@ -10,11 +10,13 @@ pub(crate) mod input;
 pub(crate) mod rows;
 
 pub(crate) mod accumulator;
+mod big;
 mod count;
 mod ddsketch;
 mod distinct;
 mod extreme;
 mod hyperloglog;
+mod leb128;
 mod murmur;
 mod quantiles;
 mod sum;
