@@ -197,12 +197,13 @@ impl EventLog for MemoryLog {
         if strikes(&mut state.faults.trims) {
             return Err(self.shared.injected("trim"));
         }
+        let keeps = state.keeps;
         let stored = state.partitions.get_mut(partition.0 as usize).ok_or_else(|| self.shared.unknown(partition))?;
         let bounds = stored.bounds();
         if position > bounds.to {
             return Err(Error::OutOfRange { topic: self.shared.topic.to_string(), partition, position, bounds });
         }
-        if state.keeps {
+        if keeps {
             return Ok(());
         }
         let forgotten = position.0.saturating_sub(stored.start);
