@@ -198,7 +198,6 @@ impl EventLog for MemoryLog {
             return Err(self.shared.injected("trim"));
         }
         let keeps = state.keeps;
-        let keeps = state.keeps;
         let stored = state.partitions.get_mut(partition.0 as usize).ok_or_else(|| self.shared.unknown(partition))?;
         let bounds = stored.bounds();
         if position > bounds.to {
