@@ -11,11 +11,12 @@
 //! |---|---|---|---|
 //! | below an hour | a day | 86,400 (second) to 25 | 365 |
 //! | an hour to below a day | a week | 168 (hour) | 52 |
-//! | a day and above | 52 weeks | 364 (day), 52 (week) | 1 |
+//! | a day to below a month | a year | 366 (day), 53 (week) | 1 |
+//! | a month and above | ten years | 120 (month) | 0.1 |
 //!
 //! With 1,000 groups a bucket and 100 bytes a group, a chunk of hours is 17 MB and one of days 36 MB before compression:
-//! large enough to read fast, small enough to write every few minutes. Every chunk is a whole number of buckets, starts where a
-//! bucket starts, and both are aligned in UTC, so no bucket is in two chunks.
+//! large enough to read fast, small enough to write every few minutes. Chunks tile UTC, whatever zone the view's days are
+//! of, and a bucket is in the chunk that it starts in: so each is in one, and may reach into the next.
 
 use arrow::{
     array::{AsArray, UInt32Array},
@@ -23,28 +24,23 @@ use arrow::{
     datatypes::TimestampMicrosecondType,
     record_batch::RecordBatch,
 };
-use common::{
-    generation::Chunk,
-    view::{Grain, View},
-};
+use common::{generation::Chunk, grain::Grain, view::View};
 
 use crate::Error;
 
 const HOUR_US: i64 = 3_600_000_000;
 const DAY_US: i64 = 24 * HOUR_US;
-const WEEK_US: i64 = 7 * DAY_US;
+const MONTH_US: i64 = 28 * DAY_US;
 
 /// The time chunks of `view`, as a grain whose buckets are the chunks.
 #[must_use]
 pub fn of(view: &View) -> Grain {
-    let Grain { width_us, origin_us } = view.grain;
-    let least_us = match width_us {
-        ..HOUR_US => DAY_US,
-        HOUR_US..DAY_US => WEEK_US,
-        _ => 52 * WEEK_US,
-    };
-    let buckets = least_us.div_euclid(width_us) + i64::from(least_us % width_us != 0);
-    Grain { width_us: buckets * width_us, origin_us }
+    match view.grain.nominal_us() {
+        ..HOUR_US => Grain::DAY,
+        HOUR_US..DAY_US => Grain::WEEK,
+        DAY_US..MONTH_US => Grain::months(12, 0, 0),
+        _ => Grain::months(120, 0, 0),
+    }
 }
 
 /// Whether `chunks`, the files of `view` in some generation, are cut as [`of`] says. They are not if another release with
@@ -52,7 +48,7 @@ pub fn of(view: &View) -> Grain {
 #[must_use]
 pub fn fits(view: &View, chunks: &[Chunk]) -> bool {
     let grain = of(view);
-    chunks.iter().all(|c| grain.bucket(c.from_us) == c.from_us && c.from_us + grain.width_us == c.to_us)
+    chunks.iter().all(|c| grain.interval(c.from_us) == (c.from_us, c.to_us))
 }
 
 /// Cuts a canonical partial of `view` into one per time chunk, with the start of each (microseconds since 1970-01-01 UTC),
@@ -66,8 +62,8 @@ pub fn split(view: &View, partial: &RecordBatch) -> Result<Vec<(i64, RecordBatch
     let mut pieces = Vec::new();
     let mut start = 0;
     while start < buckets.len() {
-        let from_us = grain.bucket(buckets[start]);
-        let end = start + buckets[start..].partition_point(|bucket| *bucket < from_us + grain.width_us);
+        let (from_us, to_us) = grain.interval(buckets[start]);
+        let end = start + buckets[start..].partition_point(|bucket| *bucket < to_us);
         pieces.push((from_us, piece(partial, start, end)?));
         start = end;
     }

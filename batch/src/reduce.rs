@@ -120,6 +120,6 @@ pub async fn reduce(
     }
     let merging = Arc::clone(view);
     let merged = engine.run(move || runs.merge(&merging)).await?;
-    let to_us = from_us + chunk::of(view).width_us;
+    let (_, to_us) = chunk::of(view).interval(from_us);
     Ok(generation::write_chunk(store, view, from_us, to_us, &merged).await?)
 }

@@ -15,11 +15,12 @@ use arrow::{
 use common::{
     expression::Expression,
     fold::Fold,
+    grain::Grain,
     measure::{StateFunction, StateSpec},
     names::{SourceName, ViewName},
     partial,
     schema::ColumnType,
-    view::{Dimension, Grain, View, ViewId},
+    view::{Dimension, View, ViewId},
 };
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
@@ -88,7 +89,7 @@ fn view(name: &str, minutes: i64, dimensions: &[&str], states: &[(StateFunction,
         filter: None,
         bucket_name: "bucket".to_owned(),
         time_column: "time".to_owned(),
-        grain: Grain { width_us: minutes * MINUTE_US, origin_us: 0 },
+        grain: Grain::fixed(minutes * MINUTE_US, 0),
         dimensions: dimensions.iter().map(|&name| Dimension { name: name.to_owned(), input: column(name) }).collect(),
         states: states.iter().map(|&(function, input)| StateSpec::new(function, input.map(column))).collect(),
         measures: Vec::new(),

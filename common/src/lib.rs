@@ -14,6 +14,7 @@ pub mod suggest;
 
 pub mod expression;
 pub mod fold;
+pub mod grain;
 pub mod measure;
 pub mod partial;
 pub mod view;

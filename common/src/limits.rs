@@ -8,6 +8,15 @@ pub const NAME_LENGTH_MAX: usize = 64;
 /// Most dimensions of one view.
 pub const VIEW_DIMENSIONS_MAX: usize = 32;
 
+/// Longest bucket, in years: more is no time step, and within it no bucket of any event's time overflows.
+pub const BUCKET_YEARS_MAX: i64 = 100;
+
+/// [`BUCKET_YEARS_MAX`] in months.
+pub const BUCKET_MONTHS_MAX: i64 = BUCKET_YEARS_MAX * 12;
+
+/// [`BUCKET_YEARS_MAX`] in microseconds, of years of 366 days.
+pub const BUCKET_WIDTH_US_MAX: i64 = BUCKET_YEARS_MAX * 366 * 86_400_000_000;
+
 /// Most conditions in one chain of an expression, and most expressions one in another: Polars goes through both by
 /// recursion, on threads whose stacks are 2 MiB.
 pub const EXPRESSION_DEPTH_MAX: usize = 64;

@@ -8,9 +8,9 @@ use arrow::{
     datatypes::TimestampMicrosecondType,
     error::ArrowError,
 };
-use common::{fold::GroupTable, limits::QUERY_GROUPS_MAX, schema::ColumnType};
+use common::{fold::GroupTable, grain::Grain, limits::QUERY_GROUPS_MAX, schema::ColumnType};
 
-use crate::query::{Error, Grained, Plan};
+use crate::query::{Error, Plan, interval};
 
 /// A merge on its way.
 #[derive(Debug)]
@@ -47,8 +47,8 @@ impl<'a> Merge<'a> {
         }
         let first_state = 1 + plan.view.dimensions.len();
         let mut keys: Vec<ArrayRef> = Vec::with_capacity(1 + plan.dimensions.len());
-        if let Some(grain) = &plan.grain {
-            keys.push(steps(grain, &rows.column(0)?, plan)?);
+        if let Some(grain) = plan.grain {
+            keys.push(steps(grain, &rows.column(0)?, plan.view.grain)?);
         }
         for dimension in &plan.dimensions {
             keys.push(rows.column(1 + dimension)?);
@@ -97,14 +97,13 @@ impl<'a> Rows<'a> {
 }
 
 /// The start of the step that each of `buckets` falls in. They are sorted, so the step before is nearly always the one.
-fn steps(grain: &Grained, buckets: &ArrayRef, plan: &Plan) -> Result<ArrayRef, Error> {
+fn steps(grain: Grain, buckets: &ArrayRef, view: Grain) -> Result<ArrayRef, Error> {
     let buckets = buckets.as_primitive::<TimestampMicrosecondType>();
     let mut step = (0, 0);
     let mut starts = Vec::with_capacity(buckets.len());
     for bucket in buckets.values() {
         if !(step.0..step.1).contains(bucket) {
-            let interval = grain.step.interval(*bucket, plan.view.grain);
-            step = interval.map_err(|e| e.at_timezone(&grain.name, &grain.zone_name, plan.view.grain))?;
+            step = interval(grain, *bucket, view).map_err(|unaligned| unaligned.of(grain, view))?;
         }
         starts.push(step.0);
     }

@@ -12,12 +12,13 @@ use common::{
     feed::Delta,
     fold::Fold,
     generation::{Generation, Mark},
+    grain::Grain,
     measure::{Finish, Measure, StateFunction, StateSpec},
     names::{SourceName, ViewName},
     partial,
     position::{OffsetRange, Partition, Position, Positions, Version},
     schema::{Column, ColumnType, Schema as EventSchema, TimestampFormat},
-    view::{Dimension, Grain, View, ViewId},
+    view::{Dimension, View, ViewId},
 };
 
 use crate::tiers::{Batch, BatchOf, Chunk, Loaded, Segmented};
@@ -122,12 +123,17 @@ pub(crate) fn views() -> Vec<Arc<View>> {
         measure("delays", Finish::Distinct(6), ColumnType::Int),
         measure("p95_delay", Finish::Percentile { state: 7, quantile: 0.95 }, ColumnType::Double),
     ];
-    let hours = Grain { width_us: HOUR_US, origin_us: 0 };
-    let days = Grain { width_us: 24 * HOUR_US, origin_us: 0 };
     let count = measure("departures", Finish::State(0), ColumnType::Int);
     vec![
-        Arc::new(view("delays", "00000000000000d1", hours, &["carrier", "origin"], states, measures)),
-        Arc::new(view("totals", "00000000000000d2", days, &[], vec![spec(StateFunction::Count, None)], vec![count])),
+        Arc::new(view("delays", "00000000000000d1", Grain::HOUR, &["carrier", "origin"], states, measures)),
+        Arc::new(view(
+            "totals",
+            "00000000000000d2",
+            Grain::DAY,
+            &[],
+            vec![spec(StateFunction::Count, None)],
+            vec![count],
+        )),
     ]
 }
 

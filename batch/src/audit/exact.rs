@@ -6,11 +6,12 @@ use common::{
     expression::Expression,
     measure::{Finish, Measure, StateFunction, StateSpec},
     schema::ColumnType,
-    view::{Grain, View},
+    view::View,
 };
 use polars::prelude::{AnyValue, Column, DataFrame, DataType, Expr, LazyFrame, QuantileMethod, col, len, lit};
 
 use super::{
+    bucket,
     cell::{self, Cell},
     raw::dtype,
     sum::{exact_sum, ulp},
@@ -38,7 +39,8 @@ pub(super) fn groups(view: &View, raw: LazyFrame) -> Result<BTreeMap<Vec<Cell>, 
         Some(filter) => raw.filter(expression(filter)?),
         None => raw,
     };
-    let mut keys = vec![bucket(view)?.alias("key_0")];
+    let bucket = bucket::start(view.grain, col(view.time_column.as_str())).map_err(|message| wrong(view, message))?;
+    let mut keys = vec![bucket.alias("key_0")];
     for (at, dimension) in view.dimensions.iter().enumerate() {
         keys.push(expression(&dimension.input)?.alias(format!("key_{}", at + 1)));
     }
@@ -69,20 +71,6 @@ fn expression(expression: &Expression) -> Result<Expr, Error> {
         _ => polars::sql::sql_expr(sql).map_err(|source| Error::Polars { action: "read an expression", source })?,
     };
     Ok(expr.cast(dtype(expression.column_type())))
-}
-
-/// The start of the bucket, by Polars' own truncation.
-fn bucket(view: &View) -> Result<Expr, Error> {
-    const WEEK_US: i64 = 7 * 86_400_000_000;
-    const MONDAY_US: i64 = 4 * 86_400_000_000;
-    let every = match view.grain {
-        Grain { width_us, origin_us: 0 } => format!("{width_us}us"),
-        Grain { width_us: WEEK_US, origin_us: MONDAY_US } => "1w".to_owned(),
-        Grain { width_us, origin_us } => {
-            return Err(wrong(view, format!("buckets of {width_us} us from {origin_us} us are not audited")));
-        }
-    };
-    Ok(col(view.time_column.as_str()).dt().truncate(lit(every)))
 }
 
 /// The aggregates that the exact value of `measure` is made of; see [`value`].

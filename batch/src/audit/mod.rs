@@ -5,6 +5,7 @@
 //! within their stated error, with the exact value beside. All of it is CPU work: call it off the async runtime (a Polars
 //! `collect` must never run there).
 
+mod bucket;
 mod cell;
 mod compare;
 mod exact;

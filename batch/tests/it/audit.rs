@@ -104,6 +104,22 @@ async fn audited_lab() -> Lab {
 }
 
 #[tokio::test]
+async fn days_and_months_of_time_zones_are_audited() {
+    let lab = audited_lab().await;
+    let lab = lab.views(&[
+        "CREATE VIEW days AS SELECT date_trunc('day', departed_at, 'America/New_York') AS day, carrier, count(*) AS n, \
+         sum(fare) AS fares FROM departures GROUP BY day, carrier",
+        "CREATE VIEW months AS SELECT date_trunc('month', departed_at AT TIME ZONE 'Asia/Kolkata') AS month, count(*) AS n \
+         FROM departures GROUP BY month",
+        "CREATE VIEW hours AS SELECT date_trunc('hour', departed_at, 'Asia/Kathmandu') AS hour, cancelled, count(*) AS n \
+         FROM departures GROUP BY hour, cancelled",
+    ]);
+    let report = verify(&lab, &ndjson(&rows()), answers(&lab).await).await;
+    assert!(report.equal, "{}", serde_json::to_string_pretty(&report).unwrap());
+    assert!(report.views["days"].groups > 8 && report.views["hours"].groups >= 72);
+}
+
+#[tokio::test]
 async fn honest_data_has_no_difference_in_any_format() {
     let lab = audited_lab().await;
     let answers = answers(&lab).await;

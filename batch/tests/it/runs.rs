@@ -203,19 +203,15 @@ async fn progress_counts_every_task_and_a_cancelled_run_publishes_nothing() {
 }
 
 #[tokio::test]
-async fn chunks_start_in_utc_where_a_bucket_starts() {
+async fn chunks_are_stretches_of_utc_that_the_grain_decides() {
     let lab = Lab::new();
-    let chunk = |view: &str, at: i64| {
-        let grain = batch::chunk::of(&lab.view(view));
-        (grain.bucket(at), grain.width_us)
-    };
+    let us = |date: &str| format!("{date}T00:00:00Z").parse::<jiff::Timestamp>().unwrap().as_microsecond();
+    let chunk = |view: &str, at: i64| batch::chunk::of(&lab.view(view)).interval(at);
     let late = MONDAY_US + 3 * DAY_US + 5 * HOUR_US;
-    assert_eq!(chunk("by_minute", late), (MONDAY_US + 3 * DAY_US, DAY_US));
-    assert_eq!(chunk("by_hour", late).1, 7 * DAY_US);
-    assert_eq!(chunk("by_hour", late).0 % DAY_US, 0);
-    assert_eq!(chunk("by_day", late).1, 52 * 7 * DAY_US);
-    let (from_us, width_us) = chunk("by_week", late);
-    assert_eq!((MONDAY_US - from_us) % (7 * DAY_US), 0);
-    assert_eq!(width_us, 52 * 7 * DAY_US);
-    assert_eq!(chunk("by_minute", -1), (-DAY_US, DAY_US));
+    assert_eq!(chunk("by_minute", late), (MONDAY_US + 3 * DAY_US, MONDAY_US + 4 * DAY_US));
+    assert_eq!(chunk("by_hour", late), (MONDAY_US, MONDAY_US + 7 * DAY_US));
+    let year = batch::chunk::of(&lab.view("by_day"));
+    assert_eq!(year.interval(us("2012-07-01")), (us("2012-01-01"), us("2013-01-01")));
+    assert_eq!(batch::chunk::of(&lab.view("by_week")), year);
+    assert_eq!(chunk("by_minute", -1), (-DAY_US, 0));
 }

@@ -1,6 +1,9 @@
 //! What the views of a source read of one batch, each thing found once however many views read it.
 
-use std::{cell::OnceCell, sync::Arc};
+use std::{
+    cell::OnceCell,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use arrow::{
     array::{Array, TimestampMicrosecondArray},
@@ -11,12 +14,12 @@ use arrow::{
 
 use crate::{
     expression::Expression,
+    grain::{Buckets, Grain},
     measure::{
         Error,
         input::{Input, Values},
     },
     schema::ColumnType,
-    view::Grain,
 };
 
 /// What is read of each batch, without repetition.
@@ -24,8 +27,8 @@ use crate::{
 pub(super) struct Reads {
     columns: Vec<Expression>,
     filters: Vec<Expression>,
-    /// Time steps, of the column with this number.
-    buckets: Vec<(usize, Grain)>,
+    /// Of the column with this number, what finds its buckets. It remembers the last ones from batch to batch.
+    buckets: Vec<(usize, Mutex<Buckets>)>,
 }
 
 impl Reads {
@@ -42,8 +45,17 @@ impl Reads {
     /// The number of the buckets of a time column.
     pub(super) fn bucket(&mut self, time_column: &str, grain: Grain) -> usize {
         let column = self.column(&Expression::column(time_column, ColumnType::Timestamp));
-        number(&mut self.buckets, &(column, grain))
+        let same = |(of, buckets): &(usize, Mutex<Buckets>)| *of == column && lock(buckets).grain() == grain;
+        self.buckets.iter().position(same).unwrap_or_else(|| {
+            self.buckets.push((column, Mutex::new(grain.buckets())));
+            self.buckets.len() - 1
+        })
     }
+}
+
+/// Only one thread folds at a time. What it remembers is right at every moment, also where one panicked.
+fn lock(buckets: &Mutex<Buckets>) -> MutexGuard<'_, Buckets> {
+    buckets.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The place of `one` in `all`, at whose end it is put if it is nowhere.
@@ -98,16 +110,16 @@ impl<'a> Batch<'a> {
     /// The start of each row's bucket.
     pub(super) fn bucket(&self, number: usize) -> Result<&Input, Error> {
         get_or_try_init(&self.buckets[number], || {
-            let (column, grain) = self.reads.buckets[number];
+            let (column, ref buckets) = self.reads.buckets[number];
             let name = || self.reads.columns[column].sql().to_owned();
             let times = self.column(column)?;
             if times.nulls().is_some() {
                 return Err(Error::Null { column: name() });
             }
             let Values::Int(times) = times.values() else { unreachable!("the time column's type was checked") };
-            let starts = starts(times, grain)
-                .ok_or_else(|| Error::Overflow { state: format!("bucket of {}", name()), limit: "timestamp" })?;
-            let starts = TimestampMicrosecondArray::from(starts).with_timezone("UTC");
+            let mut buckets = lock(buckets);
+            let starts = TimestampMicrosecondArray::from_iter_values(times.iter().map(|&time| buckets.start(time)));
+            let starts = starts.with_timezone("UTC");
             Input::new(name, Arc::new(starts), ColumnType::Timestamp)
         })
     }
@@ -119,47 +131,4 @@ fn get_or_try_init<T>(cell: &OnceCell<T>, init: impl FnOnce() -> Result<T, Error
     }
     let value = init()?;
     Ok(cell.get_or_init(|| value))
-}
-
-/// The start of each time's bucket; `None` if one is before the first time stamp there is.
-fn starts(times: &[i64], grain: Grain) -> Option<Vec<i64>> {
-    // Events come roughly in order of time: mostly the last bucket is the one again, and there is nothing to divide.
-    let (mut start, mut end) = (0, 0);
-    let bucket = |time: &i64| {
-        if !(start..end).contains(time) {
-            start = start_of(*time, grain)?;
-            end = start.saturating_add(grain.width_us);
-        }
-        Some(start)
-    };
-    times.iter().map(bucket).collect()
-}
-
-/// As [`Grain::bucket`], but without overflow on the way.
-fn start_of(time: i64, grain: Grain) -> Option<i64> {
-    let width = grain.width_us;
-    let past_start = (time.rem_euclid(width) - grain.origin_us.rem_euclid(width)).rem_euclid(width);
-    time.checked_sub(past_start)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn buckets_are_those_of_the_grain_and_never_wrap() {
-        const DAY: i64 = 86_400_000_000;
-        for grain in [
-            Grain { width_us: 3_600_000_000, origin_us: 0 },
-            Grain { width_us: 7 * DAY, origin_us: 4 * DAY },
-            Grain { width_us: 1, origin_us: 0 },
-        ] {
-            let times = [0, 1, -1, DAY, 4 * DAY - 1, 4 * DAY, -3 * DAY, 1 << 60, -(1 << 60), 5];
-            let expected: Vec<i64> = times.iter().map(|&time| grain.bucket(time)).collect();
-            assert_eq!(starts(&times, grain), Some(expected));
-        }
-        let week = Grain { width_us: 7 * DAY, origin_us: 4 * DAY };
-        assert!(starts(&[i64::MAX, i64::MAX], week).is_some_and(|s| i64::MAX - s[1] < 7 * DAY));
-        assert_eq!(starts(&[i64::MIN], week), None);
-    }
 }

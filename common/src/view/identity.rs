@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Grain, View, ViewId};
+use super::{View, ViewId};
 use crate::{
     expression::{Expression, identifier},
     measure::{Finish, StateSpec},
@@ -15,23 +15,9 @@ use crate::{
 /// every view becomes a new one and is computed anew.
 pub const STATE_FORMAT: u32 = 2;
 
-/// The steps a bucket may have: the name in `date_trunc`, and the grain.
-pub(super) const GRAINS: [(&str, Grain); 5] = [
-    ("second", Grain { width_us: SECOND_US, origin_us: 0 }),
-    ("minute", Grain { width_us: 60 * SECOND_US, origin_us: 0 }),
-    ("hour", Grain { width_us: 3_600 * SECOND_US, origin_us: 0 }),
-    ("day", Grain { width_us: DAY_US, origin_us: 0 }),
-    // 1970-01-05 was the first Monday.
-    ("week", Grain { width_us: 7 * DAY_US, origin_us: 4 * DAY_US }),
-];
-
-const SECOND_US: i64 = 1_000_000;
-const DAY_US: i64 = 86_400 * SECOND_US;
-
 /// The normalised `SELECT` of `view`: the bucket, the dimensions, the measures. Parses to an equal view.
 pub(super) fn sql(view: &View) -> String {
-    let grain = GRAINS.iter().find(|(_, grain)| *grain == view.grain).map_or("hour", |(name, _)| name);
-    let bucket = format!("date_trunc('{grain}', {})", identifier(&view.time_column));
+    let bucket = view.grain.sql(&identifier(&view.time_column));
     let dimensions = view.dimensions.iter().map(|d| (d.input.sql().to_owned(), &d.name));
     let measures = view.measures.iter().map(|m| (finish_sql(&m.finish, &view.states), &m.name));
     let items: Vec<String> = std::iter::once((bucket, &view.bucket_name))
@@ -71,6 +57,8 @@ pub(super) fn id(view: &View) -> ViewId {
         columns.extend(expression.inputs());
     }
     let columns: Vec<String> = columns.iter().map(|(name, column_type)| format!("{name} {column_type}")).collect();
-    let definition = format!("{STATE_FORMAT}\n{}\n{}", view.sql, columns.join("\n"));
+    // Not the version of the whole database: most releases change the rules of a few zones only.
+    let zone = view.grain.zone().map(|zone| format!("\n{} {:016x}", zone.name(), zone.rules())).unwrap_or_default();
+    let definition = format!("{STATE_FORMAT}\n{}\n{}{zone}", view.sql, columns.join("\n"));
     ViewId::new(&format!("{:016x}", xxh3_64(definition.as_bytes())))
 }

@@ -7,12 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     expression::Expression,
+    grain::Grain,
     measure::{Measure, StateSpec},
     names::{SourceName, ViewName},
     schema::{ColumnType, timestamp_type},
 };
 
 mod aggregate;
+mod bucket;
 mod identity;
 mod parse;
 mod select;
@@ -45,23 +47,6 @@ impl ViewId {
 impl fmt::Display for ViewId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-/// The time step of a view. Buckets are `[start, start + width)` with `start` a multiple of the width from the origin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Grain {
-    /// The width of a bucket in microseconds; more than 0.
-    pub width_us: i64,
-    /// The start of some bucket, microseconds since 1970-01-01 UTC (weeks start on Monday 1970-01-05).
-    pub origin_us: i64,
-}
-
-impl Grain {
-    /// The start of the bucket that `time_us` falls in, microseconds since 1970-01-01 UTC.
-    #[must_use]
-    pub fn bucket(self, time_us: i64) -> i64 {
-        (time_us - self.origin_us).div_euclid(self.width_us) * self.width_us + self.origin_us
     }
 }
 

@@ -1,18 +1,19 @@
 //! From a view's statement to the typed view.
 
 use sqlparser::{
-    ast::{Expr, Function, Ident, SelectItem, Spanned, Value, ValueWithSpan},
+    ast::{Expr, Ident, SelectItem, Spanned, Value, ValueWithSpan},
     tokenizer::Span,
 };
 
 use super::{
-    Dimension, Grain, View, ViewId,
+    Dimension, View, ViewId,
     aggregate::{self, Aggregate},
-    identity::{self, GRAINS},
+    bucket, identity,
     statement::ViewStatement,
 };
 use crate::{
-    expression::{Expression, Fault, plain_arguments, resolve, string_literal, unknown_column, unnested},
+    expression::{Expression, Fault, resolve, unnested},
+    grain::Grain,
     limits::{NAME_LENGTH_MAX, VIEW_DIMENSIONS_MAX},
     measure::Measure,
     pipeline::{Source, Sources},
@@ -80,7 +81,7 @@ fn assemble(
         filter,
         bucket_name: String::new(),
         time_column: source.rules.event_time.clone(),
-        grain: GRAINS[0].1,
+        grain: Grain::HOUR,
         dimensions: Vec::new(),
         states: Vec::new(),
         measures: Vec::new(),
@@ -125,7 +126,7 @@ impl Typing<'_> {
 
     fn kind(&self, expr: &Expr) -> Result<Kind, Fault> {
         match unnested(expr) {
-            Expr::Function(function) if is_date_trunc(function) => self.bucket(function).map(Kind::Bucket),
+            meant if bucket::is_meant(meant) => self.bucket(meant).map(Kind::Bucket),
             Expr::Function(function) if aggregate::is_meant(function) => {
                 aggregate::aggregate(function, &self.columns).map(Kind::Measure)
             }
@@ -133,30 +134,8 @@ impl Typing<'_> {
         }
     }
 
-    fn bucket(&self, function: &Function) -> Result<Grain, Fault> {
-        let event_time = &self.source.rules.event_time;
-        let fault = |span, message: &str| {
-            Fault::new(span, message).help(format!("the bucket is date_trunc('hour', {event_time}), say"))
-        };
-        let arguments = plain_arguments(function).unwrap_or_default();
-        let [step, time] = arguments.as_slice() else {
-            return Err(fault(function.span(), "date_trunc takes a time step and the event-time column"));
-        };
-        let step_name = string_literal(step).map(|(text, _)| text.to_ascii_lowercase());
-        let grain = GRAINS.iter().find(|(name, _)| Some(*name) == step_name.as_deref());
-        let (_, grain) = grain.ok_or_else(|| {
-            let names = GRAINS.map(|(name, _)| name);
-            Fault::new(step.span(), format!("{step} is not a time step of a view"))
-                .help(format!("the steps are {}; a query can ask for longer ones", suggest::list(names)))
-        })?;
-        match unnested(time) {
-            Expr::Identifier(ident) => match resolve(ident, &self.columns) {
-                Some((name, _)) if name == event_time => Ok(*grain),
-                Some(_) => Err(fault(ident.span, "the bucket must be of the event-time column")),
-                None => Err(unknown_column(ident, &self.columns)),
-            },
-            other => Err(fault(other.span(), "the bucket must be of the event-time column")),
-        }
+    fn bucket(&self, expr: &Expr) -> Result<Grain, Fault> {
+        bucket::grain(expr, &self.source.rules.event_time, &self.columns)
     }
 
     fn filter(&mut self, filter: &Expr) -> Option<Expression> {
@@ -198,8 +177,8 @@ impl Typing<'_> {
                 .and_then(|ordinal| ordinal.checked_sub(1))
                 .filter(|index| *index < items.len()),
             Expr::Identifier(ident) => self.named(ident, items),
-            Expr::Function(function) if is_date_trunc(function) => {
-                let grain = self.bucket(function)?;
+            meant if bucket::is_meant(meant) => {
+                let grain = self.bucket(meant)?;
                 position(items, |item| matches!(item.kind, Kind::Bucket(bucket) if bucket == grain))
             }
             other => {
@@ -267,7 +246,7 @@ impl Typing<'_> {
 /// What a column of the view is called: by its alias or, where one is plain, by the name it suggests.
 fn name(kind: &Kind, expr: &Expr, alias: Option<&Ident>) -> Result<String, Fault> {
     let default = || match kind {
-        Kind::Bucket(grain) => GRAINS.iter().find(|(_, known)| known == grain).map(|(name, _)| (*name).to_owned()),
+        Kind::Bucket(grain) => Some(grain.name()).filter(|name| !name.contains(' ')),
         Kind::Dimension(input) => input.as_column().map(str::to_owned),
         Kind::Measure(aggregate) => aggregate.default_name(),
     };
@@ -281,10 +260,6 @@ fn name(kind: &Kind, expr: &Expr, alias: Option<&Ident>) -> Result<String, Fault
     let span = alias.map_or_else(|| expr.span(), |alias| alias.span);
     let allowed = format!("names have 1 to {NAME_LENGTH_MAX} of a-z, A-Z, 0-9 and _, and start with a letter");
     Err(Fault::new(span, format!("`{name}` cannot be a name")).help(allowed))
-}
-
-fn is_date_trunc(function: &Function) -> bool {
-    function.name.to_string().eq_ignore_ascii_case("date_trunc")
 }
 
 fn position(items: &[Option<Item>], is: impl Fn(&Item) -> bool) -> Option<usize> {

@@ -2,8 +2,9 @@
 
 use proptest::prelude::*;
 
-use super::{Grain, View, parse};
+use super::{View, parse};
 use crate::{
+    grain::{Grain, Zone},
     measure::{Finish, StateFunction},
     pipeline::Sources,
     schema::{ColumnType, Schema},
@@ -63,7 +64,7 @@ fn the_view_of_the_design() {
     assert_eq!(view.name.as_str(), "delays_by_hour");
     assert_eq!(view.source.as_str(), "departures");
     assert_eq!((view.bucket_name.as_str(), view.time_column.as_str()), ("hour", "departed_at"));
-    assert_eq!(view.grain, Grain { width_us: 3_600_000_000, origin_us: 0 });
+    assert_eq!(view.grain, Grain::HOUR);
     assert_eq!(view.filter.as_ref().unwrap().sql(), "delay_minutes IS NOT NULL");
     let dimensions: Vec<&str> = view.dimensions.iter().map(|d| d.input.as_column().unwrap()).collect();
     assert_eq!(dimensions, ["carrier", "origin"]);
@@ -101,6 +102,10 @@ fn states_are_kept_once() {
     insta::assert_debug_snapshot!(names);
 }
 
+fn grain_of(bucket: &str) -> Grain {
+    view(&format!("{bucket} AS b, count(*)"), 1).grain
+}
+
 #[test]
 fn every_grain() {
     let us = |text: &str| text.parse::<jiff::Timestamp>().unwrap().as_microsecond();
@@ -110,12 +115,108 @@ fn every_grain() {
         ("hour", "2013-01-31T23:00:00Z"),
         ("day", "2013-01-31T00:00:00Z"),
         ("week", "2013-01-28T00:00:00Z"),
+        ("month", "2013-01-01T00:00:00Z"),
+        ("quarter", "2013-01-01T00:00:00Z"),
+        ("year", "2013-01-01T00:00:00Z"),
     ] {
         let view = view(&format!("date_trunc('{step}', departed_at), count(*)"), 1);
         assert_eq!(view.bucket_name, step.to_lowercase());
         assert_eq!(view.grain.bucket(us("2013-01-31T23:59:58.999999Z")), us(start), "{step}");
-        assert!(view.grain.bucket(-1) <= -1, "{step}");
+        assert_eq!(view.grain, grain_of(&format!("time_bucket(INTERVAL '1 {step}', departed_at)")));
     }
+}
+
+#[test]
+fn one_bucket_has_many_spellings_and_one_identity() {
+    let new_york = Zone::named("America/New_York").unwrap();
+    let day = Grain::DAY.in_zone(new_york);
+    let quarter_hour = Grain::fixed(900_000_000, 0);
+    let shift = Grain::fixed(86_400_000_000, 6 * 3_600_000_000).in_zone(new_york);
+    let fiscal = Grain::months(12, 363, 0);
+    for (grain, normal, spellings) in [
+        (
+            day,
+            "date_trunc('day', departed_at, 'America/New_York')",
+            &[
+                "date_trunc('DAY', departed_at AT TIME ZONE 'america/new_york')",
+                "(date_trunc('day', (departed_at AT TIME ZONE 'America/New_York')) AT TIME ZONE 'America/New_York')",
+                "time_bucket(INTERVAL '1 day', departed_at, 'America/New_York')",
+                "time_bucket('24 hours', departed_at AT TIME ZONE 'America/New_York')",
+                "time_bucket(INTERVAL 1 DAY, departed_at, DATE '1999-12-31', 'America/New_York')",
+            ][..],
+        ),
+        (
+            quarter_hour,
+            "time_bucket(INTERVAL '15 minutes', departed_at)",
+            &[
+                "time_bucket('15m', departed_at)",
+                "TIME_BUCKET(INTERVAL '900' SECOND, DEPARTED_AT, INTERVAL '-15 minutes')",
+                "time_bucket(INTERVAL '15 minutes', departed_at, TIMESTAMP '2013-01-01 00:45:00', 'UTC')",
+            ],
+        ),
+        (
+            shift,
+            "time_bucket(INTERVAL '1 day', departed_at, TIMESTAMP '2000-01-03 06:00:00', 'America/New_York')",
+            &[
+                "time_bucket(INTERVAL '1 day', departed_at, INTERVAL '6 hours', 'America/New_York')",
+                "time_bucket(INTERVAL '1 day', departed_at, 'America/New_York', TIMESTAMP '2013-07-01T06:00:00')",
+                "time_bucket(INTERVAL '1 day', departed_at, INTERVAL '-18 hours', 'America/New_York')",
+            ],
+        ),
+        (
+            fiscal,
+            "time_bucket(INTERVAL '1 year', departed_at, TIMESTAMP '2000-04-01 00:00:00')",
+            &[
+                "time_bucket(INTERVAL '12 months', departed_at, INTERVAL '3 months')",
+                "time_bucket(INTERVAL '4 quarters', departed_at, DATE '2013-04-01')",
+            ],
+        ),
+    ] {
+        let expected = view(&format!("{normal} AS b, count(*)"), 1);
+        assert_eq!(expected.grain, grain);
+        assert!(expected.sql.starts_with(&format!("SELECT {normal} AS b")), "{}", expected.sql);
+        for spelling in spellings {
+            let other = view(&format!("{spelling} AS b, count(*)"), 1);
+            assert_eq!((other.grain, &other.id, &other.sql), (grain, &expected.id, &expected.sql), "{spelling}");
+        }
+    }
+}
+
+#[test]
+fn the_identity_is_of_the_rules_of_the_zone() {
+    let id = |zone: &str| view(&format!("date_trunc('day', departed_at, '{zone}'), count(*)"), 1).id;
+    assert_eq!(id("Etc/UTC"), view("date_trunc('day', departed_at), count(*)", 1).id);
+    assert_ne!(id("America/New_York"), id("UTC"));
+    assert_ne!(id("America/New_York"), id("America/Toronto"));
+}
+
+#[test]
+fn buckets_that_are_wrong() {
+    let wrong = [
+        "date_trunc('fortnight', departed_at)",
+        "date_trunc('15 minutes', departed_at)",
+        "date_trunc('day', departed_at, 'America/NewYork')",
+        "date_trunc('day', departed_at, carrier)",
+        "date_trunc('day', departed_at AT TIME ZONE 'UTC', 'UTC')",
+        "date_trunc('day', departed_at) AT TIME ZONE 'America/New_York'",
+        "date_trunc('day', departed_at, 'UTC', 'UTC')",
+        "date_trunc('day', upper(carrier))",
+        "time_bucket(INTERVAL '15 minutes')",
+        "time_bucket(INTERVAL '15 lightyears', departed_at)",
+        "time_bucket(15, departed_at)",
+        "time_bucket(INTERVAL '0 minutes', departed_at)",
+        "time_bucket(INTERVAL '1 month 1 day', departed_at)",
+        "time_bucket(INTERVAL '101 years', departed_at)",
+        "time_bucket(INTERVAL '1 day', departed_at, INTERVAL '1 month')",
+        "time_bucket(INTERVAL '1 month', departed_at, DATE '2000-01-31')",
+        "time_bucket(INTERVAL '1 month', departed_at, INTERVAL '-1 day')",
+        "time_bucket(INTERVAL '1 day', departed_at, DATE 'yesterday')",
+        "time_bucket(INTERVAL '1 day', departed_at, INTERVAL '1 hour', DATE '2000-01-01')",
+        "time_bucket(INTERVAL '1 day', departed_at, 'UTC', 'UTC')",
+    ];
+    let statements = wrong
+        .map(|bucket| format!("CREATE VIEW v AS\nSELECT {bucket} AS b, count(*) AS n\nFROM departures\nGROUP BY 1"));
+    insta::assert_snapshot!(said(&statements.each_ref().map(String::as_str)));
 }
 
 #[test]
@@ -214,7 +315,7 @@ fn columns_that_are_wrong() {
         "*",
         "departures.*",
         "date_trunc('hour', departed_at) AS hour",
-        "date_trunc('month', departed_at) AS month",
+        "date_trunc('fortnight', departed_at) AS fortnight",
         "date_trunc('hour', seen_at) AS hour",
         "date_trunc('hour', departed) AS hour",
         "date_trunc('hour') AS hour",
@@ -240,7 +341,7 @@ fn what_a_view_must_have() {
 #[test]
 fn all_faults_are_reported_in_order() {
     insta::assert_snapshot!(said(&["CREATE VIEW v AS
-SELECT date_trunc('month', departed_at) AS month,
+SELECT date_trunc('fortnight', departed_at) AS fortnight,
 \tcarier, -- a tab before it
        median(fare)
 FROM departures

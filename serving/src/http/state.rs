@@ -2,6 +2,7 @@
 
 use axum::{Json, extract::State};
 use common::{
+    grain::Zone,
     measure::{Finish, Measure, StateFunction},
     names::{SourceName, ViewName},
     view::{View, ViewId},
@@ -10,7 +11,7 @@ use serde::Serialize;
 
 use super::{Api, problem::Problem, query::not_ready};
 use crate::{
-    query::{ColumnInfo, column_type_name, grain_name, timestamp_text},
+    query::{ColumnInfo, column_type_name, timestamp_text},
     tiers::SourceStatus,
 };
 
@@ -25,9 +26,12 @@ struct ViewInfo {
     name: ViewName,
     id: ViewId,
     source: SourceName,
-    /// The name of its time step.
+    /// The name of its time step, as a query may ask it.
     grain: String,
+    /// About how long a step is: months, and days of a time zone, are not all equal.
     grain_us: i64,
+    /// The time zone by whose clock its steps are cut.
+    timezone: &'static str,
     /// The name of the bucket column in answers.
     bucket: String,
     dimensions: Vec<ColumnInfo>,
@@ -65,8 +69,9 @@ impl ViewInfo {
             name: view.name.clone(),
             id: view.id.clone(),
             source: view.source.clone(),
-            grain: grain_name(view.grain),
-            grain_us: view.grain.width_us,
+            grain: view.grain.name(),
+            grain_us: view.grain.nominal_us(),
+            timezone: view.grain.zone().map_or("UTC", Zone::name),
             bucket: view.bucket_name.clone(),
             dimensions: view.dimensions.iter().map(dimension).collect(),
             measures: view.measures.iter().map(|measure| MeasureInfo::of(measure, view)).collect(),

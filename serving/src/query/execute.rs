@@ -8,6 +8,7 @@ use arrow::{
     datatypes::{Field, Schema, TimestampMicrosecondType},
 };
 use common::limits::QUERY_ROWS_MAX;
+use jiff::tz::TimeZone;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -57,7 +58,7 @@ pub(super) fn execute(plan: &Plan, tiers: &Arc<Tiers>, cancelled: &CancellationT
     Ok(Answer {
         columns: plan.columns.clone(),
         rows: ordered(plan, columns, groups)?,
-        zone: plan.grain.as_ref().map(|grain| grain.zone.clone()),
+        zone: plan.grain.map(|grain| grain.zone().map_or(TimeZone::UTC, |zone| zone.time_zone().clone())),
         provenance,
         stats: Stats { elapsed_us: started.elapsed().as_micros() as u64, rows_merged, groups },
     })

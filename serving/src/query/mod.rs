@@ -17,9 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use answer::{Answer, ColumnInfo, Stats, column_type_name, timestamp_text};
 pub use fields::FieldError;
-pub use grain::grain_name;
+pub(crate) use grain::interval;
 pub use model::{OrderBy, Query};
-pub(crate) use plan::{Grained, Plan};
+pub(crate) use plan::Plan;
 
 use crate::{Served, tiers::Tiers};
 

@@ -44,7 +44,7 @@ pub struct Query {
     /// The time step of the answer; without one the answer has no time column and all buckets are merged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grain: Option<String>,
-    /// The IANA time zone whose days, weeks, months, quarters and years `grain` means; UTC by default.
+    /// The IANA time zone by whose clock `grain` is meant; by default that of the view's own buckets, which mostly is UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timezone: Option<String>,
     /// The dimensions to group by; none by default.

@@ -4,29 +4,21 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use common::{
     expression::Expression,
+    grain::Grain,
     measure::{Finish, Measure, StateSpec},
     names::ViewName,
     schema::ColumnType,
     view::{Dimension, View},
 };
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::Timestamp;
 
 use super::{
     FieldError, Query,
     answer::{ColumnInfo, column_type_name},
     fields::suggest,
-    grain::{Step, timezone},
+    grain::{asked, timezone},
 };
 use crate::tiers::Layer;
-
-/// A time step, with what its faults and its rendering need.
-#[derive(Debug)]
-pub(crate) struct Grained {
-    pub(crate) name: String,
-    pub(crate) step: Step,
-    pub(crate) zone_name: String,
-    pub(crate) zone: TimeZone,
-}
 
 /// A query that can be executed.
 #[derive(Debug)]
@@ -35,7 +27,8 @@ pub(crate) struct Plan {
     /// Buckets that start in `[from_us, to_us)`.
     pub(crate) from_us: i64,
     pub(crate) to_us: i64,
-    pub(crate) grain: Option<Grained>,
+    /// Its buckets are made of whole ones of the view, as far as that can be said before the rows are seen.
+    pub(crate) grain: Option<Grain>,
     /// Indices into the view's dimensions.
     pub(crate) dimensions: Vec<usize>,
     /// Indices into the view's states: those that the measures are finished from.
@@ -65,7 +58,7 @@ impl Plan {
         let measures = measures(query, view, &mut errors);
         let grain = noted(grain(query, view), &mut errors).flatten();
         let filter = noted(filter(query, view), &mut errors).flatten();
-        let columns = columns(view, grain.as_ref(), &dimensions, &measures);
+        let columns = columns(view, grain, &dimensions, &measures);
         if columns.is_empty() && errors.is_empty() {
             errors.push(FieldError::new("measures", "asks no column: name a measure, a dimension or a grain"));
         }
@@ -140,15 +133,10 @@ fn resolve(field: &str, what: &str, asked: &[String], names: &[&str], errors: &m
     found
 }
 
-fn grain(query: &Query, view: &View) -> Result<Option<Grained>, FieldError> {
-    let zone_name = query.timezone.as_deref().unwrap_or("UTC");
-    let zone = match zone_name {
-        "UTC" => TimeZone::UTC,
-        name => timezone(name)?,
-    };
-    let Some(name) = &query.grain else { return Ok(None) };
-    let step = Step::parse(name, zone.clone(), view.grain)?;
-    Ok(Some(Grained { name: name.clone(), step, zone_name: zone_name.to_owned(), zone }))
+fn grain(query: &Query, view: &View) -> Result<Option<Grain>, FieldError> {
+    let named = query.timezone.as_deref().map(timezone).transpose()?;
+    let zone = named.or(view.grain.zone());
+    query.grain.as_deref().map(|name| asked(name, zone, view.grain)).transpose()
 }
 
 fn filter(query: &Query, view: &View) -> Result<Option<Expression>, FieldError> {
@@ -164,7 +152,7 @@ fn filter(query: &Query, view: &View) -> Result<Option<Expression>, FieldError> 
     }
 }
 
-fn columns(view: &View, grain: Option<&Grained>, dimensions: &[usize], measures: &[&Measure]) -> Vec<ColumnInfo> {
+fn columns(view: &View, grain: Option<Grain>, dimensions: &[usize], measures: &[&Measure]) -> Vec<ColumnInfo> {
     let key = |name: &str, column_type| ColumnInfo {
         name: name.to_owned(),
         column_type: column_type_name(column_type),

@@ -12,7 +12,7 @@ use common::view::View;
 use jiff::Timestamp;
 use serving::{
     Served,
-    query::{self, Answer, OrderBy, Query, grain_name},
+    query::{self, Answer, OrderBy, Query},
     tiers::{Layer, Tiers},
 };
 use tokio_util::sync::CancellationToken;
@@ -22,7 +22,7 @@ pub(super) fn whole(served: &Served, tiers: &Arc<Tiers>, view: &View, layer: Lay
     let ask = |query: &Query| query::answer(served, tiers, query, &CancellationToken::new());
     let all = Query {
         view: view.name.to_string(),
-        grain: Some(grain_name(view.grain)),
+        grain: Some(view.grain.name()),
         dimensions: view.dimensions.iter().map(|d| d.name.clone()).collect(),
         layer,
         ..Query::default()
@@ -36,7 +36,7 @@ pub(super) fn whole(served: &Served, tiers: &Arc<Tiers>, view: &View, layer: Lay
         return Ok(first.rows);
     }
     let mut pieces = Vec::new();
-    let mut ranges = vec![(bucket(&first), bucket(&last) + view.grain.width_us)];
+    let mut ranges = vec![(bucket(&first), view.grain.interval(bucket(&last)).1)];
     while let Some((from_us, to_us)) = ranges.pop() {
         let from = Some(Timestamp::from_microsecond(from_us)?);
         let to = Some(Timestamp::from_microsecond(to_us)?);
