@@ -48,6 +48,8 @@ def duckdb(views, files, output):
     connection.execute(f"SET threads = {THREADS}; SET preserve_insertion_order = false; SET TimeZone = 'UTC'")
 
     def run(view, grain, time_column, dimensions, exact, distinct, quantiles):
+        # Truncating a time stamp with a zone goes by a calendar library; one without is as fast as it gets.
+        bucket = f"date_trunc('{grain}', make_timestamp(epoch_us({time_column})))"
         columns, names = selected(exact), ["bucket", *dimensions, *exact]
         if distinct:
             columns.append(f"approx_count_distinct({distinct[1]}) AS {distinct[0]}")
@@ -56,7 +58,7 @@ def duckdb(views, files, output):
             columns.append(f"approx_quantile({quantiles[0]}, {list(quantiles[1].values())}) AS q")
             names += [f"q[{at}] AS {name}" for at, name in enumerate(quantiles[1], 1)]
         connection.execute(
-            f"COPY (SELECT {', '.join(names)} FROM (SELECT date_trunc('{grain}', {time_column}) AS bucket,"
+            f"COPY (SELECT {', '.join(names)} FROM (SELECT {bucket} AS bucket,"
             f" {', '.join(dimensions + columns)} FROM read_parquet('{files}', hive_partitioning = false)"
             f" GROUP BY bucket, {', '.join(dimensions)})) TO '{output}/{view}.parquet' (FORMAT parquet, COMPRESSION zstd)")
 
