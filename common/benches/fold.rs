@@ -91,7 +91,7 @@ fn view(name: &str, minutes: i64, dimensions: &[&str], states: &[(StateFunction,
         time_column: "time".to_owned(),
         grain: Grain::fixed(minutes * MINUTE_US, 0),
         dimensions: dimensions.iter().map(|&name| Dimension { name: name.to_owned(), input: column(name) }).collect(),
-        states: states.iter().map(|&(function, input)| StateSpec::new(function, input.map(column))).collect(),
+        states: states.iter().map(|(function, input)| StateSpec::new(function.clone(), input.map(column))).collect(),
         measures: Vec::new(),
     })
 }

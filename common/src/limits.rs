@@ -2,6 +2,15 @@
 
 use std::time::Duration;
 
+/// Most edges of a histogram: every group has a count between any two of them.
+pub const HISTOGRAM_EDGES_MAX: usize = 256;
+
+/// Most quantiles of one measure.
+pub const PERCENTILES_MAX: usize = 100;
+
+/// Most values that an `approx_top_k` answers: a tenth of those that its state keeps.
+pub const TOP_K_MAX: usize = 100;
+
 /// Longest name of a source or view, in bytes: names become object-store paths and SQL identifiers.
 pub const NAME_LENGTH_MAX: usize = 64;
 

@@ -17,7 +17,7 @@ use common::{
     names::{SourceName, ViewName},
     partial,
     position::{OffsetRange, Partition, Position, Positions, Version},
-    schema::{Column, ColumnType, Schema as EventSchema, TimestampFormat},
+    schema::{Column, ColumnType, OFFSET, PARTITION, Schema as EventSchema, TimestampFormat},
     view::{Dimension, View, ViewId},
 };
 
@@ -28,7 +28,6 @@ pub(crate) const HOUR_US: i64 = 3_600_000_000;
 pub(crate) const START_US: i64 = 1_359_676_800_000_000;
 
 const FARE: ColumnType = ColumnType::Decimal { precision: 10, scale: 2 };
-const FARES: ColumnType = ColumnType::Decimal { precision: 38, scale: 2 };
 
 /// An event of the source `departures`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,19 +110,24 @@ pub(crate) fn views() -> Vec<Arc<View>> {
         spec(StateFunction::Sum, Some(column("fare", FARE))),
         spec(StateFunction::Distinct { precision: 12 }, delay()),
         spec(StateFunction::Quantiles { relative_error: 0.01 }, delay()),
+        StateSpec::new(
+            StateFunction::TopK,
+            [column("origin", ColumnType::String), column(PARTITION, ColumnType::Int), column(OFFSET, ColumnType::Int)],
+        ),
     ];
-    let measure = |name: &str, finish, column_type| Measure { name: name.to_owned(), finish, column_type };
+    let measure = |name: &str, finish| Measure::new(name, finish, &states);
     let measures = vec![
-        measure("departures", Finish::State(0), ColumnType::Int),
-        measure("total_delay", Finish::State(1), ColumnType::Int),
-        measure("mean_delay", Finish::Avg { sum: 1, count: 2 }, ColumnType::Double),
-        measure("least_delay", Finish::State(3), ColumnType::Int),
-        measure("greatest_delay", Finish::State(4), ColumnType::Int),
-        measure("fares", Finish::State(5), FARES),
-        measure("delays", Finish::Distinct(6), ColumnType::Int),
-        measure("p95_delay", Finish::Percentile { state: 7, quantile: 0.95 }, ColumnType::Double),
+        measure("departures", Finish::State(0)),
+        measure("total_delay", Finish::State(1)),
+        measure("mean_delay", Finish::Avg { sum: 1, count: 2 }),
+        measure("least_delay", Finish::State(3)),
+        measure("greatest_delay", Finish::State(4)),
+        measure("fares", Finish::State(5)),
+        measure("delays", Finish::Distinct(6)),
+        measure("p95_delay", Finish::Percentile { state: 7, quantile: 0.95 }),
+        measure("top_origins", Finish::TopK { state: 8, k: 2 }),
     ];
-    let count = measure("departures", Finish::State(0), ColumnType::Int);
+    let count = measure("departures", Finish::State(0));
     vec![
         Arc::new(view("delays", "00000000000000d1", Grain::HOUR, &["carrier", "origin"], states, measures)),
         Arc::new(view(

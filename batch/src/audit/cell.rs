@@ -3,7 +3,7 @@
 use std::{cmp::Ordering, fmt};
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray},
+    array::{Array, ArrayRef, AsArray, ListArray, StructArray},
     compute::cast,
     datatypes::{DataType, Decimal128Type, Float64Type, Int64Type, TimeUnit as ArrowUnit, TimestampMicrosecondType},
 };
@@ -30,6 +30,10 @@ pub enum Cell {
     Time(i64),
     /// Text.
     Text(String),
+    /// Values in order: a list, or the fields of an item of one.
+    List(Vec<Cell>),
+    /// Bytes that another program reads.
+    Bytes(Vec<u8>),
 }
 
 impl Cell {
@@ -51,8 +55,13 @@ impl Cell {
             // The text of a decimal is exact, and reading it rounds once.
             Self::Number { .. } => self.to_string().parse().ok(),
             Self::Double(value) => Some(*value),
-            Self::Null | Self::Bool(_) | Self::Time(_) | Self::Text(_) => None,
+            Self::Null | Self::Bool(_) | Self::Time(_) | Self::Text(_) | Self::List(_) | Self::Bytes(_) => None,
         }
+    }
+
+    /// The items of a list; of anything else none.
+    pub(super) fn items(&self) -> &[Self] {
+        if let Self::List(items) = self { items } else { &[] }
     }
 
     fn rank(&self) -> u8 {
@@ -63,6 +72,8 @@ impl Cell {
             Self::Double(_) => 3,
             Self::Time(_) => 4,
             Self::Text(_) => 5,
+            Self::List(_) => 6,
+            Self::Bytes(_) => 7,
         }
     }
 }
@@ -80,6 +91,8 @@ impl Ord for Cell {
             (Self::Double(a), Self::Double(b)) => canonical(*a).total_cmp(&canonical(*b)),
             (Self::Time(a), Self::Time(b)) => a.cmp(b),
             (Self::Text(a), Self::Text(b)) => a.cmp(b),
+            (Self::List(a), Self::List(b)) => a.cmp(b),
+            (Self::Bytes(a), Self::Bytes(b)) => a.cmp(b),
             _ => self.rank().cmp(&other.rank()),
         }
     }
@@ -118,8 +131,18 @@ impl fmt::Display for Cell {
                 Err(_) => write!(f, "{us} us"),
             },
             Self::Text(value) => f.write_str(value),
+            Self::List(items) => {
+                let items: Vec<String> = items.iter().map(Self::to_string).collect();
+                write!(f, "[{}]", items.join(", "))
+            }
+            Self::Bytes(bytes) => write!(f, "{} bytes, FNV-1a {:016x}", bytes.len(), fnv1a(bytes)),
         }
     }
+}
+
+/// Enough to tell long bytes apart in a report.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// Null, booleans, doubles and 64-bit ints as what they are in JSON; everything else as text, which loses no digit.
@@ -132,7 +155,8 @@ impl Serialize for Cell {
             Self::Number { units, scale: 0 } if i64::try_from(*units).is_ok() => {
                 serializer.serialize_i64(*units as i64)
             }
-            Self::Number { .. } | Self::Time(_) | Self::Text(_) => serializer.collect_str(self),
+            Self::List(items) => items.serialize(serializer),
+            Self::Number { .. } | Self::Time(_) | Self::Text(_) | Self::Bytes(_) => serializer.collect_str(self),
         }
     }
 }
@@ -160,9 +184,22 @@ pub(super) fn from_arrow(column: &ArrayRef) -> Result<Vec<Cell>, String> {
         DataType::Timestamp(ArrowUnit::Microsecond, _) => {
             Box::new(|row| Cell::Time(column.as_primitive::<TimestampMicrosecondType>().value(row)))
         }
+        DataType::Binary => Box::new(|row| Cell::Bytes(column.as_binary::<i32>().value(row).to_vec())),
+        DataType::List(_) => return lists(column.as_list()),
+        DataType::Struct(_) => return structs(column.as_struct()),
         other => return Err(format!("a column of type {other}, which no view has")),
     };
     Ok((0..column.len()).map(|row| if column.is_null(row) { Cell::Null } else { cell(row) }).collect())
+}
+
+fn lists(lists: &ListArray) -> Result<Vec<Cell>, String> {
+    let list = |items: Option<ArrayRef>| items.map_or(Ok(Cell::Null), |items| from_arrow(&items).map(Cell::List));
+    lists.iter().map(list).collect()
+}
+
+fn structs(structs: &StructArray) -> Result<Vec<Cell>, String> {
+    let fields = structs.columns().iter().map(from_arrow).collect::<Result<Vec<_>, _>>()?;
+    Ok((0..structs.len()).map(|row| Cell::List(fields.iter().map(|field| field[row].clone()).collect())).collect())
 }
 
 /// A Polars value of any type that the audit's own aggregations can have.

@@ -8,7 +8,8 @@ use polars::prelude::LazyFrame;
 
 use super::{
     cell::{self, Cell},
-    exact::{self, Expected},
+    exact,
+    expected::Expected,
     report::{Difference, SketchReport, ViewAudit},
 };
 use crate::Error;
@@ -72,7 +73,7 @@ fn compare_cell(
     if let Some(sketch) = audit.sketches.get_mut(name) {
         note_error(sketch, &exact.value, merged);
     }
-    if merged == recomputed && fits(exact, merged) {
+    if merged == recomputed && exact.admits(merged) {
         return;
     }
     let difference = Difference {
@@ -81,16 +82,9 @@ fn compare_cell(
         merged: Some(merged.clone()),
         recomputed: Some(recomputed.clone()),
         exact: Some(exact.value.clone()),
-        allowed: exact.allowed,
+        allowed: exact.fit.allowed(),
     };
     list(audit, difference);
-}
-
-fn fits(exact: &Expected, answered: &Cell) -> bool {
-    match (exact.allowed, exact.value.as_f64(), answered.as_f64()) {
-        (Some(allowed), Some(exact), Some(answered)) => (answered - exact).abs() <= allowed,
-        _ => exact.value == *answered,
-    }
 }
 
 fn note_error(sketch: &mut SketchReport, exact: &Cell, answered: &Cell) {

@@ -5,10 +5,12 @@
 //! within their stated error, with the exact value beside. All of it is CPU work: call it off the async runtime (a Polars
 //! `collect` must never run there).
 
+mod aggregate;
 mod bucket;
 mod cell;
 mod compare;
 mod exact;
+mod expected;
 pub mod raw;
 mod report;
 pub mod sum;

@@ -1,6 +1,10 @@
 //! The audit finds a planted error of one, and nothing on honest data.
 
-use std::{collections::BTreeMap, io::Write, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Write,
+    sync::Arc,
+};
 
 use arrow::{
     array::{ArrayRef, AsArray, Int64Array},
@@ -15,7 +19,7 @@ use common::names::{SourceName, ViewName};
 use parquet::arrow::ArrowWriter;
 use tempfile::TempPath;
 
-use crate::lab::{DAY_US, HOUR_US, Lab, Row, events, row};
+use crate::lab::{DAY_US, HOUR_US, Lab, Row, events, row, source};
 
 /// 600 departures over some days: few groups, ties, nulls, negative values, sums that doubles cannot hold exactly.
 fn rows() -> Vec<Row> {
@@ -132,6 +136,34 @@ async fn honest_data_has_no_difference_in_any_format() {
         let sketch = &by_hour.sketches["p90_delay"];
         assert!(sketch.cells == by_hour.groups && sketch.relative_error_max <= 0.0101, "{sketch:?}");
     }
+}
+
+/// Every kind of measure, over columns of every type, with and without a filter.
+const SHAPES: &str = "CREATE VIEW shapes AS SELECT date_trunc('day', departed_at) AS day, carrier,
+    count_if(cancelled) AS gone, sum(fare) FILTER (WHERE cancelled) AS fares, avg(seen_at), any_value(origin),
+    var_samp(delay_minutes), var_pop(fare), stddev(distance), stddev_pop(delay_minutes), bool_and(cancelled), bool_or(cancelled),
+    first(tail_number), last(delay_minutes), first(fare) FILTER (WHERE cancelled) AS first_gone,
+    arg_min(tail_number, delay_minutes), arg_max(fare, distance), max_by(origin, tail_number) AS latest_origin,
+    approx_distinct(tail_number, 8), hll_sketch(tail_number), approx_percentile(delay_minutes, [0.1, 0.5, 0.99]),
+    approx_percentile(fare, 0.5, 0.001), approx_top_k(tail_number, 5), approx_top_k(fare, 3) FILTER (WHERE cancelled) AS top_gone,
+    histogram(delay_minutes, [0, 60, 180]), histogram(fare, [0, 99.5]), histogram(distance, [-0.5, 0, 0.25])
+    FROM departures GROUP BY day, carrier";
+
+#[tokio::test]
+async fn every_kind_of_measure_is_audited() {
+    let lab = Lab::with(&[source("departures")], &[SHAPES]);
+    for rows in rows().chunks(100) {
+        lab.commit(rows).await;
+    }
+    let answers = answers(&lab).await;
+    let report = verify(&lab, &ndjson(&rows()), answers.clone()).await;
+    assert!(report.equal, "{}", serde_json::to_string_pretty(&report).unwrap());
+    assert_eq!(report.views["shapes"].cells, report.views["shapes"].groups * 27);
+
+    // Without the last event of the file, whatever depends on it is found.
+    let report = verify(&lab, &ndjson(&rows()[..599]), answers).await;
+    let found: BTreeSet<_> = report.views["shapes"].differing.iter().filter_map(|d| d.measure.as_deref()).collect();
+    assert!(["avg_seen_at", "var_samp_delay_minutes", "histogram_fare"].iter().all(|m| found.contains(m)), "{found:?}");
 }
 
 #[tokio::test]

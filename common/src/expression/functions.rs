@@ -62,54 +62,10 @@ static FUNCTIONS: &[Function] = &[
     function("upper", &[], 1..=1),
 ];
 
-/// Aggregates people try inside expressions; known by name only to say so.
-const AGGREGATES: &[&str] = &[
-    "count",
-    "sum",
-    "min",
-    "max",
-    "avg",
-    "mean",
-    "median",
-    "mode",
-    "stddev",
-    "stddev_pop",
-    "stddev_samp",
-    "variance",
-    "var_pop",
-    "var_samp",
-    "approx_distinct",
-    "approx_count_distinct",
-    "approx_percentile",
-    "approx_quantile",
-    "quantile",
-    "quantile_cont",
-    "quantile_disc",
-    "percentile_cont",
-    "percentile_disc",
-    "string_agg",
-    "array_agg",
-    "listagg",
-    "group_concat",
-    "first",
-    "last",
-    "any_value",
-    "bool_and",
-    "bool_or",
-    "corr",
-    "covar_pop",
-    "covar_samp",
-];
-
 /// The function called `name`, whatever its case.
 pub(super) fn find(name: &str) -> Option<&'static Function> {
     let named = |f: &&Function| std::iter::once(&f.name).chain(f.aliases).any(|n| n.eq_ignore_ascii_case(name));
     FUNCTIONS.iter().find(named)
-}
-
-/// Whether `name` is an aggregate somewhere, whatever its case.
-pub(crate) fn is_aggregate(name: &str) -> bool {
-    AGGREGATES.iter().any(|aggregate| aggregate.eq_ignore_ascii_case(name))
 }
 
 /// The names of all functions.

@@ -30,7 +30,6 @@ mod syntax;
 
 use engine::Engine;
 pub(crate) use fault::{Fault, resolve, unknown_column};
-pub(crate) use functions::is_aggregate;
 pub(crate) use identifier::identifier;
 pub(crate) use syntax::{plain_arguments, string_literal, unnested};
 

@@ -23,7 +23,7 @@ use super::{
         unnested,
     },
 };
-use crate::{limits::EXPRESSION_DEPTH_MAX, schema::ColumnType, suggest};
+use crate::{limits::EXPRESSION_DEPTH_MAX, measure::names, schema::ColumnType, suggest};
 
 /// The normalised text of `expr` over `columns`, and the columns it reads, sorted.
 ///
@@ -410,7 +410,7 @@ impl Normalizer<'_> {
         if function.over.is_some() {
             return Err(self.fault(format!("`{name}` OVER …: window functions are not allowed")));
         }
-        if functions::is_aggregate(&name) {
+        if names::is_aggregate(&name) {
             let fault = self.fault(format!("`{name}` is an aggregate, which is not allowed inside an expression"));
             return Err(fault.help("an aggregate stands alone in a view's SELECT; compute with its answers"));
         }

@@ -10,7 +10,7 @@ use std::{
 
 use arrow::{
     array::{
-        Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Float64Array, Int64Array, StringArray,
+        Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Float64Array, Int32Array, Int64Array, StringArray,
         StringDictionaryBuilder, TimestampMicrosecondArray,
     },
     datatypes::{DataType, Decimal128Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType},
@@ -18,14 +18,16 @@ use arrow::{
 };
 use proptest::{prelude::*, sample::Index};
 
+mod measures;
+
 use super::{Fold, GroupTable};
 use crate::{
     expression::Expression,
     grain::Grain,
-    measure::{Error, Finish, Finished, Measure, StateFunction, StateSpec},
+    measure::{Edges, Error, Finish, Finished, Measure, StateFunction, StateSpec},
     names::{SourceName, ViewName},
     partial,
-    schema::ColumnType,
+    schema::{ColumnType, OFFSET, PARTITION},
     view::{Dimension, View, ViewId},
 };
 
@@ -46,6 +48,8 @@ const COLUMNS: [(&str, ColumnType); 7] = [
 #[derive(Debug, Clone, Default)]
 struct Event {
     time: i64,
+    partition: i32,
+    offset: i64,
     int: Option<i64>,
     double: Option<f64>,
     narrow: Option<i128>,
@@ -103,6 +107,8 @@ fn any_event() -> impl Strategy<Value = Event> {
     )
         .prop_map(|(time, int, double, narrow, wide, text, bool, moment, kept)| Event {
             time,
+            partition: 0,
+            offset: 0,
             int,
             double,
             narrow,
@@ -112,6 +118,14 @@ fn any_event() -> impl Strategy<Value = Event> {
             moment,
             kept,
         })
+}
+
+/// Events of three partitions, at a position each.
+fn any_events(most: usize) -> impl Strategy<Value = Vec<Event>> {
+    prop::collection::vec(any_event(), 0..most).prop_map(|events| {
+        let at = |(at, event): (usize, Event)| Event { partition: at as i32 % 3, offset: at as i64 / 3, ..event };
+        events.into_iter().enumerate().map(at).collect()
+    })
 }
 
 fn array(array: impl Array + 'static) -> ArrayRef {
@@ -149,6 +163,8 @@ fn batch(events: &[Event], coded: bool) -> RecordBatch {
         ("flag", array(events.iter().map(|e| e.bool).collect::<BooleanArray>()), true),
         ("moment", times(|e| e.moment), true),
         ("kept", array(events.iter().map(|e| Some(e.kept)).collect::<BooleanArray>()), true),
+        (PARTITION, array(events.iter().map(|e| Some(e.partition)).collect::<Int32Array>()), false),
+        (OFFSET, array(events.iter().map(|e| Some(e.offset)).collect::<Int64Array>()), false),
     ])
     .unwrap()
 }
@@ -158,6 +174,7 @@ fn all_states() -> Vec<StateSpec> {
     let functions = [
         StateFunction::Count,
         StateFunction::Sum,
+        StateFunction::Squares,
         StateFunction::Min,
         StateFunction::Max,
         StateFunction::Distinct { precision: 4 },
@@ -168,8 +185,28 @@ fn all_states() -> Vec<StateSpec> {
     for function in functions {
         let inputs = COLUMNS.iter().filter(|(_, column_type)| function.admits(*column_type));
         states.extend(
-            inputs.map(|&(name, column_type)| StateSpec::new(function, [Expression::column(name, column_type)])),
+            inputs
+                .map(|&(name, column_type)| StateSpec::new(function.clone(), [Expression::column(name, column_type)])),
         );
+    }
+    for (at, &(name, column_type)) in COLUMNS.iter().enumerate() {
+        let x = || Expression::column(name, column_type);
+        let time = || Expression::column("happened", ColumnType::Timestamp);
+        let position = || [PARTITION, OFFSET].map(|name| Expression::column(name, ColumnType::Int));
+        states.push(StateSpec::new(StateFunction::TopK, [x()].into_iter().chain(position())));
+        for function in [StateFunction::First, StateFunction::Last] {
+            states.push(StateSpec::new(function, [x(), time()].into_iter().chain(position())));
+        }
+        for further in [1, 3] {
+            let (name, column_type) = COLUMNS[(at + further) % COLUMNS.len()];
+            let by = Expression::column(name, column_type);
+            states.push(StateSpec::new(StateFunction::ArgMin, [x(), by.clone()]));
+            states.push(StateSpec::new(StateFunction::ArgMax, [x(), by]));
+        }
+        if StateFunction::Squares.admits(column_type) {
+            let edges = Edges::parse(["-1", "0", "2", "1000"].into_iter(), column_type).unwrap();
+            states.push(StateSpec::new(StateFunction::Histogram(edges), [x()]));
+        }
     }
     let kept = states.iter().step_by(3).cloned();
     let kept = kept.map(|state| StateSpec { filter: Some(Expression::column("kept", ColumnType::Bool)), ..state });
@@ -258,7 +295,7 @@ fn any_way(events: usize) -> impl Strategy<Value = Way> {
 }
 
 fn events_and_ways(most: usize) -> impl Strategy<Value = (Vec<Event>, Way)> {
-    prop::collection::vec(any_event(), 0..most).prop_flat_map(|events| {
+    any_events(most).prop_flat_map(|events| {
         let way = any_way(events.len());
         (Just(events), way)
     })
@@ -358,10 +395,9 @@ fn key_of(partial: &RecordBatch, row: usize) -> Key {
 }
 
 fn finished(view: &View, partial: &RecordBatch, finish: Finish) -> Result<Finished, Error> {
-    let column_type = finish.column_type(&view.states);
-    let measure = Measure { name: "measure".to_owned(), finish, column_type };
+    let measure = Measure::new("measure", finish, &view.states);
     let finished = measure.finish(&view.states, &partial.columns()[1 + view.dimensions.len()..])?;
-    assert_eq!(*finished.values.data_type(), column_type.arrow());
+    assert_eq!(*finished.values.data_type(), measure.value_type.arrow());
     Ok(finished)
 }
 

@@ -9,11 +9,15 @@ use super::{
     count::Count,
     distinct::Distinct,
     extreme::{self, Extreme, Texts},
+    histogram::Histogram,
     input::Input,
+    pick::{Layout, Pick},
     quantiles::Quantiles,
     rows::Rows,
     spec::sum_width,
+    squares::{self, Squares},
     sum::{NarrowSum, WideSum},
+    top_k::TopK,
 };
 use crate::schema::ColumnType;
 
@@ -42,12 +46,21 @@ impl StateSpec {
     /// An empty accumulator of this state.
     pub(crate) fn accumulator(&self) -> Box<dyn Accumulator> {
         let name = self.name();
+        let pick = |name, greatest| Box::new(Pick::new(name, Layout::of(&self.inputs), greatest));
         match self.function {
             StateFunction::Count => Box::new(Count::new(name)),
             StateFunction::Sum if sum_width(self.input_type()) == WIDE_SUM => Box::new(WideSum::new(name)),
             StateFunction::Sum => Box::new(NarrowSum::new(name)),
             StateFunction::Min => extreme_of(name, self.input_type(), false),
             StateFunction::Max => extreme_of(name, self.input_type(), true),
+            StateFunction::Squares if squares::words(self.input_type()) == squares::NARROW_WORDS => {
+                Box::new(Squares::<{ squares::NARROW_WORDS }>::new(name))
+            }
+            StateFunction::Squares => Box::new(Squares::<{ squares::WIDE_WORDS }>::new(name)),
+            StateFunction::First | StateFunction::ArgMin => pick(name, false),
+            StateFunction::Last | StateFunction::ArgMax => pick(name, true),
+            StateFunction::TopK => Box::new(TopK::new(name, self.input_type())),
+            StateFunction::Histogram(ref edges) => Box::new(Histogram::new(name, edges.clone())),
             StateFunction::Distinct { precision } => Box::new(Distinct::new(name, precision)),
             StateFunction::Quantiles { relative_error } => {
                 Box::new(Quantiles::new(name, relative_error, self.input_type()))

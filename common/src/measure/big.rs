@@ -55,7 +55,6 @@ impl<const N: usize> From<u128> for Big<N> {
     }
 }
 
-#[cfg_attr(not(test), allow(dead_code, reason = "variances come next"))]
 impl<const N: usize> Big<N> {
     /// The number of these words, which must fit.
     pub(super) fn of(words: &[u64]) -> Self {

@@ -1,25 +1,17 @@
-//! Finishing: from the states of a group to the value that a query answers.
+//! What a measure is: how it is finished from the states of its view, of what type it then is, and how far it may be off.
 
 use std::sync::Arc;
 
-use arrow::{
-    array::{Array, ArrayRef, Decimal128Array, Float64Array, Int64Array},
-    datatypes::DataType,
-};
+use arrow::array::ArrayRef;
 
 use super::{
-    Error, StateFunction, StateSpec, WIDE_SUM,
-    big::quotient,
-    count, distinct, hyperloglog,
-    quantiles::Percentile,
-    spec::sum_width,
-    sum,
-    wide::{FIXED_POINT, Wide},
+    Error, StateFunction, StateSpec,
+    finished::{self, Finished},
+    spec::{DISTINCT_PRECISION, QUANTILES_RELATIVE_ERROR},
+    top_k,
+    value::ValueType,
 };
-use crate::schema::ColumnType;
-
-/// The quantile of a sketch that is finished without one.
-const MEDIAN: f64 = 0.5;
+use crate::{expression::Expression, schema::ColumnType};
 
 /// Digits of a sum of decimals: as many as the type can have.
 const DECIMAL_SUM_DIGITS: u8 = 38;
@@ -27,17 +19,32 @@ const DECIMAL_SUM_DIGITS: u8 = 38;
 /// How a measure is finished from its states; indices are into [`crate::view::View::states`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Finish {
-    /// The state itself: `count`, `sum`, `min`, `max`; of a HyperLogLog its estimate, of a DDSketch its median.
+    /// The state itself: `count`, `sum`, `min`, `max`, `first`, `last`, `arg_min`, `arg_max`, `histogram`.
     State(usize),
-    /// `sum / count`, a double; null of none.
+    /// `sum / count`, a double, or a time stamp of time stamps; null of none.
     Avg {
         /// The sum.
         sum: usize,
         /// The count of non-null inputs.
         count: usize,
     },
+    /// The variance, a double; null of none, and of a sample of one.
+    Variance {
+        /// The sum of squares.
+        squares: usize,
+        /// The sum.
+        sum: usize,
+        /// The count of non-null inputs.
+        count: usize,
+        /// Whether the inputs are a sample: their squared distances are then divided by one less than there are.
+        sample: bool,
+        /// Whether its square root is asked: the standard deviation.
+        root: bool,
+    },
     /// The estimate of a HyperLogLog, an int.
     Distinct(usize),
+    /// A HyperLogLog as Apache DataSketches reads it, bytes.
+    Sketch(usize),
     /// The value at `quantile` of a DDSketch, a double; null of none.
     Percentile {
         /// The sketch.
@@ -45,29 +52,114 @@ pub enum Finish {
         /// 0 to 1.
         quantile: f64,
     },
+    /// The values at several quantiles of a DDSketch, a list of doubles; null of none.
+    Percentiles {
+        /// The sketch.
+        state: usize,
+        /// 0 to 1 each.
+        quantiles: Arc<[f64]>,
+    },
+    /// The most frequent values with their counts, a list.
+    TopK {
+        /// The counts of the values.
+        state: usize,
+        /// How many values at most.
+        k: usize,
+    },
 }
 
 impl Finish {
-    /// The type of the finished value, given the view's states. A sum of ints is an int, of doubles a double, of decimals
-    /// a `decimal(38, scale)`; `min` and `max` are of their input's type.
+    /// The state that the measure is about.
     #[must_use]
-    pub fn column_type(&self, states: &[StateSpec]) -> ColumnType {
+    pub fn main_state(&self) -> usize {
         match *self {
-            Self::State(state) => state_type(&states[state]),
-            Self::Distinct(_) => ColumnType::Int,
-            Self::Avg { .. } | Self::Percentile { .. } => ColumnType::Double,
+            Self::State(state) | Self::Distinct(state) | Self::Sketch(state) => state,
+            Self::Percentile { state, .. } | Self::Percentiles { state, .. } | Self::TopK { state, .. } => state,
+            Self::Avg { sum, .. } => sum,
+            Self::Variance { squares, .. } => squares,
         }
+    }
+
+    /// The same with its states numbered by `renumber`.
+    #[must_use]
+    pub fn renumbered(&self, mut renumber: impl FnMut(usize) -> usize) -> Self {
+        let mut finish = self.clone();
+        match &mut finish {
+            Self::State(state) | Self::Distinct(state) | Self::Sketch(state) => *state = renumber(*state),
+            Self::Percentile { state, .. } | Self::Percentiles { state, .. } | Self::TopK { state, .. } => {
+                *state = renumber(*state);
+            }
+            Self::Avg { sum, count } => (*sum, *count) = (renumber(*sum), renumber(*count)),
+            Self::Variance { squares, sum, count, .. } => {
+                (*squares, *sum, *count) = (renumber(*squares), renumber(*sum), renumber(*count));
+            }
+        }
+        finish
+    }
+
+    /// The type of the finished value, given the view's states. A sum of ints is an int, of doubles a double, of decimals
+    /// a `decimal(38, scale)`; `min`, `max`, `first` and their like are of their input's type.
+    #[must_use]
+    pub fn value_type(&self, states: &[StateSpec]) -> ValueType {
+        let state = &states[self.main_state()];
+        match self {
+            Self::State(_) => state_type(state),
+            Self::Distinct(_) => ColumnType::Int.into(),
+            Self::Sketch(_) => ValueType::Bytes,
+            Self::Avg { .. } if state.input_type() == ColumnType::Timestamp => ColumnType::Timestamp.into(),
+            Self::Avg { .. } | Self::Variance { .. } | Self::Percentile { .. } => ColumnType::Double.into(),
+            Self::Percentiles { .. } => ValueType::List(ColumnType::Double),
+            Self::TopK { .. } => ValueType::Counts(state.input_type()),
+        }
+    }
+
+    /// The aggregate as normalised SQL: it parses to an equal one.
+    pub(crate) fn sql(&self, states: &[StateSpec]) -> String {
+        let state = &states[self.main_state()];
+        let input = state.input().map_or("*", Expression::sql);
+        let call = match self {
+            Self::State(_) => return state.name(),
+            Self::Avg { .. } => format!("avg({input})"),
+            Self::Variance { sample, root, .. } => {
+                let function = if *root { "stddev" } else { "var" };
+                format!("{function}_{}({input})", if *sample { "samp" } else { "pop" })
+            }
+            Self::Distinct(_) => format!("approx_distinct({input}{})", optional(state)),
+            Self::Sketch(_) => format!("hll_sketch({input}{})", optional(state)),
+            Self::Percentile { quantile, .. } => format!("approx_percentile({input}, {quantile}{})", optional(state)),
+            Self::Percentiles { quantiles, .. } => {
+                let quantiles: Vec<String> = quantiles.iter().map(f64::to_string).collect();
+                format!("approx_percentile({input}, [{}]{})", quantiles.join(", "), optional(state))
+            }
+            Self::TopK { k, .. } => format!("approx_top_k({input}, {k})"),
+        };
+        call + &state.filter_sql()
     }
 }
 
-fn state_type(state: &StateSpec) -> ColumnType {
-    match (state.function, state.input_type()) {
-        (StateFunction::Sum, ColumnType::Decimal { scale, .. }) => {
-            ColumnType::Decimal { precision: DECIMAL_SUM_DIGITS, scale }
+/// The last argument of a sketch, where it is not what it is by default.
+fn optional(state: &StateSpec) -> String {
+    match state.function {
+        StateFunction::Distinct { precision } if precision != DISTINCT_PRECISION => format!(", {precision}"),
+        StateFunction::Quantiles { relative_error } if relative_error != QUANTILES_RELATIVE_ERROR => {
+            format!(", {relative_error}")
         }
-        (StateFunction::Sum | StateFunction::Min | StateFunction::Max, input) => input,
-        (StateFunction::Count | StateFunction::Distinct { .. }, _) => ColumnType::Int,
-        (StateFunction::Quantiles { .. }, _) => ColumnType::Double,
+        _ => String::new(),
+    }
+}
+
+/// The type of a state finished as it is.
+pub(super) fn state_type(state: &StateSpec) -> ValueType {
+    use StateFunction as F;
+    match (&state.function, state.input_type()) {
+        (F::Sum, ColumnType::Decimal { scale, .. }) => {
+            ColumnType::Decimal { precision: DECIMAL_SUM_DIGITS, scale }.into()
+        }
+        (F::Sum, ColumnType::Timestamp) | (F::Count | F::Distinct { .. }, _) => ColumnType::Int.into(),
+        (F::Sum | F::Min | F::Max | F::First | F::Last | F::ArgMin | F::ArgMax, input) => input.into(),
+        (F::Squares | F::Quantiles { .. }, _) => ColumnType::Double.into(),
+        (F::TopK, input) => ValueType::Counts(input),
+        (F::Histogram(_), input) => ValueType::Bins(input),
     }
 }
 
@@ -78,34 +170,40 @@ pub struct Measure {
     pub name: String,
     /// How it is finished.
     pub finish: Finish,
-    /// The type of the finished value: [`Finish::column_type`].
-    pub column_type: ColumnType,
-}
-
-/// The finished values of a measure.
-#[derive(Debug, Clone)]
-pub struct Finished {
-    /// One value a row of states, in the Arrow type of the measure's [`column_type`](Measure::column_type), null where
-    /// there is none.
-    pub values: ArrayRef,
-    /// How many of the values are null only because an input was NaN, infinite or outside ±2^63, so that its sum is
-    /// poisoned. An answer must warn of them.
-    pub poisoned: usize,
+    /// The type of the finished value: [`Finish::value_type`].
+    pub value_type: ValueType,
 }
 
 impl Measure {
-    /// The relative error that the value may have: `None` where it is exact. For a HyperLogLog, its relative standard error.
+    /// The measure called `name` of a view with these states.
+    #[must_use]
+    pub fn new(name: &str, finish: Finish, states: &[StateSpec]) -> Self {
+        Self { name: name.to_owned(), value_type: finish.value_type(states), finish }
+    }
+
+    /// The relative error that the value may have: `None` where it is exact, and where the error is not relative to the value.
+    /// For a HyperLogLog, its relative standard error.
     #[must_use]
     pub fn relative_error(&self, states: &[StateSpec]) -> Option<f64> {
-        let (Finish::State(state) | Finish::Distinct(state) | Finish::Percentile { state, .. }) = self.finish else {
-            return None;
-        };
-        match states[state].function {
+        match states[self.finish.main_state()].function {
             // Flajolet et al. 2007, "HyperLogLog", theorem 1.
             StateFunction::Distinct { precision } => Some(1.04 / f64::from(1_u32 << precision).sqrt()),
             StateFunction::Quantiles { relative_error } => Some(relative_error),
-            StateFunction::Count | StateFunction::Sum | StateFunction::Min | StateFunction::Max => None,
+            _ => None,
         }
+    }
+
+    /// The error that the counts of an `approx_top_k` may have, as a part of all that were counted: they may be too great by it,
+    /// never too small. `None` of other measures. See `top_k` for how sure that is, and when counts are exact.
+    #[must_use]
+    pub fn error_of_total(&self) -> Option<f64> {
+        matches!(self.finish, Finish::TopK { .. }).then_some(top_k::ERROR_OF_TOTAL)
+    }
+
+    /// Whether the value is exact, but for one rounding of a double.
+    #[must_use]
+    pub fn is_exact(&self, states: &[StateSpec]) -> bool {
+        self.relative_error(states).is_none() && self.error_of_total().is_none()
     }
 
     /// The finished values, one a row of `states` (all state columns of the view, in the view's order).
@@ -113,112 +211,6 @@ impl Measure {
     /// # Errors
     /// [`Error::Overflow`], [`Error::Corrupt`], [`Error::Type`], [`Error::Null`].
     pub fn finish(&self, specs: &[StateSpec], states: &[ArrayRef]) -> Result<Finished, Error> {
-        match self.finish {
-            Finish::State(state) | Finish::Distinct(state) => finish_state(&specs[state], &states[state]),
-            Finish::Avg { sum, count } => {
-                let counts = count::counts(&specs[count].name(), &states[count])?;
-                average(&specs[sum], &states[sum], counts)
-            }
-            Finish::Percentile { state, quantile } => percentile(&specs[state], &states[state], quantile),
-        }
+        finished::finish(&self.finish, specs, states)
     }
-}
-
-fn exact(values: ArrayRef) -> Finished {
-    Finished { values, poisoned: 0 }
-}
-
-fn finish_state(spec: &StateSpec, states: &ArrayRef) -> Result<Finished, Error> {
-    match spec.function {
-        StateFunction::Count | StateFunction::Min | StateFunction::Max => {
-            let expected = spec.field().data_type().clone();
-            if *states.data_type() != expected {
-                return Err(Error::Type { column: spec.name(), got: states.data_type().clone(), expected });
-            }
-            Ok(exact(Arc::clone(states)))
-        }
-        StateFunction::Sum => finish_sum(spec, states),
-        StateFunction::Distinct { precision } => {
-            let sketches = distinct::sketches(&spec.name(), states)?;
-            let estimate = |bytes| {
-                let estimate = hyperloglog::estimate(bytes, precision)?;
-                i64::try_from(estimate).map_err(|_| overflow(spec, "int"))
-            };
-            let estimates = sketches.iter().map(|bytes| estimate(bytes.unwrap_or_default()));
-            Ok(exact(Arc::new(Int64Array::from(estimates.collect::<Result<Vec<_>, _>>()?))))
-        }
-        StateFunction::Quantiles { .. } => percentile(spec, states, MEDIAN),
-    }
-}
-
-fn overflow(spec: &StateSpec, limit: &'static str) -> Error {
-    Error::Overflow { state: spec.name(), limit }
-}
-
-/// The sums of a column, in units of the input's last digit (2^-64 of doubles); `None` of no inputs.
-fn sums(spec: &StateSpec, states: &ArrayRef) -> Result<Vec<Option<Wide>>, Error> {
-    let width = sum_width(spec.input_type());
-    let sums = sum::sums(&spec.name(), states, width)?;
-    let wide = |row| if width == WIDE_SUM { sum::wide_sum(sums, row) } else { sum::narrow_sum(sums, row).into() };
-    Ok((0..sums.len()).map(|row| sums.is_valid(row).then(|| wide(row))).collect())
-}
-
-fn finish_sum(spec: &StateSpec, states: &ArrayRef) -> Result<Finished, Error> {
-    let sums = sums(spec, states)?.into_iter();
-    match state_type(spec) {
-        ColumnType::Double => Ok(doubles(sums.map(|sum| sum.map(|sum| (sum, 1))), 1, -FIXED_POINT)),
-        ColumnType::Decimal { precision, scale } => {
-            let limit = 10_i128.pow(u32::from(precision));
-            let fits = |sum: Wide| sum.to_i128().filter(|sum| sum.unsigned_abs() < limit.unsigned_abs());
-            let values = sums.map(|sum| sum.map(|s| fits(s).ok_or_else(|| overflow(spec, "decimal(38)"))).transpose());
-            let values: Decimal128Array = values.collect::<Result<_, _>>()?;
-            Ok(exact(Arc::new(values.with_data_type(ColumnType::Decimal { precision, scale }.arrow()))))
-        }
-        _ => {
-            let fits = |sum: Wide| sum.to_i128().and_then(|sum| i64::try_from(sum).ok());
-            let values = sums.map(|sum| sum.map(|s| fits(s).ok_or_else(|| overflow(spec, "int"))).transpose());
-            Ok(exact(Arc::new(values.collect::<Result<Int64Array, _>>()?)))
-        }
-    }
-}
-
-fn average(spec: &StateSpec, states: &ArrayRef, counts: &[i64]) -> Result<Finished, Error> {
-    let (scale, exponent) = match spec.input_type() {
-        ColumnType::Double => (1, -FIXED_POINT),
-        ColumnType::Decimal { scale, .. } => (10_u128.pow(u32::from(scale)), 0),
-        _ => (1, 0),
-    };
-    let count = |count: i64| {
-        let negative = || Error::Corrupt { state: "count", message: format!("{count} beside a sum") };
-        u64::try_from(count).ok().filter(|&count| count > 0).ok_or_else(negative)
-    };
-    let pairs = sums(spec, states)?.into_iter().zip(counts);
-    let pairs = pairs.map(|(sum, &n)| sum.map(|sum| count(n).map(|n| (sum, n))).transpose());
-    Ok(doubles(pairs.collect::<Result<Vec<_>, _>>()?.into_iter(), scale, exponent))
-}
-
-/// `sum / (count · scale) · 2^exponent` of each, rounded once; null of none and of poison.
-fn doubles(sums: impl Iterator<Item = Option<(Wide, u64)>>, scale: u128, exponent: i32) -> Finished {
-    let mut poisoned = 0;
-    let values: Float64Array = sums
-        .map(|sum| {
-            let (sum, count) = sum?;
-            if sum == Wide::POISON {
-                poisoned += 1;
-                return None;
-            }
-            Some(quotient(sum, count, scale, exponent))
-        })
-        .collect();
-    Finished { values: Arc::new(values), poisoned }
-}
-
-fn percentile(spec: &StateSpec, states: &ArrayRef, quantile: f64) -> Result<Finished, Error> {
-    let StateFunction::Quantiles { relative_error } = spec.function else {
-        return Err(Error::Type { column: spec.name(), got: states.data_type().clone(), expected: DataType::Binary });
-    };
-    let sketches = distinct::sketches(&spec.name(), states)?;
-    let mut percentile = Percentile::new(spec.name(), relative_error, quantile);
-    let values = sketches.iter().map(|bytes| percentile.of(bytes.unwrap_or_default()));
-    Ok(exact(Arc::new(values.collect::<Result<Float64Array, _>>()?)))
 }

@@ -5,7 +5,7 @@
 //! algorithms for HyperLogLog sketches" (arXiv:1702.01284), algorithm 6, which needs neither tables nor corrections.
 //!
 //! A coupon is all that is kept of a value's hash: where it goes, and its rank there. While there are at most [`coupons_max`] of
-//! them, they are the state, and their number the estimate: of 400 values, two share a coupon once in 5,000 times.
+//! them, they are the state, and their number the estimate: of 384 values, two share a coupon in one state of 2,700.
 //! Whether a state is coupons or registers depends on the set of coupons alone, and so on nothing but the values (L1).
 //!
 //! Encoding: nothing at all of no values. Else one byte, the precision, with [`DENSE`] set or not; then the coupons in order,

@@ -3,6 +3,7 @@
 //! A state is a commutative monoid: merging is associative and commutative and has an identity, and equal states have
 //! equal bytes. A file per kind of state. Nothing here knows groups' keys, time or files.
 
+pub(crate) mod names;
 mod spec;
 
 pub(crate) mod bytes;
@@ -12,23 +13,37 @@ pub(crate) mod rows;
 pub(crate) mod accumulator;
 mod big;
 mod count;
+mod datasketches;
 mod ddsketch;
 mod distinct;
 mod extreme;
+mod histogram;
 mod hyperloglog;
 mod leb128;
 mod murmur;
+mod ordered;
+mod pick;
 mod quantiles;
+mod squares;
 mod sum;
+mod top_k;
+mod variance;
 mod wide;
 
 mod finish;
+mod finished;
+mod value;
 
 use arrow::datatypes::DataType;
 
-pub use finish::{Finish, Finished, Measure};
+pub use finish::{Finish, Measure};
+pub use finished::Finished;
+pub use histogram::Edges;
+pub(crate) use spec::{DISTINCT_PRECISION, QUANTILES_RELATIVE_ERROR};
 use spec::{NARROW_SUM, WIDE_SUM};
 pub use spec::{StateFunction, StateSpec};
+pub use top_k::VALUES_MAX as TOP_K_VALUES_MAX;
+pub use value::ValueType;
 
 /// Why a state could not be folded, merged or finished.
 #[derive(Debug, thiserror::Error)]

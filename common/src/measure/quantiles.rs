@@ -93,45 +93,47 @@ impl Quantiles {
     }
 }
 
-/// Answers one quantile of many states.
+/// Answers the same quantiles of many states.
 #[derive(Debug)]
-pub(super) struct Percentile {
+pub(super) struct Percentiles<'a> {
     name: String,
-    quantile: f64,
+    quantiles: &'a [f64],
     buckets: Buckets,
     /// Values already found, by key: finding one takes a search.
     values: HashMap<i32, f64>,
+    /// Of the state at hand: how many values there are up to each key.
+    ranks: Vec<(u64, i32)>,
 }
 
-impl Percentile {
-    pub(super) fn new(name: String, relative_error: f64, quantile: f64) -> Self {
-        Self { name, quantile, buckets: Buckets::new(relative_error), values: HashMap::new() }
+impl<'a> Percentiles<'a> {
+    pub(super) fn new(name: String, relative_error: f64, quantiles: &'a [f64]) -> Self {
+        Self { name, quantiles, buckets: Buckets::new(relative_error), values: HashMap::new(), ranks: Vec::new() }
     }
 
-    /// The value at the quantile: of n values in order, the one with number ⌈quantile · n⌉, counted from 1 (SQL's
+    /// The value at each quantile: of n values in order, the one with number ⌈quantile · n⌉, counted from 1 (SQL's
     /// `percentile_disc`), within the sketch's relative error. `None` of no values.
     ///
     /// # Errors
     /// [`Error::Corrupt`], [`Error::Overflow`].
-    pub(super) fn of(&mut self, bytes: &[u8]) -> Result<Option<f64>, Error> {
+    pub(super) fn of(&mut self, bytes: &[u8]) -> Result<Option<Vec<f64>>, Error> {
+        self.ranks.clear();
         let mut total = 0_u64;
         for bucket in decode(bytes, &self.buckets) {
-            total = total
-                .checked_add(bucket?.1)
-                .ok_or_else(|| Error::Overflow { state: self.name.clone(), limit: "64 bits" })?;
+            let (key, count) = bucket?;
+            let limit = "64 bits";
+            total = total.checked_add(count).ok_or_else(|| Error::Overflow { state: self.name.clone(), limit })?;
+            self.ranks.push((total, key));
         }
         if total == 0 {
             return Ok(None);
         }
-        let mut left = rank(self.quantile, total);
-        for bucket in decode(bytes, &self.buckets) {
-            let (key, count) = bucket?;
-            if left <= count {
-                return Ok(Some(*self.values.entry(key).or_insert_with(|| self.buckets.value(key))));
-            }
-            left -= count;
-        }
-        unreachable!("the rank is at most the total")
+        let value = |&quantile: &f64| {
+            let rank = rank(quantile, total);
+            // The rank is at most the total, which stands beside the last key.
+            let (_, key) = self.ranks[self.ranks.partition_point(|&(up_to, _)| up_to < rank)];
+            *self.values.entry(key).or_insert_with(|| self.buckets.value(key))
+        };
+        Ok(Some(self.quantiles.iter().map(value).collect()))
     }
 }
 
@@ -166,7 +168,7 @@ mod tests {
         values.iter().for_each(|&v| sketch.add(buckets.key(v), 1).unwrap());
         let mut bytes = Vec::new();
         sketch.encode(&buckets, &mut bytes);
-        let answer = Percentile::new(String::new(), 0.01, quantile).of(&bytes).unwrap().unwrap();
+        let answer = Percentiles::new(String::new(), 0.01, &[quantile]).of(&bytes).unwrap().unwrap()[0];
         values.sort_by(f64::total_cmp);
         let exact = values[rank(quantile, values.len() as u64) as usize - 1];
         (answer - exact).abs() / exact.abs()
@@ -198,6 +200,6 @@ mod tests {
 
     #[test]
     fn of_nothing_there_is_no_quantile() {
-        assert_eq!(Percentile::new(String::new(), 0.01, 0.5).of(&[]).unwrap(), None);
+        assert_eq!(Percentiles::new(String::new(), 0.01, &[0.5]).of(&[]).unwrap(), None);
     }
 }

@@ -2,7 +2,14 @@
 
 use arrow::datatypes::{DataType, Field};
 
+use super::{Edges, squares};
 use crate::{expression::Expression, schema::ColumnType};
+
+/// The precision of a HyperLogLog by default: 2^12 registers, a relative standard error of 1.6 %, at most 4 KiB a group.
+pub(crate) const DISTINCT_PRECISION: u8 = 12;
+
+/// The relative error of a percentile by default.
+pub(crate) const QUANTILES_RELATIVE_ERROR: f64 = 0.01;
 
 /// Bytes of a sum of integers, or of decimals of at most [`NARROW_DIGITS`] digits: an i128, little-endian.
 pub(super) const NARROW_SUM: i32 = 16;
@@ -14,16 +21,26 @@ pub(super) const WIDE_SUM: i32 = 24;
 const NARROW_DIGITS: u8 = 18;
 
 /// The kinds of state.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum StateFunction {
     /// How many rows, or how many non-null inputs.
     Count,
     /// The exact sum of the non-null inputs; null of none.
     Sum,
+    /// The exact sum of the non-null inputs' squares; null of none.
+    Squares,
     /// The least non-null input. Text by its bytes, false before true; of doubles, NaN is the greatest and -0.0 is 0.0.
     Min,
     /// The greatest non-null input, in the order of [`Self::Min`].
     Max,
+    /// The non-null input of the first event by time, partition and offset, which are further inputs; null of none.
+    First,
+    /// The non-null input of the last such event.
+    Last,
+    /// The input of the event whose further input is least, and of those the least; null if either is null in all.
+    ArgMin,
+    /// The input of the event whose further input is greatest, and of those the greatest.
+    ArgMax,
     /// HyperLogLog of the non-null inputs with 2^`precision` registers.
     Distinct {
         /// 4 to 16; the relative standard error is 1.04 / sqrt(2^precision).
@@ -34,24 +51,32 @@ pub enum StateFunction {
         /// The relative error bound, 0.0001 to 0.5.
         relative_error: f64,
     },
+    /// Counts of the non-null inputs by value: exact while there are few values, then sketched. Partition and offset are further
+    /// inputs.
+    TopK,
+    /// Counts of the non-null inputs between edges.
+    Histogram(Edges),
 }
 
 impl StateFunction {
     /// Whether there is such a state of inputs of this type.
     #[must_use]
-    pub fn admits(self, input: ColumnType) -> bool {
+    pub fn admits(&self, input: ColumnType) -> bool {
         match self {
-            Self::Count | Self::Min | Self::Max | Self::Distinct { .. } => true,
-            Self::Sum | Self::Quantiles { .. } => is_number(input),
+            Self::Count | Self::Min | Self::Max | Self::Distinct { .. } | Self::TopK => true,
+            Self::First | Self::Last | Self::ArgMin | Self::ArgMax => true,
+            Self::Sum => is_number(input) || input == ColumnType::Timestamp,
+            Self::Squares | Self::Quantiles { .. } | Self::Histogram(_) => is_number(input),
         }
     }
 
     /// The types that [`Self::admits`], in words for a message.
     #[must_use]
-    pub fn admitted(self) -> &'static str {
+    pub fn admitted(&self) -> &'static str {
         match self {
-            Self::Count | Self::Min | Self::Max | Self::Distinct { .. } => "any type",
-            Self::Sum | Self::Quantiles { .. } => "int, double or decimal",
+            Self::Count | Self::Min | Self::Max | Self::Distinct { .. } | Self::TopK => "any type",
+            Self::First | Self::Last | Self::ArgMin | Self::ArgMax => "any type",
+            Self::Sum | Self::Squares | Self::Quantiles { .. } | Self::Histogram(_) => "int, double or decimal",
         }
     }
 }
@@ -92,15 +117,27 @@ impl StateSpec {
     #[must_use]
     pub fn name(&self) -> String {
         let input = self.input().map_or("*", Expression::sql);
-        let name = match self.function {
+        let name = match &self.function {
             StateFunction::Count => format!("count({input})"),
             StateFunction::Sum => format!("sum({input})"),
             StateFunction::Min => format!("min({input})"),
             StateFunction::Max => format!("max({input})"),
+            StateFunction::Squares => format!("squares({input})"),
+            StateFunction::First => format!("first({input})"),
+            StateFunction::Last => format!("last({input})"),
+            StateFunction::ArgMin => format!("arg_min({input}, {})", self.order_sql()),
+            StateFunction::ArgMax => format!("arg_max({input}, {})", self.order_sql()),
             StateFunction::Distinct { precision } => format!("distinct({input}, {precision})"),
             StateFunction::Quantiles { relative_error } => format!("quantiles({input}, {relative_error})"),
+            StateFunction::TopK => format!("top_k({input})"),
+            StateFunction::Histogram(edges) => format!("histogram({input}, {})", edges.sql()),
         };
         name + &self.filter_sql()
+    }
+
+    /// What an `arg_min` or `arg_max` is ordered by.
+    fn order_sql(&self) -> &str {
+        self.inputs.get(1).map_or("", Expression::sql)
     }
 
     /// ` FILTER (WHERE …)`, or nothing.
@@ -111,11 +148,18 @@ impl StateSpec {
     /// The Arrow field of the state's column in a partial.
     #[must_use]
     pub fn field(&self) -> Field {
-        let (data_type, nullable) = match self.function {
+        let (data_type, nullable) = match &self.function {
             StateFunction::Count => (DataType::Int64, false),
             StateFunction::Sum => (DataType::FixedSizeBinary(sum_width(self.input_type())), true),
+            StateFunction::Squares => (DataType::FixedSizeBinary(8 * squares::words(self.input_type()) as i32), true),
             StateFunction::Min | StateFunction::Max => (self.input_type().arrow(), true),
-            StateFunction::Distinct { .. } | StateFunction::Quantiles { .. } => (DataType::Binary, false),
+            StateFunction::First | StateFunction::Last | StateFunction::ArgMin | StateFunction::ArgMax => {
+                (DataType::Binary, true)
+            }
+            StateFunction::Distinct { .. } | StateFunction::Quantiles { .. } | StateFunction::TopK => {
+                (DataType::Binary, false)
+            }
+            StateFunction::Histogram(edges) => (DataType::FixedSizeBinary(edges.width()), false),
         };
         Field::new(self.name(), data_type, nullable)
     }

@@ -1,116 +1,345 @@
 //! From an aggregate of a view's `SELECT` to the states it is kept in and the way it is finished.
 
 use sqlparser::ast::{
-    DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Spanned, Value, ValueWithSpan,
+    Array, BinaryOperator, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
+    Spanned, UnaryOperator, Value, ValueWithSpan,
 };
 
 use crate::{
-    expression::{Expression, Fault, is_aggregate, plain_arguments, unnested},
-    measure::{Finish, StateFunction, StateSpec},
-    schema::ColumnType,
+    expression::{Expression, Fault, plain_arguments, unnested},
+    limits::{HISTOGRAM_EDGES_MAX, PERCENTILES_MAX, TOP_K_MAX},
+    measure::{
+        DISTINCT_PRECISION, Edges, Finish, QUANTILES_RELATIVE_ERROR, StateFunction, StateSpec, names,
+        names::{MEASURES, Name},
+    },
+    schema::{ColumnType, OFFSET, PARTITION},
+    suggest,
 };
 
-/// 2^12 registers: a relative standard error of 1.6 %, at most 4 KiB a group.
-pub(super) const DISTINCT_PRECISION: u8 = 12;
-
-/// The relative error of a percentile.
-pub(super) const QUANTILES_RELATIVE_ERROR: f64 = 0.01;
-
-const AGGREGATES_HELP: &str = "aggregates are count(*), count(x), sum(x), min(x), max(x), avg(x), approx_distinct(x) and \
-                               approx_percentile(x, 0.95)";
+/// The columns that an aggregate may read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scope<'a> {
+    /// The source's own columns.
+    pub(super) columns: &'a [(String, ColumnType)],
+    /// The one that is the event time.
+    pub(super) event_time: &'a str,
+}
 
 /// An aggregate, before the states of its view are numbered.
 #[derive(Debug)]
-pub(super) enum Aggregate {
-    /// `count`, `sum`, `min`, `max`: a state as it is.
-    State(StateSpec),
-    /// `avg` of an expression.
-    Avg(Expression),
-    /// `approx_distinct` of an expression.
-    Distinct(Expression),
-    /// `approx_percentile` of an expression.
-    Percentile(Expression, f64),
+pub(super) struct Aggregate {
+    form: Form,
+    /// What its states read, first what it is about; nothing for `count(*)`.
+    inputs: Vec<Expression>,
+    filter: Option<Expression>,
+    /// What it is called of a column, as `sum` in `sum_delay_minutes`.
+    prefix: String,
+}
+
+/// What is made of the states.
+#[derive(Debug)]
+enum Form {
+    State(StateFunction),
+    Avg,
+    Variance { sample: bool, root: bool },
+    Distinct { precision: u8 },
+    Sketch { precision: u8 },
+    Percentile { relative_error: f64, quantile: f64 },
+    Percentiles { relative_error: f64, quantiles: Vec<f64> },
+    TopK { k: usize },
 }
 
 /// Whether `function` is meant as an aggregate, allowed or not.
 pub(super) fn is_meant(function: &Function) -> bool {
-    is_aggregate(&function.name.to_string())
+    names::is_aggregate(&function.name.to_string())
 }
 
-/// The aggregate that `function` is, over `columns`.
+/// The aggregate that `function` is.
 ///
 /// # Errors
 /// Why it cannot be a measure, and what can.
-pub(super) fn aggregate(function: &Function, columns: &[(String, ColumnType)]) -> Result<Aggregate, Fault> {
-    let name = function.name.to_string().to_ascii_lowercase();
+pub(super) fn aggregate(function: &Function, scope: Scope<'_>) -> Result<Aggregate, Fault> {
+    let written = function.name.to_string().to_ascii_lowercase();
     let fault = |message: String| Fault::new(function.span(), message);
     if function.over.is_some() {
-        return Err(fault(format!("`{name}` OVER …: window functions are not allowed in a view")).help(AGGREGATES_HELP));
-    }
-    if function.filter.is_some() {
-        let example = format!("{name}(CASE WHEN condition THEN x END)");
-        return Err(fault("FILTER is not allowed in a view".to_owned()).help(format!("write {example} instead")));
+        return Err(fault(format!("`{written}` OVER …: window functions are not allowed in a view")).help(all()));
     }
     if is_distinct(function) {
-        let unmergeable = format!("`{name}(DISTINCT …)` cannot be merged: a value may be in both parts");
+        let unmergeable = format!("`{written}(DISTINCT …)` cannot be merged: a value may be in both parts");
         return Err(fault(unmergeable).help("use approx_distinct(x), whose error is 1.6 %, or make x a dimension"));
     }
-    if name == "count" && counts_rows(function) {
-        return Ok(Aggregate::State(StateSpec::new(StateFunction::Count, None)));
+    if let Some((why, instead)) = names::unmergeable(&written) {
+        return Err(fault(format!("`{written}` is not a measure: {why}")).help(instead).help(all()));
     }
-    if let Some((why, instead)) = unmergeable(&name) {
-        return Err(fault(format!("`{name}` is not a measure: {why}")).help(instead).help(AGGREGATES_HELP));
+    let name = names::find(&written).ok_or_else(|| fault(format!("`{written}` is not a measure")).help(all()))?;
+    let filter = function.filter.as_deref();
+    if name.name == "count" && counts_rows(function) {
+        let filter = filter.map(|filter| condition(filter, scope)).transpose()?;
+        return Ok(Aggregate {
+            form: Form::State(StateFunction::Count),
+            inputs: Vec::new(),
+            filter,
+            prefix: "count".to_owned(),
+        });
     }
-    let arguments = plain_arguments(function)
-        .ok_or_else(|| fault(format!("`{name}` takes its arguments only")).help(AGGREGATES_HELP))?;
-    match (name.as_str(), arguments.as_slice()) {
-        ("count", [x]) => state(StateFunction::Count, x, columns),
-        ("sum", [x]) => state(StateFunction::Sum, x, columns),
-        ("min", [x]) => state(StateFunction::Min, x, columns),
-        ("max", [x]) => state(StateFunction::Max, x, columns),
-        ("avg" | "mean", [x]) => Ok(Aggregate::Avg(input(StateFunction::Sum, x, columns)?)),
-        ("approx_distinct" | "approx_count_distinct", [x]) => {
-            let function = StateFunction::Distinct { precision: DISTINCT_PRECISION };
-            Ok(Aggregate::Distinct(input(function, x, columns)?))
-        }
-        ("approx_percentile" | "approx_quantile" | "quantile", [x, quantile]) => {
-            let function = StateFunction::Quantiles { relative_error: QUANTILES_RELATIVE_ERROR };
-            let quantile = quantile_of(quantile)?;
-            Ok(Aggregate::Percentile(input(function, x, columns)?, quantile))
-        }
-        (_, arguments) => {
-            Err(fault(format!("`{name}` does not take {} arguments", arguments.len())).help(AGGREGATES_HELP))
-        }
-    }
-}
-
-fn state(function: StateFunction, x: &Expr, columns: &[(String, ColumnType)]) -> Result<Aggregate, Fault> {
-    Ok(Aggregate::State(StateSpec::new(function, [input(function, x, columns)?])))
-}
-
-fn input(function: StateFunction, x: &Expr, columns: &[(String, ColumnType)]) -> Result<Expression, Fault> {
-    let expression = Expression::from_ast(x, columns)?;
-    let column_type = expression.column_type();
-    if function.admits(column_type) {
-        return Ok(expression);
-    }
-    let fault = Fault::new(x.span(), format!("`{}` is {column_type}, not {}", expression.sql(), function.admitted()));
-    Err(match column_type {
-        ColumnType::Bool => {
-            fault.help(format!("count(CASE WHEN {} THEN 1 END) counts where it holds", expression.sql()))
-        }
-        ColumnType::Timestamp => fault.help(format!("EXTRACT(EPOCH FROM {}) is its seconds", expression.sql())),
-        _ => fault.help(format!("TRY_CAST({} AS BIGINT) or AS DOUBLE makes it a number", expression.sql())),
+    let call = Function { filter: None, ..function.clone() };
+    let arguments = plain_arguments(&call)
+        .ok_or_else(|| fault(format!("`{written}` takes its arguments only")).help(usage(name)))?;
+    let call = Call { name, arguments: &arguments, filter, scope };
+    call.aggregate().unwrap_or_else(|| {
+        Err(fault(format!("`{written}` does not take {} arguments", arguments.len())).help(usage(name)))
     })
 }
 
-fn quantile_of(expr: &Expr) -> Result<f64, Fault> {
-    let value = match unnested(expr) {
-        Expr::Value(ValueWithSpan { value: Value::Number(text, _), .. }) => text.parse::<f64>().ok(),
+fn usage(name: &Name) -> String {
+    format!("write {}", name.usage)
+}
+
+fn all() -> String {
+    format!("aggregates are {}", suggest::list(MEASURES.iter().map(|name| name.name)))
+}
+
+/// A call of an aggregate.
+struct Call<'a> {
+    name: &'static Name,
+    arguments: &'a [&'a Expr],
+    filter: Option<&'a Expr>,
+    scope: Scope<'a>,
+}
+
+impl Call<'_> {
+    /// `None` if the number of arguments is wrong.
+    fn aggregate(&self) -> Option<Result<Aggregate, Fault>> {
+        use StateFunction as F;
+        let variance =
+            |x, sample, root| self.of(F::Squares, x, |_| Ok((Form::Variance { sample, root }, self.name.name)));
+        Some(match (self.name.name, self.arguments) {
+            ("count", [x]) => self.state(F::Count, x),
+            ("count_if", [cond]) => self.count_if(cond),
+            ("sum", [x]) => self.sum(x),
+            ("min", [x]) => self.state(F::Min, x),
+            // Any value will do: the least depends on no order.
+            ("any_value", [x]) => self.state(F::Min, x),
+            ("max", [x]) => self.state(F::Max, x),
+            ("bool_and", [x]) => self.bools(F::Min, x),
+            ("bool_or", [x]) => self.bools(F::Max, x),
+            ("avg", [x]) => self.of(F::Sum, x, |_| Ok((Form::Avg, "avg"))),
+            ("var_samp", [x]) => variance(x, true, false),
+            ("var_pop", [x]) => variance(x, false, false),
+            ("stddev_samp", [x]) => variance(x, true, true),
+            ("stddev_pop", [x]) => variance(x, false, true),
+            ("first", [x]) => self.ordered(F::First, x),
+            ("last", [x]) => self.ordered(F::Last, x),
+            ("arg_min", [x, y]) => self.arg(F::ArgMin, x, y),
+            ("arg_max", [x, y]) => self.arg(F::ArgMax, x, y),
+            ("approx_distinct", [x, precision @ ..]) if precision.len() <= 1 => self.distinct(x, precision, false),
+            ("hll_sketch", [x, precision @ ..]) if precision.len() <= 1 => self.distinct(x, precision, true),
+            ("approx_percentile", [x, quantile, error @ ..]) if error.len() <= 1 => self.percentile(x, quantile, error),
+            ("approx_median", [x]) => {
+                let form = || Form::Percentile { relative_error: QUANTILES_RELATIVE_ERROR, quantile: 0.5 };
+                self.of(quantiles(QUANTILES_RELATIVE_ERROR), x, |_| Ok((form(), "p50")))
+            }
+            ("approx_top_k", [x, k]) => self.top_k(x, k),
+            ("histogram", [x, edges]) => self.histogram(x, edges),
+            _ => return None,
+        })
+    }
+
+    /// The aggregate of `x`, which `function` must admit, in the form that `form` says, with the prefix of its name.
+    fn of<'n>(
+        &self,
+        function: StateFunction,
+        x: &Expr,
+        form: impl FnOnce(ColumnType) -> Result<(Form, &'n str), Fault>,
+    ) -> Result<Aggregate, Fault> {
+        let x = self.input(&function, x)?;
+        let (form, prefix) = form(x.column_type())?;
+        let filter = self.filter.map(|filter| condition(filter, self.scope)).transpose()?;
+        Ok(Aggregate { form, inputs: vec![x], filter, prefix: prefix.to_owned() })
+    }
+
+    /// A state as it is.
+    fn state(&self, function: StateFunction, x: &Expr) -> Result<Aggregate, Fault> {
+        self.of(function.clone(), x, |_| Ok((Form::State(function), self.name.name)))
+    }
+
+    fn sum(&self, x: &Expr) -> Result<Aggregate, Fault> {
+        self.of(StateFunction::Sum, x, |column_type| match column_type {
+            ColumnType::Timestamp => {
+                let fault = Fault::new(x.span(), format!("`{x}` is timestamp, and time stamps have no sum"));
+                Err(fault.help(format!("avg({x}) is their mean, EXTRACT(EPOCH FROM {x}) is its seconds")))
+            }
+            _ => Ok((Form::State(StateFunction::Sum), "sum")),
+        })
+    }
+
+    /// A state of a condition.
+    fn bools(&self, function: StateFunction, x: &Expr) -> Result<Aggregate, Fault> {
+        self.of(function.clone(), x, |column_type| match column_type {
+            ColumnType::Bool => Ok((Form::State(function), self.name.name)),
+            other => Err(not_a_condition(x, other)),
+        })
+    }
+
+    fn count_if(&self, cond: &Expr) -> Result<Aggregate, Fault> {
+        // Apart first, so that a fault is told of the part it is in.
+        let mut filter = condition(cond, self.scope)?;
+        if let Some(also) = self.filter {
+            condition(also, self.scope)?;
+            let nested = |expr: &Expr| Box::new(Expr::Nested(Box::new(unnested(expr).clone())));
+            let both = Expr::BinaryOp { left: nested(cond), op: BinaryOperator::And, right: nested(also) };
+            filter = condition(&both, self.scope)?;
+        }
+        let form = Form::State(StateFunction::Count);
+        Ok(Aggregate { form, inputs: Vec::new(), filter: Some(filter), prefix: "count".to_owned() })
+    }
+
+    /// `first` or `last`, by event time, partition and offset.
+    fn ordered(&self, function: StateFunction, x: &Expr) -> Result<Aggregate, Fault> {
+        let mut aggregate = self.state(function, x)?;
+        aggregate.inputs.push(Expression::column(self.scope.event_time, ColumnType::Timestamp));
+        aggregate.inputs.extend(position());
+        Ok(aggregate)
+    }
+
+    fn arg(&self, function: StateFunction, x: &Expr, y: &Expr) -> Result<Aggregate, Fault> {
+        let mut aggregate = self.state(function, x)?;
+        aggregate.inputs.push(Expression::from_ast(y, self.scope.columns)?);
+        Ok(aggregate)
+    }
+
+    fn distinct(&self, x: &Expr, precision: &[&Expr], sketch: bool) -> Result<Aggregate, Fault> {
+        let precision = precision.first().map_or(Ok(DISTINCT_PRECISION), |expr| precision_of(expr))?;
+        self.of(StateFunction::Distinct { precision }, x, |_| {
+            Ok(if sketch {
+                (Form::Sketch { precision }, "hll_sketch")
+            } else {
+                (Form::Distinct { precision }, "distinct")
+            })
+        })
+    }
+
+    fn percentile(&self, x: &Expr, quantile: &Expr, error: &[&Expr]) -> Result<Aggregate, Fault> {
+        let relative_error = error.first().map_or(Ok(QUANTILES_RELATIVE_ERROR), |expr| relative_error_of(expr))?;
+        if let Some(elements) = elements(quantile) {
+            let quantiles = elements.iter().map(quantile_of).collect::<Result<Vec<_>, _>>()?;
+            if quantiles.is_empty() || quantiles.len() > PERCENTILES_MAX {
+                return Err(Fault::new(quantile.span(), format!("{} quantiles", quantiles.len()))
+                    .help(format!("a list has 1 to {PERCENTILES_MAX} of them")));
+            }
+            let form = Form::Percentiles { relative_error, quantiles };
+            return self.of(self::quantiles(relative_error), x, |_| Ok((form, "percentiles")));
+        }
+        let quantile = quantile_of(quantile)?;
+        let prefix = format!("p{}", (quantile * 100.0).to_string().replace('.', "_"));
+        let form = Form::Percentile { relative_error, quantile };
+        self.of(self::quantiles(relative_error), x, |_| Ok((form, &prefix)))
+    }
+
+    fn top_k(&self, x: &Expr, k: &Expr) -> Result<Aggregate, Fault> {
+        let number = number(k).and_then(|text| text.parse().ok()).filter(|k| (1..=TOP_K_MAX).contains(k));
+        let wrong = || Fault::new(k.span(), format!("k is a whole number from 1 to {TOP_K_MAX}"));
+        let k = number.ok_or_else(|| wrong().help("it is how many values are answered"))?;
+        let mut aggregate = self.of(StateFunction::TopK, x, |_| Ok((Form::TopK { k }, "top")))?;
+        aggregate.inputs.extend(position());
+        Ok(aggregate)
+    }
+
+    fn histogram(&self, x: &Expr, edges: &Expr) -> Result<Aggregate, Fault> {
+        let wrong = |message: String| {
+            Fault::new(edges.span(), message)
+                .help("edges are a list of numbers, each greater than the one before: [10, 20, 50]")
+        };
+        let elements = elements(edges).ok_or_else(|| wrong(format!("`{edges}` is no list")))?;
+        if elements.len() > HISTOGRAM_EDGES_MAX {
+            return Err(wrong(format!("{} edges are too many: at most {HISTOGRAM_EDGES_MAX}", elements.len())));
+        }
+        let text = |expr: &Expr| number(expr).ok_or_else(|| wrong(format!("`{expr}` is not a number")));
+        let texts = elements.iter().map(text).collect::<Result<Vec<_>, _>>()?;
+        // Which states admit a type does not depend on the edges; what edges there can be depends on the type.
+        let x_type = self.input(&StateFunction::Squares, x)?.column_type();
+        let edges = Edges::parse(texts.iter().map(String::as_str), x_type).map_err(wrong)?;
+        self.state(StateFunction::Histogram(edges), x)
+    }
+
+    fn input(&self, function: &StateFunction, x: &Expr) -> Result<Expression, Fault> {
+        let expression = Expression::from_ast(x, self.scope.columns)?;
+        let column_type = expression.column_type();
+        if function.admits(column_type) {
+            return Ok(expression);
+        }
+        let fault =
+            Fault::new(x.span(), format!("`{}` is {column_type}, not {}", expression.sql(), function.admitted()));
+        Err(match column_type {
+            ColumnType::Bool => fault.help(format!("count_if({}) counts where it holds", expression.sql())),
+            ColumnType::Timestamp => fault.help(format!("EXTRACT(EPOCH FROM {}) is its seconds", expression.sql())),
+            _ => fault.help(format!("TRY_CAST({} AS BIGINT) or AS DOUBLE makes it a number", expression.sql())),
+        })
+    }
+}
+
+fn quantiles(relative_error: f64) -> StateFunction {
+    StateFunction::Quantiles { relative_error }
+}
+
+/// What decides between events of one time, and tells any two events apart.
+fn position() -> [Expression; 2] {
+    [PARTITION, OFFSET].map(|column| Expression::column(column, ColumnType::Int))
+}
+
+fn condition(expr: &Expr, scope: Scope<'_>) -> Result<Expression, Fault> {
+    let condition = Expression::from_ast(expr, scope.columns)?;
+    match condition.column_type() {
+        ColumnType::Bool => Ok(condition),
+        other => Err(not_a_condition(expr, other)),
+    }
+}
+
+fn not_a_condition(expr: &Expr, column_type: ColumnType) -> Fault {
+    Fault::new(expr.span(), format!("`{expr}` is {column_type}, not a condition")).help("compare it with something")
+}
+
+/// The elements of a list.
+fn elements(expr: &Expr) -> Option<&[Expr]> {
+    match unnested(expr) {
+        Expr::Array(Array { elem, .. }) => Some(elem),
         _ => None,
-    };
+    }
+}
+
+/// A number as it is written, with its sign.
+fn number(expr: &Expr) -> Option<String> {
+    match unnested(expr) {
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => {
+            number(expr).map(|text| text.strip_prefix('-').map_or(format!("-{text}"), str::to_owned))
+        }
+        Expr::Value(ValueWithSpan { value: Value::Number(text, _), .. }) => Some(text.clone()),
+        _ => None,
+    }
+}
+
+fn quantile_of(expr: &Expr) -> Result<f64, Fault> {
+    let value = number(expr).and_then(|text| text.parse::<f64>().ok());
     value.filter(|quantile| (0.0..=1.0).contains(quantile)).ok_or_else(|| {
         Fault::new(expr.span(), "a quantile is a number from 0 to 1").help("0.95 is the 95th percentile")
+    })
+}
+
+fn relative_error_of(expr: &Expr) -> Result<f64, Fault> {
+    let value = number(expr).and_then(|text| text.parse::<f64>().ok());
+    value.filter(|error| (0.0001..=0.5).contains(error)).ok_or_else(|| {
+        Fault::new(expr.span(), "a relative error is a number from 0.0001 to 0.5")
+            .help(format!("{QUANTILES_RELATIVE_ERROR} is the default: 1 % of the value"))
+    })
+}
+
+fn precision_of(expr: &Expr) -> Result<u8, Fault> {
+    let value = number(expr).and_then(|text| text.parse::<u8>().ok());
+    value.filter(|precision| (4..=16).contains(precision)).ok_or_else(|| {
+        Fault::new(expr.span(), "a precision is a whole number from 4 to 16").help(format!(
+            "{DISTINCT_PRECISION} is the default: an error of 1.6 %, at most 4 KiB a group; 2 more halve the error and take \
+             four times the memory"
+        ))
     })
 }
 
@@ -128,77 +357,48 @@ fn counts_rows(function: &Function) -> bool {
     }
 }
 
-/// Why the aggregate `name` is no measure, and what to keep instead.
-fn unmergeable(name: &str) -> Option<(&'static str, &'static str)> {
-    Some(match name {
-        "median" => ("medians of two parts do not give the median of the whole", "use approx_percentile(x, 0.5)"),
-        "quantile_cont" | "quantile_disc" | "percentile_cont" | "percentile_disc" => {
-            ("exact quantiles of two parts do not give that of the whole", "use approx_percentile(x, q)")
-        }
-        "string_agg" | "listagg" | "group_concat" | "array_agg" => {
-            ("it depends on the order of the events and grows without bound", "make the column a dimension")
-        }
-        "first" | "last" | "any_value" => ("it depends on the order of the events", "use min(x) or max(x)"),
-        "mode" => {
-            ("the most frequent value of each part does not give that of the whole", "group by the column and count(*)")
-        }
-        "stddev" | "stddev_pop" | "stddev_samp" | "variance" | "var_pop" | "var_samp" => {
-            ("it is made of sums", "keep count(x), sum(x) and sum(x * x), and finish it from their answers")
-        }
-        "corr" | "covar_pop" | "covar_samp" => {
-            ("it is made of sums", "keep count(x), sum(x), sum(y) and sum(x * y), and finish it from their answers")
-        }
-        "bool_or" => ("max does the same", "use max(x): true is greater than false"),
-        "bool_and" => ("min does the same", "use min(x): false is less than true"),
-        _ => return None,
-    })
-}
-
 impl Aggregate {
     /// How the measure is finished, with its states in `states`: each stands there once, whoever shares it.
     pub(super) fn finish(self, states: &mut Vec<StateSpec>) -> Finish {
-        let mut index = |function, inputs| {
-            let state = StateSpec { function, inputs, filter: None };
+        let (inputs, filter) = (self.inputs, self.filter);
+        let mut index = |function| {
+            let state = StateSpec { function, inputs: inputs.clone(), filter: filter.clone() };
             states.iter().position(|known| *known == state).unwrap_or_else(|| {
                 states.push(state);
                 states.len() - 1
             })
         };
-        match self {
-            Self::State(state) => Finish::State(index(state.function, state.inputs)),
-            Self::Avg(x) => {
-                let sum = index(StateFunction::Sum, vec![x.clone()]);
-                Finish::Avg { sum, count: index(StateFunction::Count, vec![x]) }
+        match self.form {
+            Form::State(function) => Finish::State(index(function)),
+            Form::Avg => Finish::Avg { sum: index(StateFunction::Sum), count: index(StateFunction::Count) },
+            Form::Variance { sample, root } => Finish::Variance {
+                squares: index(StateFunction::Squares),
+                sum: index(StateFunction::Sum),
+                count: index(StateFunction::Count),
+                sample,
+                root,
+            },
+            Form::Distinct { precision } => Finish::Distinct(index(StateFunction::Distinct { precision })),
+            Form::Sketch { precision } => Finish::Sketch(index(StateFunction::Distinct { precision })),
+            Form::Percentile { relative_error, quantile } => {
+                Finish::Percentile { state: index(quantiles(relative_error)), quantile }
             }
-            Self::Distinct(x) => {
-                Finish::Distinct(index(StateFunction::Distinct { precision: DISTINCT_PRECISION }, vec![x]))
+            Form::Percentiles { relative_error, quantiles } => {
+                let state = index(StateFunction::Quantiles { relative_error });
+                Finish::Percentiles { state, quantiles: quantiles.into() }
             }
-            Self::Percentile(x, quantile) => {
-                let function = StateFunction::Quantiles { relative_error: QUANTILES_RELATIVE_ERROR };
-                Finish::Percentile { state: index(function, vec![x]), quantile }
-            }
+            Form::TopK { k } => Finish::TopK { state: index(StateFunction::TopK), k },
         }
     }
 
     /// The name of a measure without an alias, as `sum_delay_minutes`; `None` if it is of more than a column.
     pub(super) fn default_name(&self) -> Option<String> {
-        match self {
-            Self::State(state) => {
-                let Some(x) = state.input() else { return Some("count".to_owned()) };
-                let function = match state.function {
-                    StateFunction::Sum => "sum",
-                    StateFunction::Min => "min",
-                    StateFunction::Max => "max",
-                    _ => "count",
-                };
-                Some(format!("{function}_{}", x.as_column()?))
-            }
-            Self::Avg(x) => Some(format!("avg_{}", x.as_column()?)),
-            Self::Distinct(x) => Some(format!("distinct_{}", x.as_column()?)),
-            Self::Percentile(x, quantile) => {
-                let percentile = (quantile * 100.0).to_string().replace('.', "_");
-                Some(format!("p{percentile}_{}", x.as_column()?))
-            }
+        if self.filter.is_some() {
+            return None;
+        }
+        match self.inputs.first() {
+            None => Some(self.prefix.clone()),
+            Some(x) => Some(format!("{}_{}", self.prefix, x.as_column()?)),
         }
     }
 }

@@ -5,11 +5,7 @@ use std::collections::BTreeMap;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{View, ViewId};
-use crate::{
-    expression::{Expression, identifier},
-    measure::{Finish, StateSpec},
-    schema::ColumnType,
-};
+use crate::{expression::identifier, measure::StateSpec, schema::ColumnType};
 
 /// The version of the states' encodings. Whoever changes what bytes a state has, or what an expression means, raises it:
 /// every view becomes a new one and is computed anew.
@@ -19,7 +15,7 @@ pub const STATE_FORMAT: u32 = 2;
 pub(super) fn sql(view: &View) -> String {
     let bucket = view.grain.sql(&identifier(&view.time_column));
     let dimensions = view.dimensions.iter().map(|d| (d.input.sql().to_owned(), &d.name));
-    let measures = view.measures.iter().map(|m| (finish_sql(&m.finish, &view.states), &m.name));
+    let measures = view.measures.iter().map(|m| (m.finish.sql(&view.states), &m.name));
     let items: Vec<String> = std::iter::once((bucket, &view.bucket_name))
         .chain(dimensions)
         .chain(measures)
@@ -36,16 +32,6 @@ pub(super) fn sql(view: &View) -> String {
         identifier(view.source.as_str()),
         keys.join(", ")
     )
-}
-
-fn finish_sql(finish: &Finish, states: &[StateSpec]) -> String {
-    let input = |state: usize| states[state].input().map_or("*", Expression::sql);
-    match *finish {
-        Finish::State(state) => states[state].name(),
-        Finish::Avg { sum, .. } => format!("avg({})", input(sum)),
-        Finish::Distinct(state) => format!("approx_distinct({})", input(state)),
-        Finish::Percentile { state, quantile } => format!("approx_percentile({}, {quantile})", input(state)),
-    }
 }
 
 /// The identity of `view`, whose `sql` is set. The name it is asked by is no part of it.

@@ -7,7 +7,7 @@ use sqlparser::{
 
 use super::{
     Dimension, View, ViewId,
-    aggregate::{self, Aggregate},
+    aggregate::{self, Aggregate, Scope},
     bucket, identity,
     statement::ViewStatement,
 };
@@ -92,8 +92,7 @@ fn assemble(
             Kind::Dimension(input) => view.dimensions.push(Dimension { name, input }),
             Kind::Measure(aggregate) => {
                 let finish = aggregate.finish(&mut view.states);
-                let column_type = finish.column_type(&view.states);
-                view.measures.push(Measure { name, finish, column_type });
+                view.measures.push(Measure::new(&name, finish, &view.states));
             }
         }
     }
@@ -128,10 +127,14 @@ impl Typing<'_> {
         match unnested(expr) {
             meant if bucket::is_meant(meant) => self.bucket(meant).map(Kind::Bucket),
             Expr::Function(function) if aggregate::is_meant(function) => {
-                aggregate::aggregate(function, &self.columns).map(Kind::Measure)
+                aggregate::aggregate(function, self.scope()).map(Kind::Measure)
             }
             other => Expression::from_ast(other, &self.columns).map(Kind::Dimension),
         }
+    }
+
+    fn scope(&self) -> Scope<'_> {
+        Scope { columns: &self.columns, event_time: &self.source.rules.event_time }
     }
 
     fn bucket(&self, expr: &Expr) -> Result<Grain, Fault> {

@@ -71,7 +71,7 @@ fn the_view_of_the_design() {
     let fields = view.partial_schema();
     let fields: Vec<&str> = fields.fields().iter().map(|field| field.name().as_str()).collect();
     insta::assert_debug_snapshot!(fields);
-    let measures: Vec<_> = view.measures.iter().map(|m| (&m.name, &m.finish, m.column_type)).collect();
+    let measures: Vec<_> = view.measures.iter().map(|m| (&m.name, &m.finish, m.value_type)).collect();
     insta::assert_debug_snapshot!(measures);
     insta::assert_snapshot!(format!("{}\n{}", view.id, view.sql));
 }
@@ -84,7 +84,7 @@ fn states_are_kept_once() {
          approx_distinct(carrier), approx_count_distinct(carrier) AS again, min(fare), max(fare)  AS most",
         1,
     );
-    let states: Vec<_> = view.states.iter().map(|state| state.function).collect();
+    let states: Vec<_> = view.states.iter().map(|state| state.function.clone()).collect();
     let expected = [
         StateFunction::Sum,
         StateFunction::Count,
@@ -96,7 +96,7 @@ fn states_are_kept_once() {
     ];
     assert_eq!(states, expected);
     assert_eq!(view.measure("avg_fare").unwrap().finish, Finish::Avg { sum: 0, count: 1 });
-    assert_eq!(view.measure("sum_fare").unwrap().column_type, ColumnType::Decimal { precision: 38, scale: 2 });
+    assert_eq!(view.measure("sum_fare").unwrap().value_type, ColumnType::Decimal { precision: 38, scale: 2 }.into());
     assert_eq!(view.measure("p99").unwrap().finish, Finish::Percentile { state: 3, quantile: 0.99 });
     let names: Vec<&str> = view.measures.iter().map(|m| m.name.as_str()).collect();
     insta::assert_debug_snapshot!(names);
@@ -284,22 +284,66 @@ fn aggregates_that_cannot_be_merged() {
         "count(DISTINCT carrier) AS m",
         "sum(DISTINCT fare) AS m",
         "string_agg(carrier, ',') AS m",
-        "first(carrier) AS m",
-        "stddev(fare) AS m",
-        "bool_or(cancelled) AS m",
         "percentile_cont(0.5) WITHIN GROUP (ORDER BY fare) AS m",
         "mode(carrier) AS m",
-        "count(*) FILTER (WHERE cancelled) AS m",
         "sum(fare) OVER () AS m",
         "sum(fare) / count(*) AS m",
         "sum(carrier) AS m",
         "sum(cancelled) AS m",
-        "avg(seen_at) AS m",
+        "sum(seen_at) AS m",
+        "stddev(seen_at) AS m",
         "approx_percentile(fare, 95) AS m",
+        "approx_percentile(fare, [0.5, 95]) AS m",
+        "approx_percentile(fare, []) AS m",
+        "approx_percentile(fare, 0.5, 1) AS m",
         "approx_percentile(fare) AS m",
+        "approx_distinct(carrier, 0.05) AS m",
+        "approx_top_k(carrier, 1000) AS m",
+        "arg_max(carrier) AS m",
+        "bool_or(fare) AS m",
+        "count_if(fare) AS m",
+        "count(*) FILTER (WHERE fare) AS m",
+        "count_if(cancelled) FILTER (WHERE farr > 1) AS m",
+        "count(*) FILTER (WHERE cancelled)",
+        "histogram(carrier, [1, 2]) AS m",
+        "histogram(fare, 10) AS m",
+        "histogram(fare, [2, 1]) AS m",
+        "histogram(fare, [1.005]) AS m",
+        "histogram(delay_minutes, [0, 'a']) AS m",
         "sum(fare, 2) AS m",
         "sum(max(fare)) AS m",
     ]));
+}
+
+/// Every measure, as it is named without an alias and as it is written after.
+#[test]
+fn measures_have_one_spelling() {
+    insta::assert_snapshot!(said_of_items(&[
+        "var_samp(fare), variance(delay_minutes), var_pop(fare), stddev(fare), std(distance), stddev_pop(fare)",
+        "first(carrier), last_value(origin), earliest(fare), latest(seen_at), any_value(carrier), arbitrary(fare)",
+        "arg_min(carrier, fare), max_by(carrier, departed_at), argmax(origin, length(carrier))",
+        "every(cancelled), some(cancelled), any(cancelled) AS again, bool_and(fare > 1) AS all_paid",
+        "count_if(cancelled) AS a, countif(cancelled AND fare > 1) FILTER (WHERE origin = 'JFK') AS b",
+        "approx_distinct(carrier, 14), approx_count_distinct(origin, 12), hll_sketch_agg(carrier, 14), ds_hll(origin)",
+        "approx_percentile(fare, 0.5, 0.001), percentile_approx(fare, ARRAY[0.5, 0.999]), approx_median(distance)",
+        "approx_top_k(carrier, 10), histogram(fare, [-1, 0.5, 10.25]), histogram(distance, (ARRAY[0, 1e3]))",
+        "avg(seen_at), mean(fare) FILTER (WHERE cancelled) AS mean_fare, sum(fare) FILTER (WHERE cancelled) AS fares",
+    ]));
+}
+
+#[test]
+fn what_is_written_parses_to_the_same_view() {
+    let items = "date_trunc('day', departed_at), first(carrier), arg_max(origin, fare), stddev(fare), hll_sketch(carrier, 14), \
+                 approx_percentile(fare, [0.5, 0.9], 0.001), approx_top_k(carrier, 10), histogram(fare, [-1, 0.5]), \
+                 avg(seen_at), count_if(cancelled) AS a, sum(fare) FILTER (WHERE NOT cancelled) AS b, bool_or(cancelled)";
+    let view = view(items, 1);
+    let again = parsed(&format!("CREATE VIEW v AS {}", view.sql)).unwrap();
+    assert_eq!(again, view);
+    // first, arg_max, squares, sum, count, distinct, quantiles, top_k, histogram, two of the mean time, two filtered, max
+    assert_eq!(view.states.len(), 14);
+    for state in ["_partition", "_offset"] {
+        assert!(view.columns().contains(state), "{state}");
+    }
 }
 
 #[test]

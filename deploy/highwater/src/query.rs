@@ -28,6 +28,8 @@ struct Column {
     column_type: String,
     #[serde(default)]
     relative_error: Option<f64>,
+    #[serde(default)]
+    error_of_total: Option<f64>,
 }
 
 /// Asks and prints.
@@ -100,15 +102,17 @@ fn text(value: &Value) -> String {
 fn print_table(answer: &Answer) {
     let mut table = Table::new();
     table.load_style(TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─')));
-    table.set_header(answer.columns.iter().map(|c| match c.relative_error {
-        Some(error) => format!("{} (±{:.1} %)", c.name, error * 100.0),
-        None => c.name.clone(),
+    table.set_header(answer.columns.iter().map(|c| match (c.relative_error, c.error_of_total) {
+        (Some(error), _) => format!("{} (±{:.1} %)", c.name, error * 100.0),
+        (None, Some(error)) => format!("{} (+{:.2} % of all)", c.name, error * 100.0),
+        (None, None) => c.name.clone(),
     }));
     for row in &answer.rows {
         table.add_row(row.iter().map(text));
     }
     for (index, column) in answer.columns.iter().enumerate() {
-        let numeric = !matches!(column.column_type.as_str(), "string" | "timestamp" | "bool");
+        let type_name = column.column_type.as_str();
+        let numeric = ["int64", "float64", "decimal"].iter().any(|number| type_name.starts_with(number));
         if let Some(cells) = table.column_mut(index).filter(|_| numeric) {
             cells.set_cell_alignment(CellAlignment::Right);
         }

@@ -5,13 +5,13 @@ use common::{
     grain::Zone,
     measure::{Finish, Measure, StateFunction},
     names::{SourceName, ViewName},
-    view::{View, ViewId},
+    view::{Dimension, View, ViewId},
 };
 use serde::Serialize;
 
 use super::{Api, problem::Problem, query::not_ready};
 use crate::{
-    query::{ColumnInfo, column_type_name, timestamp_text},
+    query::{ColumnInfo, timestamp_text},
     tiers::SourceStatus,
 };
 
@@ -59,12 +59,7 @@ impl MeasureInfo {
 
 impl ViewInfo {
     fn of(view: &View) -> Self {
-        let dimension = |dimension: &common::view::Dimension| ColumnInfo {
-            name: dimension.name.clone(),
-            column_type: column_type_name(dimension.column_type()),
-            exact: None,
-            relative_error: None,
-        };
+        let dimension = |dimension: &Dimension| ColumnInfo::key(&dimension.name, dimension.column_type());
         Self {
             name: view.name.clone(),
             id: view.id.clone(),

@@ -51,6 +51,7 @@ function remember() {
 }
 
 const isNumber = (column) => /^(int64|float64|decimal)/.test(column.type);
+const isPlain = (column) => !/^(list|bytes)/.test(column.type);
 
 function pickView() {
   fill($("measure"), view().measures.filter(isNumber).map((m) => m.name));
@@ -98,7 +99,7 @@ async function showChart(q) {
 async function showTable(q) {
   if (!q.dimension) return showRows(q, [], [], 1);
   const top = { ...range(q), dimensions: [q.dimension], order_by: [{ by: q.measure.name, desc: true }] };
-  const others = q.view.measures.map((m) => m.name).filter((name) => name !== q.measure.name);
+  const others = q.view.measures.filter(isPlain).map((m) => m.name).filter((name) => name !== q.measure.name);
   const [merged, batch] = await Promise.all([
     api.query({ ...top, limit: ROWS_MAX, measures: [q.measure.name, ...others] }),
     api.query({ ...top, layer: "batch", measures: [q.measure.name] }),
@@ -112,7 +113,7 @@ async function showTable(q) {
 function showRows(q, columns, rows, most) {
   text($("table-title"), q.dimension ? title(`${q.measure.name} by ${q.dimension}`) : "No dimensions");
   const heads = columns.map((c) => {
-    const about = c.exact === false ? ` (±${percent(c.relative_error)})` : "";
+    const about = c.relative_error ? ` (±${percent(c.relative_error)})` : "";
     return node("th", { scope: "col" }, words(c.name) + about);
   });
   heads.splice(1, 0, node("th", { scope: "col" }, node("span", { className: "hidden" }, "share")));

@@ -1,24 +1,26 @@
 //! The answer, and how its values stand in JSON: ints as numbers, all 64 bits of them; doubles as numbers, or `"NaN"`,
-//! `"Infinity"`, `"-Infinity"`; decimals as strings, since a reader's number would round them; time stamps in RFC 3339.
+//! `"Infinity"`, `"-Infinity"`; decimals as strings, since a reader's number would round them; time stamps in RFC 3339;
+//! lists as arrays, of objects where their items have fields; bytes in base64.
 
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, RecordBatch},
+    array::{Array, ArrayRef, AsArray, RecordBatch, StructArray},
     compute::cast,
     datatypes::{DataType, Decimal128Type, Float64Type, Int64Type, TimestampMicrosecondType},
     error::ArrowError,
 };
 use common::{
-    measure::{Measure, StateSpec},
+    measure::{Measure, StateSpec, ValueType},
     schema::ColumnType,
 };
 use jiff::{Timestamp, tz::TimeZone};
 use serde::{
     Serialize, Serializer,
-    ser::{SerializeSeq, SerializeStruct},
+    ser::{SerializeMap, SerializeSeq, SerializeStruct},
 };
 
+use super::base64;
 use crate::tiers::Provenance;
 
 /// A column of an answer.
@@ -26,7 +28,7 @@ use crate::tiers::Provenance;
 pub struct ColumnInfo {
     /// Its name.
     pub name: String,
-    /// The type of its values, see [`column_type_name`].
+    /// The type of its values, see [`value_type_name`].
     #[serde(rename = "type")]
     pub column_type: String,
     /// Whether the values are exact, for a measure.
@@ -35,29 +37,57 @@ pub struct ColumnInfo {
     /// The relative error the values may have, for a measure that is not exact.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub relative_error: Option<f64>,
+    /// The error that counts in the values may have, as a part of all that were counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_of_total: Option<f64>,
+    /// Whether rows can be ordered by it: lists and bytes have no order.
+    #[serde(skip)]
+    pub ordered: bool,
 }
 
 impl ColumnInfo {
+    /// A column of a bucket or of a dimension.
+    #[must_use]
+    pub fn key(name: &str, column_type: ColumnType) -> Self {
+        Self {
+            name: name.to_owned(),
+            column_type: value_type_name(column_type.into()),
+            exact: None,
+            relative_error: None,
+            error_of_total: None,
+            ordered: true,
+        }
+    }
+
     /// The column of `measure`, of a view with these states.
     #[must_use]
     pub fn of(measure: &Measure, states: &[StateSpec]) -> Self {
-        let relative_error = measure.relative_error(states);
         Self {
             name: measure.name.clone(),
-            column_type: column_type_name(measure.column_type),
-            exact: Some(relative_error.is_none()),
-            relative_error,
+            column_type: value_type_name(measure.value_type),
+            exact: Some(measure.is_exact(states)),
+            relative_error: measure.relative_error(states),
+            error_of_total: measure.error_of_total(),
+            ordered: measure.value_type.scalar().is_some(),
         }
     }
 }
 
-/// The name of a type in answers: `int64`, `float64`, `decimal(38,2)`, `string`, `bool`, `timestamp`.
+/// The name of a type in answers: `int64`, `float64`, `decimal(38,2)`, `string`, `bool`, `timestamp`; of a list, as
+/// `list(value string, count int64)`, the fields of its items, if they have any; `bytes`.
 #[must_use]
-pub fn column_type_name(column_type: ColumnType) -> String {
-    match column_type {
+pub fn value_type_name(value_type: ValueType) -> String {
+    let name = |column_type| match column_type {
         ColumnType::Int => "int64".to_owned(),
         ColumnType::Double => "float64".to_owned(),
         other => other.to_string(),
+    };
+    match value_type {
+        ValueType::Scalar(column_type) => name(column_type),
+        ValueType::List(item) => format!("list({})", name(item)),
+        ValueType::Counts(value) => format!("list(value {}, count int64)", name(value)),
+        ValueType::Bins(edge) => format!("list(from {edge}, to {edge}, count int64)", edge = name(edge)),
+        ValueType::Bytes => "bytes".to_owned(),
     }
 }
 
@@ -100,7 +130,12 @@ impl Serialize for Answer {
 
 struct Rows<'a>(&'a Answer);
 struct Row<'a>(&'a Answer, usize);
-struct Cell<'a>(&'a Answer, usize, usize);
+
+/// A value: its column, its row, and the time zone that it is written in, if it is a time of the calendar.
+struct Cell<'a>(&'a ArrayRef, usize, Option<&'a TimeZone>);
+
+/// An item of a list that has fields.
+struct Item<'a>(&'a StructArray, usize);
 
 impl Serialize for Rows<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -113,36 +148,59 @@ impl Serialize for Rows<'_> {
 
 impl Serialize for Row<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let columns = self.0.rows.num_columns();
-        let mut sequence = serializer.serialize_seq(Some(columns))?;
-        (0..columns).try_for_each(|column| sequence.serialize_element(&Cell(self.0, self.1, column)))?;
+        let columns = self.0.rows.columns();
+        let mut sequence = serializer.serialize_seq(Some(columns.len()))?;
+        for (index, column) in columns.iter().enumerate() {
+            // Only the bucket, which comes first where there is one, is a time of the calendar.
+            let zone = self.0.zone.as_ref().filter(|_| index == 0);
+            sequence.serialize_element(&Cell(column, self.1, zone))?;
+        }
         sequence.end()
     }
 }
 
 impl Serialize for Cell<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self(answer, row, index) = self;
-        let column = answer.rows.column(*index);
-        if column.is_null(*row) {
+        let Self(column, row, zone) = *self;
+        if column.is_null(row) {
             return serializer.serialize_none();
         }
         match column.data_type() {
-            DataType::Int64 => serializer.serialize_i64(column.as_primitive::<Int64Type>().value(*row)),
-            DataType::Float64 => double(column.as_primitive::<Float64Type>().value(*row), serializer),
-            DataType::Utf8 => serializer.serialize_str(column.as_string::<i32>().value(*row)),
-            DataType::Boolean => serializer.serialize_bool(column.as_boolean().value(*row)),
+            DataType::Int64 => serializer.serialize_i64(column.as_primitive::<Int64Type>().value(row)),
+            DataType::Float64 => double(column.as_primitive::<Float64Type>().value(row), serializer),
+            DataType::Utf8 => serializer.serialize_str(column.as_string::<i32>().value(row)),
+            DataType::Boolean => serializer.serialize_bool(column.as_boolean().value(row)),
             DataType::Decimal128(_, _) => {
-                serializer.serialize_str(&column.as_primitive::<Decimal128Type>().value_as_string(*row))
+                serializer.serialize_str(&column.as_primitive::<Decimal128Type>().value_as_string(row))
             }
             DataType::Timestamp(_, _) => {
-                let us = column.as_primitive::<TimestampMicrosecondType>().value(*row);
-                // Only the bucket, which comes first where there is one, is a time of the calendar.
-                let zone = answer.zone.as_ref().filter(|_| *index == 0);
+                let us = column.as_primitive::<TimestampMicrosecondType>().value(row);
                 serializer.serialize_str(&zone.map_or_else(|| timestamp_text(us), |zone| zoned_text(us, zone)))
             }
-            other => Err(serde::ser::Error::custom(format!("a column of {other} is not of a column type"))),
+            DataType::Binary => serializer.serialize_str(&base64::encode(column.as_binary::<i32>().value(row))),
+            DataType::List(_) => {
+                let items = column.as_list::<i32>().value(row);
+                let mut sequence = serializer.serialize_seq(Some(items.len()))?;
+                for row in 0..items.len() {
+                    match items.as_struct_opt() {
+                        Some(items) => sequence.serialize_element(&Item(items, row))?,
+                        None => sequence.serialize_element(&Cell(&items, row, None))?,
+                    }
+                }
+                sequence.end()
+            }
+            other => Err(serde::ser::Error::custom(format!("a column of {other} is not of a value's type"))),
         }
+    }
+}
+
+impl Serialize for Item<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.num_columns()))?;
+        for (field, column) in self.0.fields().iter().zip(self.0.columns()) {
+            map.serialize_entry(field.name(), &Cell(column, self.1, None))?;
+        }
+        map.end()
     }
 }
 
@@ -175,5 +233,50 @@ pub(super) fn plain(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     match column.data_type() {
         DataType::Dictionary(_, _) => cast(column, &DataType::Utf8),
         _ => Ok(Arc::clone(column)),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use arrow::array::{BinaryArray, Int64Array, ListArray};
+    use common::measure::ValueType;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn written(column: impl Array + 'static) -> Value {
+        let column: ArrayRef = Arc::new(column);
+        (0..column.len()).map(|row| serde_json::to_value(Cell(&column, row, None)).unwrap()).collect()
+    }
+
+    #[test]
+    fn lists_and_bytes_have_their_json() {
+        let doubles = [Some(vec![Some(1.5), Some(f64::INFINITY)]), None, Some(Vec::new())];
+        let doubles = ListArray::from_iter_primitive::<Float64Type, _, _>(doubles);
+        assert_eq!(written(doubles), json!([[1.5, "Infinity"], null, []]));
+        assert_eq!(written(BinaryArray::from(vec![Some(b"foob".as_slice()), None])), json!(["Zm9vYg==", null]));
+
+        let DataType::List(item) = ValueType::Bins(ColumnType::Int).arrow() else { panic!("bins are a list") };
+        let DataType::Struct(fields) = item.data_type() else { panic!("a bin is a struct") };
+        let ints = |ints: [Option<i64>; 2]| -> ArrayRef { Arc::new(Int64Array::from_iter(ints)) };
+        let columns = vec![ints([None, Some(60)]), ints([Some(60), None]), ints([Some(4), Some(0)])];
+        let bins = StructArray::new(fields.clone(), columns, None);
+        let offsets = arrow::buffer::OffsetBuffer::from_lengths([2]);
+        let expected = json!([[{"from": null, "to": 60, "count": 4}, {"from": 60, "to": null, "count": 0}]]);
+        assert_eq!(written(ListArray::new(item, offsets, Arc::new(bins), None)), expected);
+    }
+
+    #[test]
+    fn types_have_the_names_of_the_api() {
+        for (value_type, name) in [
+            (ColumnType::Int.into(), "int64"),
+            (ValueType::List(ColumnType::Double), "list(float64)"),
+            (ValueType::Counts(ColumnType::String), "list(value string, count int64)"),
+            (ValueType::Bins(ColumnType::Double), "list(from float64, to float64, count int64)"),
+            (ValueType::Bytes, "bytes"),
+        ] {
+            assert_eq!(value_type_name(value_type), name);
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! (`execute`, `answer`). Nothing here knows HTTP, and nothing changes what is served.
 
 mod answer;
+mod base64;
 mod execute;
 mod fields;
 mod grain;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-pub use answer::{Answer, ColumnInfo, Stats, column_type_name, timestamp_text};
+pub use answer::{Answer, ColumnInfo, Stats, timestamp_text, value_type_name};
 pub use fields::FieldError;
 pub(crate) use grain::interval;
 pub use model::{OrderBy, Query};

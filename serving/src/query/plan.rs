@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use common::{
     expression::Expression,
     grain::Grain,
-    measure::{Finish, Measure, StateSpec},
+    measure::{Measure, StateSpec},
     names::ViewName,
     schema::ColumnType,
     view::{Dimension, View},
@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use super::{
     FieldError, Query,
-    answer::{ColumnInfo, column_type_name},
+    answer::ColumnInfo,
     fields::suggest,
     grain::{asked, timezone},
 };
@@ -153,14 +153,9 @@ fn filter(query: &Query, view: &View) -> Result<Option<Expression>, FieldError> 
 }
 
 fn columns(view: &View, grain: Option<Grain>, dimensions: &[usize], measures: &[&Measure]) -> Vec<ColumnInfo> {
-    let key = |name: &str, column_type| ColumnInfo {
-        name: name.to_owned(),
-        column_type: column_type_name(column_type),
-        exact: None,
-        relative_error: None,
-    };
-    let bucket = grain.map(|_| key(&view.bucket_name, ColumnType::Timestamp));
-    let dimensions = dimensions.iter().map(|index| &view.dimensions[*index]).map(|d| key(&d.name, d.column_type()));
+    let bucket = grain.map(|_| ColumnInfo::key(&view.bucket_name, ColumnType::Timestamp));
+    let dimensions = dimensions.iter().map(|index| &view.dimensions[*index]);
+    let dimensions = dimensions.map(|d| ColumnInfo::key(&d.name, d.column_type()));
     let measures = measures.iter().map(|measure| ColumnInfo::of(measure, &view.states));
     bucket.into_iter().chain(dimensions).chain(measures).collect()
 }
@@ -169,6 +164,10 @@ fn order(query: &Query, columns: &[ColumnInfo], errors: &mut Vec<FieldError>) ->
     let mut order = Vec::with_capacity(query.order_by.len());
     for (at, one) in query.order_by.iter().enumerate() {
         match columns.iter().position(|column| column.name == one.by) {
+            Some(index) if !columns[index].ordered => {
+                let detail = format!("`{}` is {}, which has no order", one.by, columns[index].column_type);
+                errors.push(FieldError::new(&format!("order_by/{at}/by"), detail));
+            }
             Some(index) => order.push((index, one.desc)),
             None => {
                 let hint = suggest(&one.by, columns.iter().map(|c| c.name.as_str()));
@@ -192,12 +191,7 @@ fn project(measures: &[&Measure]) -> (Vec<usize>, Vec<Measure>) {
     let measures = measures
         .iter()
         .map(|measure| {
-            let finish = match measure.finish {
-                Finish::State(state) => Finish::State(index(state)),
-                Finish::Avg { sum, count } => Finish::Avg { sum: index(sum), count: index(count) },
-                Finish::Distinct(state) => Finish::Distinct(index(state)),
-                Finish::Percentile { state, quantile } => Finish::Percentile { state: index(state), quantile },
-            };
+            let finish = measure.finish.renumbered(&mut index);
             Measure { finish, ..Measure::clone(measure) }
         })
         .collect();

@@ -230,6 +230,24 @@ fn columns_say_their_types_and_how_exact_they_are() {
     assert_eq!(of("fares")["type"], "decimal(38,2)");
     assert_eq!((&of("p95_delay")["exact"], &of("p95_delay")["relative_error"]), (&json!(false), &json!(0.01)));
     assert_eq!(of("delays")["exact"], false);
+    let top = of("top_origins");
+    assert_eq!((&top["type"], &top["exact"]), (&json!("list(value string, count int64)"), &json!(false)));
+    assert!(top["error_of_total"].as_f64().unwrap() < 0.002 && top["relative_error"].is_null());
+}
+
+#[test]
+fn lists_are_arrays_of_objects() {
+    let answer = rows(json!({"view": "delays", "dimensions": ["carrier"], "measures": ["top_origins", "departures"]}));
+    let events = events_before(&positions(&[(0, 70), (1, 50)]));
+    for row in answer {
+        let mut counts: BTreeMap<&str, i64> = BTreeMap::new();
+        let own = events.iter().filter(|event| event.carrier == row[0].as_str());
+        own.for_each(|event| *counts.entry(event.origin).or_default() += 1);
+        let mut expected: Vec<(&str, i64)> = counts.into_iter().collect();
+        expected.sort_by_key(|&(origin, count)| (std::cmp::Reverse(count), origin));
+        let expected: Vec<Value> = expected[..2].iter().map(|(v, n)| json!({"value": v, "count": n})).collect();
+        assert_eq!(row[1], json!(expected));
+    }
 }
 
 #[test]
@@ -288,6 +306,7 @@ fn every_wrong_field_is_named_with_what_is_allowed() {
         (with("where", json!("origin")), "#/where", "condition"),
         (with("order_by", json!(["departures"])), "#/order_by/0", "must be an object"),
         (with("order_by", json!([{"by": "carrier"}])), "#/order_by/0/by", "is not a column of this answer"),
+        (with("order_by", json!([{"by": "top_origins"}])), "#/order_by/0/by", "which has no order"),
         (with("order_by", json!([{"desc": 1, "by": "departures"}])), "#/order_by/0/desc", "true or false"),
         (with("order_by", json!([{}])), "#/order_by/0/by", "is missing"),
         (with("limit", json!(0)), "#/limit", "from 1 to 100000"),
