@@ -158,7 +158,7 @@ async fn every_kind_of_measure_is_audited() {
     let answers = answers(&lab).await;
     let report = verify(&lab, &ndjson(&rows()), answers.clone()).await;
     assert!(report.equal, "{}", serde_json::to_string_pretty(&report).unwrap());
-    assert_eq!(report.views["shapes"].cells, report.views["shapes"].groups * 27);
+    assert_eq!(report.views["shapes"].cells, report.views["shapes"].groups * 25);
 
     // Without the last event of the file, whatever depends on it is found.
     let report = verify(&lab, &ndjson(&rows()[..599]), answers).await;

@@ -243,14 +243,14 @@ const HOUR: i64 = 3_600_000_000;
 
 /// Views with no dimension, with one of each type, with all at once, and with filters.
 fn views() -> Vec<Arc<View>> {
+    let every = |nth: usize| all_states().into_iter().step_by(nth).collect();
     let mut views = vec![
         view("total", &[], None, 24 * HOUR),
         view("filtered", &["word"], Some("kept"), HOUR),
-        view("filtered_by_null", &["word", "flag"], Some("flag"), HOUR),
-        view("all", &["word", "whole", "fraction", "narrow", "wide", "flag", "moment"], None, HOUR),
+        view_of("filtered_by_null", &["word", "flag"], Some("flag"), HOUR, every(3)),
+        view_of("all", &["word", "whole", "fraction", "narrow", "wide", "flag", "moment"], None, HOUR, every(2)),
     ];
-    let few = || all_states().into_iter().step_by(7).collect();
-    views.extend(COLUMNS.iter().map(|(name, _)| view_of(name, &[name], None, HOUR, few())));
+    views.extend(COLUMNS.iter().map(|(name, _)| view_of(name, &[name], None, HOUR, every(11))));
     views
 }
 

@@ -5,11 +5,11 @@ use arrow::array::{ListArray, StructArray};
 use super::*;
 use crate::measure::ValueType;
 
-/// The events of each group of `(bucket, text)`, bucketed by 2^60 µs, in canonical order.
+/// The events of each group of `(bucket, text)`, bucketed by 2^50 µs, in canonical order.
 fn grouped(events: &[Event]) -> Vec<Vec<&Event>> {
     let mut groups: BTreeMap<(i64, Option<&[u8]>), Vec<&Event>> = BTreeMap::new();
     for event in events {
-        let key = (event.time.div_euclid(1 << 60), event.text.as_deref().map(str::as_bytes));
+        let key = (event.time.div_euclid(1 << 50), event.text.as_deref().map(str::as_bytes));
         groups.entry(key).or_default().push(event);
     }
     groups.into_values().collect()
@@ -45,10 +45,13 @@ fn variance(view: &View, input: &str, sample: bool, root: bool) -> Finish {
     Finish::Variance { squares: at("squares"), sum: at("sum"), count: at("count"), sample, root }
 }
 
-fn check_variance(finished: &Finished, row: usize, values: &[f64], sample: bool) {
+/// Whether one of these doubles has no place in fixed point.
+fn poisons(doubles: &[f64]) -> bool {
+    doubles.iter().any(|value| value.is_nan() || value.abs() >= 9_223_372_036_854_775_808.0)
+}
+
+fn check_variance(finished: &Finished, row: usize, values: &[f64], expected: Option<f64>) {
     let got = finished.values.is_valid(row).then(|| finished.values.as_primitive::<Float64Type>().value(row));
-    let outside = values.iter().any(|value| value.is_nan() || value.abs() >= 9_223_372_036_854_775_808.0);
-    let expected = if outside { None } else { two_pass(values, sample) };
     let largest = values.iter().fold(0.0_f64, |most, value| most.max(value.abs()));
     match (got, expected) {
         (Some(got), Some(expected)) => {
@@ -63,7 +66,7 @@ proptest! {
 
     #[test]
     fn finished_values_of_shape_are_those_of_a_plain_computation((events, way) in events_and_ways(80)) {
-        let view = view("by_text", &["word"], None, 1 << 60);
+        let view = view("by_text", &["word"], None, 1 << 50);
         let partial = partials_by(&way, &[Arc::clone(&view)], &events).remove(0);
         let of = |finish| finished(&view, &partial, finish).unwrap();
         let state = |name| of(Finish::State(state(&view, name)));
@@ -75,14 +78,15 @@ proptest! {
         for (row, group) in grouped(&events).into_iter().enumerate() {
             let ints: Vec<f64> = group.iter().filter_map(|e| e.int).map(|int| int as f64).collect();
             for (finished, sample) in variances.iter().zip([true, false]) {
-                check_variance(finished, row, &ints, sample);
+                check_variance(finished, row, &ints, two_pass(&ints, sample));
             }
             if variances[0].values.is_valid(row) {
                 let variance = variances[0].values.as_primitive::<Float64Type>().value(row);
                 prop_assert_eq!(deviation.values.as_primitive::<Float64Type>().value(row), variance.sqrt());
             }
             let doubles: Vec<f64> = group.iter().filter_map(|e| e.double).collect();
-            check_variance(&of_doubles, row, &doubles, false);
+            let expected = if poisons(&doubles) { None } else { two_pass(&doubles, false) };
+            check_variance(&of_doubles, row, &doubles, expected);
 
             let expected = group.iter().filter(|e| e.int.is_some()).min_by_key(|e| position(e)).and_then(|e| e.int);
             prop_assert_eq!(first.values.as_primitive::<Int64Type>().iter().nth(row).unwrap(), expected);
@@ -102,7 +106,7 @@ proptest! {
 
     #[test]
     fn lists_are_those_of_a_plain_computation((events, way) in events_and_ways(80)) {
-        let view = view("by_text", &["word"], None, 1 << 60);
+        let view = view("by_text", &["word"], None, 1 << 50);
         let partial = partials_by(&way, &[Arc::clone(&view)], &events).remove(0);
         let of = |finish| finished(&view, &partial, finish).unwrap().values;
         let bins = of(Finish::State(state(&view, "histogram(whole, [-1, 0, 2, 1000])")));
