@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::record_batch::RecordBatch;
-use common::view::View;
+use common::{measure::ValueType, view::View};
 use polars::prelude::LazyFrame;
 
 use super::{
@@ -89,6 +89,13 @@ fn compare_cell(
 
 fn note_error(sketch: &mut SketchReport, exact: &Cell, answered: &Cell) {
     sketch.cells += 1;
+    note_errors(sketch, exact, answered);
+}
+
+/// Of several quantiles, the error of each.
+fn note_errors(sketch: &mut SketchReport, exact: &Cell, answered: &Cell) {
+    let items = exact.items().iter().zip(answered.items());
+    items.for_each(|(exact, answered)| note_errors(sketch, exact, answered));
     if let (Some(exact_value), Some(answered_value)) = (exact.as_f64(), answered.as_f64())
         && exact_value != 0.0
     {
@@ -101,7 +108,9 @@ fn note_error(sketch: &mut SketchReport, exact: &Cell, answered: &Cell) {
 }
 
 fn sketches(view: &View) -> BTreeMap<String, SketchReport> {
-    let sketched = view.measures.iter().filter_map(|measure| {
+    // The exact value of bytes that another program reads is unknown.
+    let read = view.measures.iter().filter(|measure| measure.value_type != ValueType::Bytes);
+    let sketched = read.filter_map(|measure| {
         let relative_error_stated = measure.relative_error(&view.states)?;
         Some((measure.name.clone(), SketchReport { relative_error_stated, ..SketchReport::default() }))
     });
