@@ -17,16 +17,17 @@
 //! With 1,000 groups a bucket and 100 bytes a group, a chunk of hours is 17 MB and one of days 36 MB before compression:
 //! large enough to read fast, small enough to write every few minutes. Chunks tile UTC, whatever zone the view's days are
 //! of, and a bucket is in the chunk that it starts in: so each is in one, and may reach into the next.
+//!
+//! A chunk of very many groups is split into several files, its parts, which are made at the same time.
+
+use std::{iter, ops::Range};
 
 use arrow::{
-    array::{AsArray, UInt32Array},
-    compute::take_record_batch,
-    datatypes::TimestampMicrosecondType,
+    array::AsArray,
+    datatypes::{DataType, TimestampMicrosecondType},
     record_batch::RecordBatch,
 };
 use common::{generation::Chunk, grain::Grain, view::View};
-
-use crate::Error;
 
 const HOUR_US: i64 = 3_600_000_000;
 const DAY_US: i64 = 24 * HOUR_US;
@@ -51,30 +52,32 @@ pub fn fits(view: &View, chunks: &[Chunk]) -> bool {
     chunks.iter().all(|c| grain.interval(c.from_us) == (c.from_us, c.to_us))
 }
 
-/// Cuts a canonical partial of `view` into one per time chunk, with the start of each (microseconds since 1970-01-01 UTC),
-/// ascending. The pieces hold no more memory than their own rows: a few late rows must not keep a large batch alive.
-///
-/// # Errors
-/// [`Error::Arrow`].
-pub fn split(view: &View, partial: &RecordBatch) -> Result<Vec<(i64, RecordBatch)>, Error> {
+/// Where in a canonical partial of `view` the groups of each time chunk are, by the start of each (microseconds since
+/// 1970-01-01 UTC), ascending.
+pub fn ranges(view: &View, partial: &RecordBatch) -> impl Iterator<Item = (i64, Range<usize>)> + use<> {
     let grain = of(view);
-    let buckets = partial.column(0).as_primitive::<TimestampMicrosecondType>().values();
-    let mut pieces = Vec::new();
+    let buckets = partial.column(0).as_primitive::<TimestampMicrosecondType>().values().clone();
     let mut start = 0;
-    while start < buckets.len() {
-        let (from_us, to_us) = grain.interval(buckets[start]);
-        let end = start + buckets[start..].partition_point(|bucket| *bucket < to_us);
-        pieces.push((from_us, piece(partial, start, end)?));
-        start = end;
-    }
-    Ok(pieces)
+    iter::from_fn(move || {
+        let (from_us, to_us) = grain.interval(*buckets.get(start)?);
+        let range = start..start + buckets[start..].partition_point(|bucket| *bucket < to_us);
+        start = range.end;
+        Some((from_us, range))
+    })
 }
 
-fn piece(partial: &RecordBatch, start: usize, end: usize) -> Result<RecordBatch, Error> {
-    if end - start == partial.num_rows() {
-        return Ok(partial.clone());
-    }
-    let row = |row: usize| u32::try_from(row).expect("a partial of one file has fewer rows than 2^32");
-    let rows = UInt32Array::from_iter_values(row(start)..row(end));
-    Ok(take_record_batch(partial, &rows)?)
+/// Groups of one part of a chunk, about: some ten megabytes in memory, and files of some.
+const PART_GROUPS: u64 = 1 << 18;
+
+/// Groups of one part of a chunk of a view with sketches, which take hundreds of bytes each.
+const PART_SKETCHED_GROUPS: u64 = 1 << 15;
+
+/// Into how many parts a chunk of so many groups is split, by a hash of their dimensions: a power of two, at most 256. Like
+/// the chunk itself it depends on the events alone, so that equal events make equal files.
+#[must_use]
+pub fn parts(view: &View, groups: u64) -> u32 {
+    let sketched = view.states.iter().any(|state| *state.field().data_type() == DataType::Binary);
+    let most = if sketched { PART_SKETCHED_GROUPS } else { PART_GROUPS };
+    let parts = groups.div_ceil(most).next_power_of_two().min(256);
+    u32::try_from(parts).expect("it is at most 256")
 }

@@ -1,4 +1,4 @@
-//! The engine: the threads that CPU work of a run is done on, within a budget of cores.
+//! The engine: the threads that CPU work of a run is done on, within a budget of cores and of memory.
 //!
 //! Reading and writing waits on the async runtime; folding, merging and encoding never run there.
 
@@ -8,6 +8,8 @@ use std::{
     sync::Arc,
 };
 
+use bytesize::ByteSize;
+use common::pipeline::BATCH_MEMORY;
 use tokio::sync::oneshot;
 
 use crate::Error;
@@ -17,6 +19,7 @@ use crate::Error;
 pub struct Engine {
     pool: Arc<rayon::ThreadPool>,
     cores: NonZeroUsize,
+    memory: usize,
 }
 
 impl Engine {
@@ -29,7 +32,19 @@ impl Engine {
             .num_threads(cores.get())
             .thread_name(|thread| format!("batch-{thread}"))
             .build()?;
-        Ok(Self { pool: Arc::new(pool), cores })
+        Ok(Self { pool: Arc::new(pool), cores, memory: bytes(BATCH_MEMORY) })
+    }
+
+    /// The same engine with a budget of `memory` for groups; more of them are put aside in temporary files.
+    #[must_use]
+    pub fn with_memory(self, memory: ByteSize) -> Self {
+        Self { memory: bytes(memory), ..self }
+    }
+
+    /// Bytes of groups that a run may hold.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.memory
     }
 
     /// How many tasks are worth having in flight: one on each core, and one more that waits for the store meanwhile. It
@@ -53,6 +68,10 @@ impl Engine {
             Err(panic) => resume_unwind(panic),
         }
     }
+}
+
+fn bytes(size: ByteSize) -> usize {
+    usize::try_from(size.as_u64()).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

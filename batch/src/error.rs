@@ -36,6 +36,9 @@ pub enum Error {
         /// The generation's number.
         generation: u64,
     },
+    /// Groups could not be put aside in a temporary file, or read back.
+    #[error("spilling to a temporary file failed; is there room where temporary files go ($TMPDIR)?")]
+    Spill(#[source] std::io::Error),
     /// Other runs published first, every time.
     #[error("lost the race to publish {attempts} times in a row")]
     Contended {

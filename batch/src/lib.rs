@@ -1,7 +1,8 @@
 //! The batch layer: MapReduce over the immutable files of the datasets, ending in one published generation.
 //!
-//! A run reads as its rooms: [`plan`] says what is to be done, [`map`] turns one file or commit into partials by time chunk,
-//! [`reduce`] merges all partials of one chunk into its file, [`publish`] makes the generation visible. [`Batch::recompute`]
+//! A run reads as its rooms: [`plan`] says what is to be done, [`map`] brings one file or commit to the groups of its views,
+//! [`gather`] holds those within a budget of memory, [`reduce`] writes the files of one chunk, [`publish`] makes the
+//! generation visible. [`Batch::recompute`]
 //! starts from raw files, [`Batch::advance`] from the last generation; by the Lambda law both end in the same bytes (L1).
 //! [`audit`] computes the views another way and compares. This layer knows `common` and no other layer.
 
@@ -10,6 +11,7 @@ pub mod audit;
 pub mod chunk;
 pub mod engine;
 pub mod error;
+pub mod gather;
 pub mod map;
 pub mod plan;
 pub mod progress;
@@ -18,6 +20,7 @@ pub mod recompute;
 pub mod reduce;
 pub mod report;
 pub mod run;
+pub mod spill;
 
 pub use engine::Engine;
 pub use error::Error;

@@ -1,10 +1,9 @@
-//! Map: a few raw files, or one commit, become one partial per view and time chunk.
+//! Map: a few raw files, or one commit, are brought to the groups of their views.
 //!
-//! A task reads immutable input and gives the same pieces whenever and wherever it runs, so it may run twice.
+//! A task reads immutable input and brings the same whenever and wherever it runs.
 
 use std::sync::Arc;
 
-use arrow::record_batch::RecordBatch;
 use common::{
     dataset::{DataFile, Dataset},
     fold::Fold,
@@ -14,49 +13,59 @@ use common::{
 };
 
 use crate::{
-    Engine, Error, chunk,
+    Engine, Error,
+    gather::Gathered,
     plan::{Input, MapTask},
-    reduce::Partials,
 };
 
-/// Does `task` and adds what comes out to `partials`.
+/// Does `task` and adds what comes out to `gathered`.
 ///
 /// # Errors
-/// [`Error::Dataset`], [`Error::Segment`], [`Error::Measure`].
-pub async fn map(store: &Store, engine: &Engine, task: MapTask, partials: Arc<Partials>) -> Result<(), Error> {
+/// [`Error::Dataset`], [`Error::Segment`], [`Error::Measure`], [`Error::Spill`].
+pub async fn map(store: &Store, engine: &Engine, task: MapTask, gathered: Arc<Gathered>) -> Result<(), Error> {
     let MapTask { dataset, input, views } = task;
     match input {
-        Input::Files(files) => {
-            let fold = fold(engine, &dataset, &files, &views).await?;
-            engine.run(move || add(&views, &{ fold }.take()?, &partials)).await
-        }
+        Input::Files(files) => fold(engine, &dataset, &files, &views, &gathered).await,
         Input::Commit(commit) => {
             let segment = segment::load(store, &dataset, &commit, &views).await?;
-            engine.run(move || add(&views, &segment, &partials)).await
+            let merge = move || {
+                for (view, partial) in views.iter().zip(&segment) {
+                    gathered.of(view).shards.merge(partial)?;
+                }
+                gathered.make_room()
+            };
+            engine.run(merge).await
         }
     }
 }
 
-/// Folds `files`, one after the other, so that the events of one are in memory at once.
-async fn fold(engine: &Engine, dataset: &Dataset, files: &[DataFile], views: &[Arc<View>]) -> Result<Fold, Error> {
-    let mut fold = Fold::new(views);
+/// Folds `files`, one after the other, so that a batch of events of one file is in memory at once.
+async fn fold(
+    engine: &Engine,
+    dataset: &Dataset,
+    files: &[DataFile],
+    views: &[Arc<View>],
+    gathered: &Arc<Gathered>,
+) -> Result<(), Error> {
+    let shards = views.iter().map(|view| Arc::clone(&gathered.of(view).shards));
+    let mut fold = Fold::onto(shards.collect(), gathered.apart_max());
     let columns = fold.columns();
     for file in files {
-        let events = dataset.read(file, &columns).await?;
+        let events = dataset.events(file, &columns).await?;
+        let gathered = Arc::clone(gathered);
         let folding = engine.run(move || {
-            events.iter().try_for_each(|batch| fold.fold(batch))?;
+            for batch in events {
+                fold.fold(&batch?)?;
+                gathered.make_room()?;
+            }
             Ok::<_, Error>(fold)
         });
         fold = folding.await?;
     }
-    Ok(fold)
-}
-
-fn add(views: &[Arc<View>], folded: &[RecordBatch], partials: &Partials) -> Result<(), Error> {
-    for (view, partial) in views.iter().zip(folded) {
-        for (from_us, piece) in chunk::split(view, partial)? {
-            partials.add(view, from_us, piece)?;
-        }
-    }
-    Ok(())
+    let gathered = Arc::clone(gathered);
+    let settle = move || {
+        fold.settle()?;
+        gathered.make_room()
+    };
+    engine.run(settle).await
 }

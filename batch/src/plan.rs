@@ -49,8 +49,8 @@ pub struct SourcePlan {
 pub struct ViewPlan {
     /// The view.
     pub view: Arc<View>,
-    /// Its chunks up to the mark that is carried on, by start; `None` if it is computed from raw files.
-    pub base: Option<BTreeMap<i64, Chunk>>,
+    /// Its files up to the mark that is carried on, by the start of their chunk; `None` if it is computed from raw files.
+    pub base: Option<BTreeMap<i64, Vec<Chunk>>>,
 }
 
 /// One map task: an immutable input, and the views to be computed from it.
@@ -92,6 +92,11 @@ impl Plan {
             sources.push(plan_source(store, &pipeline.name, source, views, base, newest).await?);
         }
         Ok(Self { sources })
+    }
+
+    /// The views of all sources.
+    pub fn views(&self) -> impl Iterator<Item = &ViewPlan> {
+        self.sources.iter().flat_map(|source| &source.views)
     }
 
     /// How many map tasks there are.
@@ -149,12 +154,16 @@ fn check_mark(generation: &Generation, source: &SourceName, head: Version) -> Re
 
 /// The chunks of `view` in `base`, if it has them of this very definition, up to a mark and cut as they are cut today.
 /// The name does not matter: a view that was only renamed keeps its files.
-fn base_of(base: Option<&Generation>, view: &View) -> Option<BTreeMap<i64, Chunk>> {
+fn base_of(base: Option<&Generation>, view: &View) -> Option<BTreeMap<i64, Vec<Chunk>>> {
     let base = base?;
     let files = base.views.values().find(|files| files.id == view.id)?;
     let usable =
         base.marks.contains_key(&view.source) && files.source == view.source && chunk::fits(view, &files.chunks);
-    usable.then(|| files.chunks.iter().map(|c| (c.from_us, c.clone())).collect())
+    usable.then(|| {
+        let mut chunks: BTreeMap<i64, Vec<Chunk>> = BTreeMap::new();
+        files.chunks.iter().for_each(|file| chunks.entry(file.from_us).or_default().push(file.clone()));
+        chunks
+    })
 }
 
 /// Puts neighbouring files together until there is enough for a task of its own to be worth it.

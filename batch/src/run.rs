@@ -1,6 +1,10 @@
 //! A run: plan, map, reduce, publish. The one place that puts the rooms together, for recompute and advance alike.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 use common::{
     clock::Clock,
@@ -16,11 +20,12 @@ use tracing::{debug, info};
 
 use crate::{
     Engine, Error, Outcome, Phase, Report, Update,
+    gather::Gathered,
     map::map,
     plan::{Input, Plan, SourcePlan},
     progress::Counter,
     publish::{Verdict, publish},
-    reduce::{Partials, reduce},
+    reduce::{self, add_base},
     report::{Kind, SourceReport, ViewReport},
 };
 
@@ -98,8 +103,15 @@ impl Batch {
 
     /// Maps and reduces all that `plan` says, and writes the chunk files. Nothing names them yet.
     async fn build(&self, plan: &Plan, number: u64, watch: &Watch) -> Result<Generation, Error> {
-        let partials = self.map_all(plan, watch).await?;
-        let mut written = self.reduce_all(plan, &partials, watch).await?;
+        let gathered = self.map_all(plan, watch).await?;
+        let mut touched = BTreeMap::new();
+        for planned in plan.views() {
+            watch.check()?;
+            let chunks = add_base(&self.store, &self.engine, planned, &gathered).await?;
+            touched.insert(planned.view.name.clone(), chunks);
+        }
+        let chunks = touched.values().map(BTreeSet::len).sum();
+        let mut written = self.reduce_all(&gathered, chunks, watch).await?;
         let mut generation = Generation {
             format: generation::FORMAT,
             number,
@@ -111,9 +123,10 @@ impl Batch {
             generation.marks.insert(source.source.clone(), source.mark.clone());
             for planned in &source.views {
                 let view = &planned.view;
-                let mut chunks = planned.base.clone().unwrap_or_default();
+                let kept = planned.base.iter().flatten().filter(|(from_us, _)| !touched[&view.name].contains(from_us));
+                let mut chunks: Vec<Chunk> = kept.flat_map(|(_, files)| files).cloned().collect();
                 chunks.extend(written.remove(&view.name).unwrap_or_default());
-                let chunks = chunks.into_values().collect();
+                chunks.sort_by_key(|chunk| (chunk.from_us, chunk.part));
                 let files = ViewFiles { id: view.id.clone(), source: view.source.clone(), chunks };
                 generation.views.insert(view.name.clone(), files);
             }
@@ -122,14 +135,15 @@ impl Batch {
     }
 
     /// Does all map tasks of `plan`, a bounded number at once.
-    pub(crate) async fn map_all(&self, plan: &Plan, watch: &Watch) -> Result<Arc<Partials>, Error> {
-        let partials = Arc::new(Partials::default());
+    pub(crate) async fn map_all(&self, plan: &Plan, watch: &Watch) -> Result<Arc<Gathered>, Error> {
+        let views = plan.views().map(|planned| Arc::clone(&planned.view));
+        let gathered = Arc::new(Gathered::new(views, self.engine.memory()));
         let mut counter = Counter::start(watch.progress.as_ref(), Phase::Map, plan.task_count());
         let tasks: Vec<_> = plan.sources.iter().flat_map(|s| &s.tasks).cloned().collect();
         let mut running = stream::iter(tasks)
             .map(|task| async {
                 watch.check()?;
-                map(&self.store, &self.engine, task, Arc::clone(&partials)).await
+                map(&self.store, &self.engine, task, Arc::clone(&gathered)).await
             })
             .buffer_unordered(self.engine.in_flight());
         while let Some(done) = running.next().await {
@@ -137,37 +151,38 @@ impl Batch {
             counter.done();
         }
         drop(running);
-        Ok(partials)
+        Ok(gathered)
     }
 
-    /// Reduces every chunk in `partials`, a bounded number at once. Returns the chunks written, by view and start.
+    /// Writes everything in `gathered`, of `chunks` chunks, a bounded number of files at once. Returns the files by view.
     async fn reduce_all(
         &self,
-        plan: &Plan,
-        partials: &Partials,
+        gathered: &Gathered,
+        chunks: usize,
         watch: &Watch,
-    ) -> Result<BTreeMap<ViewName, BTreeMap<i64, Chunk>>, Error> {
-        let planned: BTreeMap<_, _> =
-            plan.sources.iter().flat_map(|s| &s.views).map(|v| (v.view.name.clone(), v)).collect();
-        let touched = partials.take();
-        let mut counter = Counter::start(watch.progress.as_ref(), Phase::Reduce, touched.len());
-        let mut running = stream::iter(touched)
-            .map(|((name, from_us), runs)| {
-                let planned = planned[&name];
-                async move {
+    ) -> Result<BTreeMap<ViewName, Vec<Chunk>>, Error> {
+        let mut counter = Counter::start(watch.progress.as_ref(), Phase::Reduce, chunks);
+        let mut written: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        // The largest view last, when the memory of the others is free.
+        for gathering in gathered.by_size() {
+            watch.check()?;
+            let tasks = reduce::plan(&self.engine, gathering).await?;
+            let mut running = stream::iter(tasks)
+                .map(|task| async {
                     watch.check()?;
-                    let base = planned.base.as_ref().and_then(|base| base.get(&from_us));
-                    let chunk = reduce(&self.store, &self.engine, &planned.view, from_us, runs, base).await?;
-                    Ok::<_, Error>((name, chunk))
+                    let last = task.is_last();
+                    Ok::<_, Error>((last, reduce::reduce(&self.store, &self.engine, task).await?))
+                })
+                .buffer_unordered(self.engine.in_flight());
+            while let Some(done) = running.next().await {
+                let (last, made) = done?;
+                if last {
+                    counter.done();
                 }
-            })
-            .buffer_unordered(self.engine.in_flight());
-        let mut written: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
-        while let Some(done) = running.next().await {
-            let (name, chunk) = done?;
-            debug!(view = %name, path = chunk.path, rows = chunk.rows, bytes = chunk.bytes, "chunk written");
-            written.entry(name).or_default().insert(chunk.from_us, chunk);
-            counter.done();
+                let Some((name, chunk)) = made else { continue };
+                debug!(view = %name, path = chunk.path, rows = chunk.rows, bytes = chunk.bytes, "chunk written");
+                written.entry(name).or_default().push(chunk);
+            }
         }
         Ok(written)
     }
@@ -179,7 +194,11 @@ fn report(kind: Kind, outcome: Outcome, plan: &Plan, ours: &Generation, elapsed_
     let views = planned.map(|p| {
         let files = &ours.views[&p.view.name];
         let base = p.base.as_ref();
-        let kept = files.chunks.iter().filter(|c| base.is_some_and(|b| b.get(&c.from_us) == Some(c))).count() as u64;
+        let kept = files
+            .chunks
+            .iter()
+            .filter(|c| base.is_some_and(|b| b.get(&c.from_us).is_some_and(|b| b.contains(c))))
+            .count() as u64;
         let report = ViewReport {
             id: files.id.clone(),
             from_raw: p.base.is_none(),

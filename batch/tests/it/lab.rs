@@ -160,6 +160,7 @@ impl Lab {
             listen: "127.0.0.1:0".parse().unwrap(),
             body_limit: "16MiB".parse().unwrap(),
             advance_every: jiff::SignedDuration::from_secs(300),
+            batch_memory: "1GiB".parse().unwrap(),
             sources: sources.iter().map(|s| (s.name.clone(), s.clone())).collect(),
             views: BTreeMap::new(),
         };

@@ -18,6 +18,7 @@ use arrow::record_batch::RecordBatch;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
+pub use self::read::Events;
 use self::{log::AppIds, table::Table};
 use crate::{
     event::Counts,
@@ -231,19 +232,26 @@ impl Dataset {
         self.inner.table.files(version).await
     }
 
-    /// The events in `file`: batches with at least the columns named, strings as `Dictionary(Int32, Utf8)`. A column that
-    /// the table was given after the file was written is null. Decoding is CPU work and runs on the blocking pool.
+    /// The events in `file`, which is read whole and decoded as batches are asked for: these have at least the columns named,
+    /// strings as `Dictionary(Int32, Utf8)`. A column that the table was given after the file was written is null. Asking for
+    /// the next batch is CPU work.
+    ///
+    /// # Errors
+    /// [`Error::Table`], [`Error::Store`].
+    pub async fn events(&self, file: &DataFile, columns: &[String]) -> Result<Events, Error> {
+        let bytes = self.inner.store.get(&file.path).await?;
+        let bytes = bytes.ok_or_else(|| format!("{} is gone", file.path)).map_err(Error::table("read a data file"))?;
+        Events::new(&file.path, bytes, &self.inner.schema, columns)
+    }
+
+    /// All of [`Self::events`] at once. Decoding runs on the blocking pool.
     ///
     /// # Errors
     /// [`Error::Table`], [`Error::Store`].
     pub async fn read(&self, file: &DataFile, columns: &[String]) -> Result<Vec<RecordBatch>, Error> {
-        let action = "read a data file";
-        let bytes = self.inner.store.get(&file.path).await?;
-        let bytes = bytes.ok_or_else(|| format!("{} is gone", file.path)).map_err(Error::table(action))?;
-        let (schema, columns) = (Arc::clone(&self.inner.schema), columns.to_vec());
-        let decoded = tokio::task::spawn_blocking(move || read::decode(bytes, &schema, &columns)).await;
-        let decoded = decoded.map_err(Error::table(action))?;
-        decoded.map_err(|error| format!("{}: {error}", file.path)).map_err(Error::table(action))
+        let events = self.events(file, columns).await?;
+        let decoded = tokio::task::spawn_blocking(move || events.collect()).await;
+        decoded.map_err(Error::table("read a data file"))?
     }
 }
 

@@ -7,21 +7,58 @@ use arrow::{
     datatypes::{DataType, Field, Schema as ArrowSchema, SchemaRef},
 };
 use bytes::Bytes;
+use object_store::path::Path;
 use parquet::{
     arrow::{
         ProjectionMask,
-        arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder},
+        arrow_reader::{
+            ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+        },
     },
     errors::ParquetError,
 };
 
+use super::Error;
 use crate::schema::Schema;
 
 /// Rows of one batch: large enough that a batch's fixed costs vanish, small enough to stay in the cache.
 const BATCH_ROWS: usize = 16_384;
 
-/// The columns named, strings as `Dictionary(Int32, Utf8)`; one that the file is too old to have is null. CPU work.
-pub(super) fn decode(file: Bytes, schema: &Schema, columns: &[String]) -> Result<Vec<RecordBatch>, ParquetError> {
+/// The events of one file, decoded as they are asked for: a batch at a time is in memory. CPU work.
+#[derive(Debug)]
+pub struct Events {
+    path: Path,
+    reader: ParquetRecordBatchReader,
+    wanted: SchemaRef,
+}
+
+impl Events {
+    /// The columns named, strings as `Dictionary(Int32, Utf8)`; one that the file is too old to have is null.
+    pub(super) fn new(path: &Path, file: Bytes, schema: &Schema, columns: &[String]) -> Result<Self, Error> {
+        let opened = open(file, schema, columns);
+        let (reader, wanted) = opened.map_err(|error| failed(path, &error))?;
+        Ok(Self { path: path.clone(), reader, wanted })
+    }
+}
+
+impl Iterator for Events {
+    type Item = Result<RecordBatch, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let batch = self.reader.next()?.map_err(ParquetError::from);
+        Some(batch.and_then(|batch| conform(&batch, &self.wanted)).map_err(|error| failed(&self.path, &error)))
+    }
+}
+
+fn failed(path: &Path, error: &ParquetError) -> Error {
+    Error::table("read a data file")(format!("{path}: {error}"))
+}
+
+fn open(
+    file: Bytes,
+    schema: &Schema,
+    columns: &[String],
+) -> Result<(ParquetRecordBatchReader, SchemaRef), ParquetError> {
     let wanted = wanted(schema, columns)?;
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let metadata = ArrowReaderMetadata::load(&file, options.clone())?;
@@ -32,8 +69,7 @@ pub(super) fn decode(file: Bytes, schema: &Schema, columns: &[String]) -> Result
     let roots: Vec<usize> = wanted.fields().iter().filter_map(|field| there.index_of(field.name()).ok()).collect();
     let mask = ProjectionMask::roots(metadata.parquet_schema(), roots);
     let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata).with_projection(mask);
-    let reader = reader.with_batch_size(BATCH_ROWS).build()?;
-    reader.map(|batch| conform(&batch?, &wanted)).collect()
+    Ok((reader.with_batch_size(BATCH_ROWS).build()?, wanted))
 }
 
 /// The schema of the batches to return.

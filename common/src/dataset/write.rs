@@ -1,11 +1,14 @@
 //! Events as the Parquet files of one commit: one file an event date. Equal events give equal bytes.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, HashSet},
+    hash::Hash,
+};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array},
     compute::{cast, max, max_string, min, min_string, take_record_batch},
-    datatypes::{DataType, Float64Type, Int32Type, Int64Type, SchemaRef, TimestampMicrosecondType},
+    datatypes::{DataType, Decimal128Type, Float64Type, Int32Type, Int64Type, SchemaRef, TimestampMicrosecondType},
     error::ArrowError,
 };
 use bytes::Bytes;
@@ -126,7 +129,8 @@ fn date(day: i64) -> Option<String> {
 
 fn file(schema: &SchemaRef, date: Option<String>, batches: &[RecordBatch]) -> Result<NewFile, ParquetError> {
     // Without Arrow's own schema in the footer, every reader sees the same Parquet types.
-    let options = ArrowWriterOptions::new().with_properties(properties(schema)?).with_skip_arrow_metadata(true);
+    let options =
+        ArrowWriterOptions::new().with_properties(properties(schema, batches)?).with_skip_arrow_metadata(true);
     let mut writer = ArrowWriter::try_new_with_options(Vec::new(), SchemaRef::clone(schema), options)?;
     for batch in batches {
         writer.write(batch)?;
@@ -135,19 +139,43 @@ fn file(schema: &SchemaRef, date: Option<String>, batches: &[RecordBatch]) -> Re
     Ok(NewFile { date, bytes, stats: stats(schema, batches) })
 }
 
-/// Time stamps and offsets climb in small steps, so their differences are packed; strings repeat, so they get a dictionary
-/// while it is small; zstd does the rest.
-fn properties(schema: &SchemaRef) -> Result<WriterProperties, ParquetError> {
+/// Time stamps and offsets climb in small steps, so their differences are packed; values that repeat get a dictionary while it
+/// is small, those that hardly do are plain; zstd does the rest.
+fn properties(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<WriterProperties, ParquetError> {
     let mut properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?));
-    for field in schema.fields() {
-        if field.name() == OFFSET || matches!(field.data_type(), DataType::Timestamp(..)) {
-            let column = ColumnPath::from(vec![field.name().clone()]);
-            properties = properties
-                .set_column_dictionary_enabled(column.clone(), false)
-                .set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);
+    for (index, field) in schema.fields().iter().enumerate() {
+        let climbs = field.name() == OFFSET || matches!(field.data_type(), DataType::Timestamp(..));
+        let column = ColumnPath::from(vec![field.name().clone()]);
+        if climbs {
+            properties = properties.set_column_encoding(column.clone(), Encoding::DELTA_BINARY_PACKED);
+        }
+        if climbs || batches.first().is_some_and(|batch| hardly_repeats(batch.column(index))) {
+            properties = properties.set_column_dictionary_enabled(column, false);
         }
     }
     Ok(properties.build())
+}
+
+/// Values that are looked at to see whether values repeat.
+const SAMPLE_ROWS: usize = 4_096;
+
+/// Whether of the first values more than half are unlike all others. A dictionary of such a column would grow until it is given
+/// up, and then have cost its writing and every reading.
+fn hardly_repeats(column: &ArrayRef) -> bool {
+    let sample = column.slice(0, column.len().min(SAMPLE_ROWS));
+    let distinct = match sample.data_type() {
+        DataType::Int64 => distinct(sample.as_primitive::<Int64Type>().iter()),
+        DataType::Float64 => distinct(sample.as_primitive::<Float64Type>().iter().map(|value| value.map(f64::to_bits))),
+        DataType::Decimal128(..) => distinct(sample.as_primitive::<Decimal128Type>().iter()),
+        DataType::Utf8 => distinct(sample.as_string::<i32>().iter()),
+        _ => return false,
+    };
+    let there = sample.len() - sample.null_count();
+    there == SAMPLE_ROWS && distinct > there / 2
+}
+
+fn distinct<T: Hash + Eq>(values: impl Iterator<Item = Option<T>>) -> usize {
+    values.flatten().collect::<HashSet<T>>().len()
 }
 
 fn stats(schema: &SchemaRef, batches: &[RecordBatch]) -> String {

@@ -1,74 +1,98 @@
 //! From rows of key columns to group numbers: the first half of folding, which knows nothing of states.
 //!
-//! Each key value becomes a 64-bit word, so that equal values have equal words: ints as they are, doubles canonical, text
-//! and wide decimals interned. A null has the word 0 and a bit in the row's mask.
+//! The numbers of a row's values (see [`Column`]) are put side by side in one 64-bit key, each in a field as wide as its
+//! column has needed so far. Fields widen as values come that do not fit; then all keys are made anew. Keys that no 64
+//! bits hold, of many dimensions that are all wide, are spelled out as bytes and numbered.
 
-use std::sync::Arc;
+use arrow::{array::ArrayRef, buffer::NullBuffer};
 
-use arrow::{
-    array::{Array, ArrayRef, BooleanArray, Decimal128Array, Float64Array, Int64Array, StringArray},
-    buffer::NullBuffer,
-    datatypes::TimestampMicrosecondType,
+use super::{
+    column::{Column, Picked, Read, SPELLED, spelled, spelling},
+    index::Index,
+    interner::Interner,
+    order::{self, Order},
 };
-use hashbrown::HashTable;
-
-use super::{interner::Interner, order};
 use crate::{
-    measure::{
-        Error,
-        bytes::{ByteColumn, ByteRows},
-        input::{Input, Values, from_ordered, text, to_ordered},
-    },
+    measure::{Error, input::Input},
     schema::ColumnType,
 };
 
-/// Decimals of at most this many digits fit a word.
-const WORD_DIGITS: u8 = 18;
+/// One column's part of the keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Field {
+    /// The number that is written as 1; a null is 0.
+    base: i64,
+    bits: u32,
+    /// Bits of the fields after it.
+    shift: u32,
+}
 
-/// One key column: how its values become words, and back.
-#[derive(Debug)]
-struct Column {
-    column_type: ColumnType,
-    /// Text, or decimals that do not fit a word.
-    interner: Interner,
+impl Field {
+    /// Its bits in a key.
+    #[inline]
+    fn raw(self, key: u64) -> u64 {
+        key.unbounded_shr(self.shift) & self.mask()
+    }
+
+    /// The number in a key, `None` for a null.
+    #[inline]
+    fn of(self, key: u64) -> Option<i64> {
+        let field = self.raw(key);
+        (field > 0).then(|| self.base.wrapping_add_unsigned(field - 1))
+    }
+
+    fn mask(self) -> u64 {
+        u64::MAX.unbounded_shr(64 - self.bits)
+    }
+
+    fn holds(self, (least, greatest): (i64, i64)) -> bool {
+        least > greatest
+            || (least >= self.base && (greatest.wrapping_sub(self.base) as u64) < self.mask() && self.bits > 0)
+    }
 }
 
 /// The distinct keys of a table, numbered from 0 in the order they came.
 #[derive(Debug)]
 pub(super) struct Keys {
     columns: Vec<Column>,
-    /// A word a column, group after group.
-    words: Vec<u64>,
-    /// A bit a column that is null, per group; empty while no key was null.
-    masks: Vec<u64>,
-    len: usize,
-    table: HashTable<u32>,
-    row_words: Vec<u64>,
-    row_masks: Vec<u64>,
+    /// One a column.
+    fields: Vec<Field>,
+    /// The key of each group.
+    keys: Vec<u64>,
+    index: Index,
+    /// The keys if no 64 bits hold them.
+    wide: Option<Interner>,
+    /// The keys of the rows of the batch at hand.
+    row_keys: Vec<u64>,
 }
 
 impl Keys {
     pub(super) fn new(types: &[ColumnType]) -> Self {
-        let columns = types.iter().map(|&column_type| Column { column_type, interner: Interner::default() }).collect();
         Self {
-            columns,
-            words: Vec::new(),
-            masks: Vec::new(),
-            len: 0,
-            table: HashTable::new(),
-            row_words: Vec::new(),
-            row_masks: Vec::new(),
+            columns: types.iter().enumerate().map(|(at, &column_type)| Column::new(column_type, at == 0)).collect(),
+            fields: vec![Field::default(); types.len()],
+            keys: Vec::new(),
+            index: Index::default(),
+            wide: None,
+            row_keys: Vec::new(),
         }
     }
 
     /// How many groups there are.
     pub(super) fn len(&self) -> usize {
-        self.len
+        self.wide.as_ref().map_or(self.keys.len(), Interner::len)
     }
 
     /// The types of the columns.
     pub(super) fn types(&self) -> impl Iterator<Item = ColumnType> {
-        self.columns.iter().map(|c| c.column_type)
+        self.columns.iter().map(Column::column_type)
+    }
+
+    /// Bytes held.
+    pub(super) fn bytes(&self) -> usize {
+        let keys = (self.keys.capacity() + self.row_keys.capacity()) * size_of::<u64>();
+        let wide = self.wide.as_ref().map_or(0, Interner::held);
+        keys + wide + self.index.bytes() + self.columns.iter().map(Column::bytes).sum::<usize>()
     }
 
     /// Appends the group of each row, or of each of the `selected` rows, to `groups`. Groups that are new get the next
@@ -83,91 +107,157 @@ impl Keys {
         selected: Option<&[u32]>,
         groups: &mut Vec<u32>,
     ) -> Result<(), Error> {
-        let rows = selected.map_or(rows, <[u32]>::len);
-        self.encode(keys, rows, selected)?;
-        groups.reserve(rows);
-        // A width known when compiled makes words compare without a loop.
-        match self.columns.len() {
-            1 => self.find(1, rows, groups),
-            2 => self.find(2, rows, groups),
-            3 => self.find(3, rows, groups),
-            4 => self.find(4, rows, groups),
-            width => self.find(width, rows, groups),
+        let picked = Picked { rows, selected };
+        if self.len() + picked.len() >= u32::MAX as usize {
+            return Err(Error::Overflow { state: "number of groups".to_owned(), limit: "32 bits" });
         }
-    }
-
-    /// Writes the words and masks of the rows.
-    fn encode(&mut self, keys: &[&Input], rows: usize, selected: Option<&[u32]>) -> Result<(), Error> {
-        let width = self.columns.len();
-        self.row_words.clear();
-        self.row_words.resize(rows * width, 0);
-        self.row_masks.clear();
-        if keys.iter().any(|key| key.nulls().is_some()) {
-            self.row_masks.resize(rows, 0);
+        let read = self.columns.iter_mut().zip(keys).map(|(column, key)| column.read(key, picked));
+        let read = read.collect::<Result<Vec<_>, _>>()?;
+        if self.wide.is_none() && !self.fit() {
+            self.spell_out();
         }
-        for (at, (column, key)) in self.columns.iter_mut().zip(keys).enumerate() {
-            let words = self.row_words.iter_mut().skip(at).step_by(width);
-            let fits = match selected {
-                None => column.encode(key, 0..rows, words),
-                Some(selected) => column.encode(key, selected.iter().map(|&row| row as usize), words),
-            };
-            if !fits {
-                return Err(Error::Overflow { state: format!("key {at}"), limit: "what a key column can hold" });
-            }
-            let Some(nulls) = key.nulls() else { continue };
-            for (i, mask) in self.row_masks.iter_mut().enumerate() {
-                let row = selected.map_or(i, |selected| selected[i] as usize);
-                *mask |= u64::from(nulls.is_null(row)) << at;
-            }
+        if self.wide.is_some() {
+            return self.number(&read, picked, groups);
         }
-        if !self.row_masks.is_empty() && self.masks.is_empty() {
-            self.masks.resize(self.len, 0);
-        }
+        self.pack(&read, picked);
+        let bits = self.fields.iter().map(|field| field.bits).sum();
+        self.index.find(&self.row_keys, bits, &mut self.keys, groups);
         Ok(())
     }
 
-    /// Finds or makes the group of each encoded row.
-    #[inline(always)]
-    fn find(&mut self, width: usize, rows: usize, groups: &mut Vec<u32>) -> Result<(), Error> {
-        let masked = !self.masks.is_empty() || !self.row_masks.is_empty();
-        for row in 0..rows {
-            let row_words = &self.row_words[row * width..][..width];
-            let row_mask = self.row_masks.get(row).copied().unwrap_or(0);
-            let (words, masks) = (&self.words, &self.masks);
-            let same = |&group: &u32| {
-                let group = group as usize;
-                words[group * width..][..width] == *row_words && (!masked || masks[group] == row_mask)
-            };
-            let hash = hash(row_words);
-            if let Some(&group) = self.table.find(hash, same) {
-                groups.push(group);
-                continue;
-            }
-            let group = u32::try_from(self.len)
-                .map_err(|_| Error::Overflow { state: "number of groups".to_owned(), limit: "32 bits" })?;
-            self.words.extend_from_slice(row_words);
-            if masked {
-                self.masks.push(row_mask);
-            }
-            self.len += 1;
-            let words = &self.words;
-            self.table.insert_unique(hash, group, |&group| self::hash(&words[group as usize * width..][..width]));
-            groups.push(group);
+    fn pack(&mut self, read: &[Read<'_>], picked: Picked<'_>) {
+        self.row_keys.clear();
+        self.row_keys.resize(picked.len(), 0);
+        for ((column, read), field) in self.columns.iter().zip(read).zip(&self.fields) {
+            column.pack(read, picked, field.base, field.bits, &mut self.row_keys);
         }
+    }
+
+    /// Widens the fields that do not hold their column's numbers; false if they are too many bits then.
+    fn fit(&mut self) -> bool {
+        if self.columns.iter().zip(&self.fields).all(|(column, field)| field.bits > 0 && field.holds(column.range())) {
+            return true;
+        }
+        // With room to grow if that can be, so that this is done seldom.
+        let Some(fields) = self.fields_with(true).or_else(|| self.fields_with(false)) else { return false };
+        let old = std::mem::replace(&mut self.fields, fields);
+        for key in &mut self.keys {
+            let field = |(old, new): (&Field, &Field)| {
+                let field = old.of(*key).map_or(0, |number| number.wrapping_sub(new.base) as u64 + 1);
+                field.unbounded_shl(new.shift)
+            };
+            *key = old.iter().zip(&self.fields).map(field).fold(0, |key, field| key | field);
+        }
+        self.index = Index::default();
+        true
+    }
+
+    /// Fields that hold the numbers of all columns; `None` if they are more than 64 bits.
+    fn fields_with(&self, room: bool) -> Option<Vec<Field>> {
+        let mut shift = 0;
+        let field = |(column, old): (&Column, &Field)| {
+            let (least, greatest) = column.range();
+            let mut field = *old;
+            if !field.holds((least, greatest)) || (!room && least <= greatest) {
+                let span = greatest.wrapping_sub(least) as u64;
+                let below = if room && column.is_own() { span / 4 } else { 0 };
+                field.base = least.saturating_sub_unsigned(below);
+                // One for a null, and as much again for what is to come.
+                let count = (greatest.wrapping_sub(field.base) as u64).checked_add(2)?;
+                let count = if room { count.checked_add(span / 2 + 1)? } else { count };
+                field.bits = 64 - (count - 1).leading_zeros();
+            }
+            field.bits = field.bits.max(1);
+            field.shift = shift;
+            shift += field.bits;
+            Some(field)
+        };
+        let fields: Option<Vec<Field>> = self.columns.iter().zip(&self.fields).rev().map(field).collect();
+        let mut fields = fields.filter(|_| shift <= u64::BITS)?;
+        fields.reverse();
+        Some(fields)
+    }
+
+    /// Spells out all keys.
+    fn spell_out(&mut self) {
+        let mut wide = Interner::default();
+        for &key in &self.keys {
+            let bytes: Vec<u8> = self.fields.iter().flat_map(|field| spelling(field.of(key))).collect();
+            wide.intern(&bytes).expect("there are as many groups as before");
+        }
+        (self.keys, self.index, self.wide) = (Vec::new(), Index::default(), Some(wide));
+    }
+
+    /// The groups of rows whose keys are spelled out.
+    fn number(&mut self, read: &[Read<'_>], picked: Picked<'_>, groups: &mut Vec<u32>) -> Result<(), Error> {
+        let width = self.columns.len() * SPELLED;
+        let mut spelled = vec![0; picked.len() * width];
+        for (at, (column, read)) in self.columns.iter().zip(read).enumerate() {
+            column.spell(read, picked, at * SPELLED, width, &mut spelled);
+        }
+        let wide = self.wide.as_mut().expect("keys are spelled out");
+        groups
+            .extend(spelled.chunks_exact(width).map(|row| wide.intern(row).expect("the number of groups was checked")));
         Ok(())
+    }
+
+    /// The number of a group's value in a column, `None` for a null.
+    #[inline]
+    fn number_of(&self, at: usize, group: usize) -> Option<i64> {
+        match &self.wide {
+            None => self.fields[at].of(self.keys[group]),
+            Some(wide) => spelled(&wide.get(group as u32)[at * SPELLED..][..SPELLED]),
+        }
+    }
+
+    /// The distinct values of the first column, if that is of time stamps.
+    pub(super) fn buckets(&self) -> &[i64] {
+        self.columns.first().map_or(&[], Column::steps)
+    }
+
+    /// The canonical order of rows that are all distinct, as [`Self::order`] of groups. The table is not to be used again.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`].
+    fn order_rows(&mut self, keys: &[&Input], rows: usize) -> Result<Vec<u32>, Error> {
+        let picked = Picked { rows, selected: None };
+        let read = self.columns.iter_mut().zip(keys).map(|(column, key)| column.read(key, picked));
+        let read = read.collect::<Result<Vec<_>, _>>()?;
+        if self.fit() {
+            self.pack(&read, picked);
+            self.keys = std::mem::take(&mut self.row_keys);
+        } else {
+            self.spell_out();
+            self.number(&read, picked, &mut Vec::with_capacity(rows))?;
+        }
+        Ok(self.order())
     }
 
     /// The groups in canonical order: by each column in turn, nulls first.
     pub(super) fn order(&self) -> Vec<u32> {
-        let width = self.columns.len();
-        let mut order = order::Order::new(self.len);
+        if self.wide.is_none() {
+            return order::sort_by_key(self.ordered_keys());
+        }
+        let mut order = Order::new(self.len());
         for (at, column) in self.columns.iter().enumerate() {
-            let words = self.words.iter().skip(at).step_by(width).copied();
-            let null = |group: usize| self.masks.get(group).is_some_and(|mask| mask >> at & 1 == 1);
-            let ordered = column.ordered(words).enumerate();
-            order.then_by(ordered.map(|(group, word)| (!null(group)).then_some(word)).collect());
+            order.then_by(column.ordered((0..self.len()).map(|group| self.number_of(at, group))));
         }
         order.sort()
+    }
+
+    /// The key of each group, with every field in the order of its values.
+    fn ordered_keys(&self) -> Vec<u64> {
+        let mut keys = self.keys.clone();
+        for (column, field) in self.columns.iter().zip(&self.fields) {
+            let Some(ranks) = column.ranks() else { continue };
+            for key in &mut keys {
+                if let Some(number) = field.of(*key) {
+                    let rank = u64::from(ranks[number as usize]) + 1;
+                    *key = *key & !(field.mask() << field.shift) | rank << field.shift;
+                }
+            }
+        }
+        keys
     }
 
     /// Takes the key columns, group `order[i]` in row `i`, and forgets the groups.
@@ -175,164 +265,60 @@ impl Keys {
     /// # Errors
     /// [`Error::Overflow`] if a column is larger than Arrow allows.
     pub(super) fn take(&mut self, order: &[u32]) -> Result<Vec<ArrayRef>, Error> {
-        let width = self.columns.len();
         let arrays = self.columns.iter().enumerate().map(|(at, column)| {
-            let words: Vec<u64> = order.iter().map(|&group| self.words[group as usize * width + at]).collect();
-            let valid = |group: &u32| self.masks.get(*group as usize).is_none_or(|mask| mask >> at & 1 == 0);
-            let nulls = NullBuffer::from(order.iter().map(valid).collect::<Vec<bool>>());
-            column.array(&words, Some(nulls).filter(|nulls| nulls.null_count() > 0))
+            let (numbers, nulls) = self.numbers(at, order);
+            column.array(numbers, nulls)
         });
         let arrays = arrays.collect::<Result<_, _>>();
         self.clear();
         arrays
     }
 
+    /// The numbers of the groups' values in a column; 0 of a null.
+    fn numbers(&self, at: usize, order: &[u32]) -> (Vec<i64>, Option<NullBuffer>) {
+        if self.wide.is_some() {
+            let numbers = || order.iter().map(|&group| self.number_of(at, group as usize));
+            let valid: Vec<bool> = numbers().map(|number| number.is_some()).collect();
+            let nulls = Some(NullBuffer::from(valid)).filter(|nulls| nulls.null_count() > 0);
+            return (numbers().map(Option::unwrap_or_default).collect(), nulls);
+        }
+        let field = self.fields[at];
+        let mut fields: Vec<u64> = order.iter().map(|&group| field.raw(self.keys[group as usize])).collect();
+        let mut nulls = None;
+        if fields.contains(&0) {
+            nulls = Some(NullBuffer::from(fields.iter().map(|&field| field > 0).collect::<Vec<bool>>()));
+            let zero = (field.base.wrapping_neg() as u64).wrapping_add(1);
+            fields.iter_mut().filter(|field| **field == 0).for_each(|field| *field = zero);
+        }
+        (fields.into_iter().map(|raw| field.base.wrapping_add_unsigned(raw.wrapping_sub(1))).collect(), nulls)
+    }
+
     fn clear(&mut self) {
-        self.len = 0;
-        clear_table(&mut self.table);
-        clear_vec(&mut self.words);
-        clear_vec(&mut self.masks);
-        self.columns.iter_mut().for_each(|column| column.interner.clear());
+        self.index.clear(&self.keys);
+        clear_vec(&mut self.keys);
+        self.wide = None;
+        self.columns.iter_mut().for_each(Column::clear);
     }
 }
 
-impl Column {
-    /// Writes the words of `rows`; false if some value has none.
-    fn encode<'a>(
-        &mut self,
-        key: &Input,
-        rows: impl Iterator<Item = usize>,
-        words: impl Iterator<Item = &'a mut u64>,
-    ) -> bool {
-        let rows = rows.zip(words);
-        let valid = |row: usize| key.nulls().is_none_or(|nulls| nulls.is_valid(row));
-        match key.values() {
-            Values::Int(values) if key.nulls().is_none() => rows.for_each(|(row, word)| *word = values[row] as u64),
-            Values::Int(values) => rows.for_each(|(row, word)| *word = if valid(row) { values[row] as u64 } else { 0 }),
-            Values::Double(values) => {
-                rows.for_each(|(row, word)| *word = if valid(row) { to_ordered(values[row]) as u64 } else { 0 });
-            }
-            Values::Bool(values) => rows.for_each(|(row, word)| *word = u64::from(valid(row) && values.value(row))),
-            Values::Decimal(values) => return self.encode_decimals(rows.filter(|&(row, _)| valid(row)), values),
-            Values::Text(values) => return self.encode_text(rows.filter(|&(row, _)| valid(row)), values),
-            Values::Coded(codes, values) => {
-                let mut ids = vec![None; values.len()];
-                for (row, word) in rows.filter(|&(row, _)| valid(row)) {
-                    let code = codes[row] as usize;
-                    if ids[code].is_none() {
-                        ids[code] = self.interner.intern(text(values, code));
-                    }
-                    let Some(id) = ids[code] else { return false };
-                    *word = u64::from(id);
-                }
-            }
-        }
-        true
-    }
-
-    fn encode_decimals<'a>(&mut self, mut rows: impl Iterator<Item = (usize, &'a mut u64)>, values: &[i128]) -> bool {
-        let interner = Some(&mut self.interner).filter(|_| !fits_word(self.column_type));
-        match interner {
-            None => rows.all(|(row, word)| i64::try_from(values[row]).map(|value| *word = value as u64).is_ok()),
-            Some(interner) => rows.all(|(row, word)| {
-                interner.intern(&ordered_bytes(values[row])).map(|id| *word = u64::from(id)).is_some()
-            }),
-        }
-    }
-
-    fn encode_text<'a>(&mut self, mut rows: impl Iterator<Item = (usize, &'a mut u64)>, values: &StringArray) -> bool {
-        rows.all(|(row, word)| self.interner.intern(text(values, row)).map(|id| *word = u64::from(id)).is_some())
-    }
-
-    /// Words that order as the values of `words` do.
-    fn ordered(&self, words: impl Iterator<Item = u64>) -> impl Iterator<Item = u64> {
-        let ranks = if is_interned(self.column_type) { self.interner.ranks() } else { Vec::new() };
-        let column_type = self.column_type;
-        words.map(move |word| match column_type {
-            ColumnType::Bool => word,
-            _ if is_interned(column_type) => ranks.get(word as usize).copied().map_or(0, u64::from),
-            _ => word ^ 1 << 63,
-        })
-    }
-
-    /// The column of these words.
-    fn array(&self, words: &[u64], nulls: Option<NullBuffer>) -> Result<ArrayRef, Error> {
-        let ints = || words.iter().map(|&word| word as i64);
-        Ok(match self.column_type {
-            ColumnType::Int => Arc::new(Int64Array::new(ints().collect(), nulls)),
-            ColumnType::Timestamp => {
-                let ints = Int64Array::new(ints().collect(), nulls);
-                Arc::new(ints.reinterpret_cast::<TimestampMicrosecondType>().with_timezone("UTC"))
-            }
-            ColumnType::Double => Arc::new(Float64Array::new(ints().map(from_ordered).collect(), nulls)),
-            ColumnType::Bool => Arc::new(BooleanArray::new(words.iter().map(|&word| word == 1).collect(), nulls)),
-            ColumnType::Decimal { .. } => {
-                let null = |row: usize| nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
-                let value = |(row, &word): (usize, &u64)| match fits_word(self.column_type) {
-                    true => i128::from(word as i64),
-                    false if null(row) => 0,
-                    false => from_ordered_bytes(self.interner.get(word as u32)),
-                };
-                let values = words.iter().enumerate().map(value).collect();
-                Arc::new(Decimal128Array::new(values, nulls).with_data_type(self.column_type.arrow()))
-            }
-            ColumnType::String => {
-                let mut column = ByteColumn::new("of a dimension", words.len());
-                for (row, &word) in words.iter().enumerate() {
-                    if nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
-                        column.push_null();
-                    } else {
-                        column.push(|bytes| bytes.extend_from_slice(self.interner.get(word as u32)))?;
-                    }
-                }
-                let ByteRows { offsets, bytes, nulls } = column.finish();
-                Arc::new(StringArray::try_new(offsets, bytes, nulls)?)
-            }
-        })
-    }
-}
-
-fn fits_word(column_type: ColumnType) -> bool {
-    !matches!(column_type, ColumnType::Decimal { precision, .. } if precision > WORD_DIGITS)
-}
-
-fn is_interned(column_type: ColumnType) -> bool {
-    column_type == ColumnType::String || !fits_word(column_type)
-}
-
-/// Bytes that order as the numbers do.
-fn ordered_bytes(value: i128) -> [u8; 16] {
-    (value ^ i128::MIN).to_be_bytes()
-}
-
-fn from_ordered_bytes(bytes: &[u8]) -> i128 {
-    i128::from_be_bytes(bytes.try_into().expect("they were made of 16 bytes")) ^ i128::MIN
-}
-
-/// Mixes the words of a key. Only this process sees it: it is not part of any format.
-#[inline(always)]
-fn hash(words: &[u64]) -> u64 {
-    // Folded multiplication, as in wyhash; the constants are its own.
-    words.iter().fold(0xa076_1d64_78bd_642f, |hash, &word| {
-        let product = u128::from(hash ^ word) * 0xe703_7ed1_a0b4_28db;
-        (product >> 64) as u64 ^ product as u64
-    })
+/// The canonical order of rows whose keys, of these types, are all distinct.
+///
+/// # Errors
+/// [`Error::Type`], [`Error::Overflow`].
+pub(crate) fn order_rows(types: &[ColumnType], keys: &[ArrayRef]) -> Result<Vec<u32>, Error> {
+    let input = |(&expected, array): (&ColumnType, &ArrayRef)| {
+        Input::new(|| "of a key".to_owned(), ArrayRef::clone(array), expected)
+    };
+    let inputs = types.iter().zip(keys).map(input).collect::<Result<Vec<_>, _>>()?;
+    let rows = inputs.first().map_or(0, Input::len);
+    Keys::new(types).order_rows(&inputs.iter().collect::<Vec<_>>(), rows)
 }
 
 /// More than this many spare slots are given back when a table is emptied.
 const SPARE_MAX: usize = 1 << 16;
 
-/// Empties `table`; what was much larger than this use needed is given back.
-pub(super) fn clear_table(table: &mut HashTable<u32>) {
-    if table.capacity() > SPARE_MAX && table.capacity() / 8 > table.len() {
-        *table = HashTable::new();
-    } else {
-        table.clear();
-    }
-}
-
-/// As [`clear_table`].
-pub(super) fn clear_vec<T>(vec: &mut Vec<T>) {
+/// Empties `vec`; if it was much larger than this use needed, its memory is given back.
+fn clear_vec<T>(vec: &mut Vec<T>) {
     if vec.capacity() > SPARE_MAX && vec.capacity() / 8 > vec.len() {
         *vec = Vec::new();
     } else {

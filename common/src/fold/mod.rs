@@ -1,13 +1,21 @@
 //! The fold kernel: the one place where events become partials, in both layers (DESIGN §5).
 //!
 //! Three steps, each in its own files: what a batch is read for (`batch`), which group each row is of (`keys`, with
-//! `interner` and `order`), and the states of the groups, a column each ([`crate::measure`]). [`GroupTable`] puts the last
-//! two together. Nothing here may depend on the order or the number of the batches: see L1.
+//! `column`, `steps`, `interner`, `index` and `order`), and the states of the groups, a column each ([`crate::measure`]).
+//! [`GroupTable`] puts the last two together. Where many folds make one result, it comes together in [`Shards`] (with
+//! `spread` and `scatter`). Nothing here may depend on the order or the number of the batches: see L1.
 
 mod batch;
+mod column;
+mod index;
 mod interner;
 mod keys;
 mod order;
+mod plan;
+mod scatter;
+mod shards;
+mod spread;
+mod steps;
 mod table;
 
 #[cfg(test)]
@@ -17,11 +25,12 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use arrow::record_batch::RecordBatch;
 
-pub use self::table::GroupTable;
+pub(crate) use self::keys::order_rows;
 use self::{
     batch::{Batch, Reads},
-    table::{Events, StateReads},
+    plan::Plan,
 };
+pub use self::{shards::Shards, table::GroupTable};
 use crate::{measure::Error, view::View};
 
 /// Folds event batches of one source into the partials of all its views, in one pass.
@@ -32,26 +41,6 @@ pub struct Fold {
     plans: Vec<Plan>,
 }
 
-/// What one view reads, by the numbers that [`Reads`] gave, and where it is folded.
-#[derive(Debug)]
-struct Plan {
-    filter: Option<usize>,
-    bucket: usize,
-    dimensions: Vec<usize>,
-    states: Vec<StatePlan>,
-    /// The filters of states, each once.
-    state_filters: Vec<usize>,
-    table: GroupTable,
-}
-
-/// What one state reads.
-#[derive(Debug)]
-struct StatePlan {
-    inputs: Vec<usize>,
-    /// An index into the plan's `state_filters`.
-    filter: Option<usize>,
-}
-
 impl Fold {
     /// A fold of `views`, all of one source.
     #[must_use]
@@ -59,6 +48,18 @@ impl Fold {
         let mut reads = Reads::default();
         let plans = views.iter().map(|view| Plan::new(view, &mut reads)).collect();
         Self { views: views.to_vec(), reads, plans }
+    }
+
+    /// A fold of the views of `shards`, all of one source, for [`Self::settle`]. It brings to them what is more than
+    /// `bytes_max` bytes of a view before.
+    #[must_use]
+    pub fn onto(shards: Vec<Arc<Shards>>, bytes_max: usize) -> Self {
+        let views: Vec<_> = shards.iter().map(|shards| Arc::clone(shards.view())).collect();
+        let mut fold = Self::new(&views);
+        for (plan, shards) in fold.plans.iter_mut().zip(shards) {
+            plan.bring_to(shards, bytes_max);
+        }
+        fold
     }
 
     /// The views, in the order of [`Self::take`].
@@ -87,45 +88,20 @@ impl Fold {
         self.plans.iter_mut().try_for_each(|plan| plan.fold(&batch, events.num_rows()))
     }
 
+    /// Brings everything to the shards that this fold was made for.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn settle(&mut self) -> Result<(), Error> {
+        self.plans.iter_mut().try_for_each(Plan::settle)
+    }
+
     /// Takes what was folded since the last take: one canonical partial a view, maybe of no rows.
     ///
     /// # Errors
     /// See [`Error`].
     pub fn take(&mut self) -> Result<Vec<RecordBatch>, Error> {
-        self.views.iter().zip(&mut self.plans).map(|(view, plan)| take_partial(view, &mut plan.table)).collect()
-    }
-}
-
-impl Plan {
-    fn new(view: &View, reads: &mut Reads) -> Self {
-        let mut state_filters = Vec::new();
-        let states = view.states.iter().map(|state| StatePlan {
-            inputs: state.inputs.iter().map(|input| reads.column(input)).collect(),
-            filter: state.filter.as_ref().map(|filter| batch::number(&mut state_filters, &reads.filter(filter))),
-        });
-        Self {
-            states: states.collect(),
-            filter: view.filter.as_ref().map(|filter| reads.filter(filter)),
-            bucket: reads.bucket(&view.time_column, view.grain),
-            dimensions: view.dimensions.iter().map(|d| reads.column(&d.input)).collect(),
-            state_filters,
-            table: GroupTable::new(&view.key_types(), &view.states),
-        }
-    }
-
-    fn fold(&mut self, batch: &Batch<'_>, rows: usize) -> Result<(), Error> {
-        let selected = self.filter.map(|filter| batch.selected(filter)).transpose()?;
-        let mut keys = vec![batch.bucket(self.bucket)?];
-        for &dimension in &self.dimensions {
-            keys.push(batch.column(dimension)?);
-        }
-        let filters = self.state_filters.iter().map(|&filter| batch.selected(filter)).collect::<Result<Vec<_>, _>>()?;
-        let mut states = Vec::with_capacity(self.states.len());
-        for state in &self.states {
-            let inputs = state.inputs.iter().map(|&input| batch.column(input)).collect::<Result<_, _>>()?;
-            states.push(StateReads { inputs, filter: state.filter });
-        }
-        self.table.fold(&keys, &Events { rows, selected, states, filters })
+        self.views.iter().zip(&mut self.plans).map(|(view, plan)| take_partial(view, plan.table())).collect()
     }
 }
 

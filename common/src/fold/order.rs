@@ -1,4 +1,4 @@
-//! Canonical order: sorting groups by their key columns.
+//! Canonical order: sorting groups by key columns that do not fit one number.
 
 use std::cmp::Ordering;
 
@@ -36,16 +36,14 @@ impl Order {
 
     /// The groups in order. No two may be equal in all columns.
     pub(super) fn sort(self) -> Vec<u32> {
-        let groups = 0..self.groups as u32;
         match &self.packed[..] {
-            [packed] if self.used <= 64 => sort_by_key(groups.zip(packed.iter().map(|&key| key as u64))),
-            [packed] => sort_by_key(groups.zip(packed.iter().copied())),
+            [packed] => sort_by_key(packed.clone()),
             all => {
                 let compare = |a: &u32, b: &u32| {
                     let (a, b) = (*a as usize, *b as usize);
                     all.iter().map(|p| p[a].cmp(&p[b])).find(|o| o.is_ne()).unwrap_or(Ordering::Equal)
                 };
-                let mut order: Vec<u32> = groups.collect();
+                let mut order: Vec<u32> = (0..self.groups as u32).collect();
                 order.sort_unstable_by(compare);
                 order
             }
@@ -53,9 +51,11 @@ impl Order {
     }
 }
 
-fn sort_by_key<K: Ord + Copy>(groups: impl Iterator<Item = (u32, K)>) -> Vec<u32> {
-    let mut keyed: Vec<(K, u32)> = groups.map(|(group, key)| (key, group)).collect();
-    keyed.sort_unstable_by_key(|&(key, _)| key);
+/// The groups in the order of their keys, `keys[group]` being that of each.
+pub(super) fn sort_by_key<K: Ord + Copy>(keys: Vec<K>) -> Vec<u32> {
+    let mut keyed: Vec<(K, u32)> = keys.into_iter().zip(0..).collect();
+    // Stable, because that sort merges stretches that are in order already, of which groups that were sorted in parts are.
+    keyed.sort_by_key(|&(key, _)| key);
     keyed.into_iter().map(|(_, group)| group).collect()
 }
 

@@ -134,6 +134,30 @@ impl GroupTable {
         Ok((self.keys.take(&order)?, states))
     }
 
+    /// As [`Self::take`], all columns together and in any order.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`].
+    pub(super) fn take_unordered(&mut self) -> Result<Vec<ArrayRef>, Error> {
+        let order: Vec<u32> = (0..self.len() as u32).collect();
+        let states = self.states.iter_mut().map(|state| state.take(&order)).collect::<Result<Vec<_>, _>>()?;
+        let mut columns = self.keys.take(&order)?;
+        columns.extend(states);
+        Ok(columns)
+    }
+
+    /// The distinct values of the first key, if that is of time stamps.
+    pub(super) fn buckets(&self) -> &[i64] {
+        self.keys.buckets()
+    }
+
+    /// Bytes held.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let states = self.states.iter().map(|state| state.bytes());
+        self.keys.bytes() + self.groups.capacity() * size_of::<u32>() + states.sum::<usize>()
+    }
+
     fn check_keys(&self, keys: &[ArrayRef]) -> Result<Vec<Input>, Error> {
         let check = |(at, (array, expected)): (usize, (&ArrayRef, ColumnType))| {
             Input::new(|| format!("key {at}"), Arc::clone(array), expected)

@@ -20,7 +20,7 @@ use proptest::{prelude::*, sample::Index};
 
 mod measures;
 
-use super::{Fold, GroupTable};
+use super::{Fold, GroupTable, Shards};
 use crate::{
     expression::Expression,
     grain::Grain,
@@ -325,6 +325,44 @@ fn partials_by(way: &Way, views: &[Arc<View>], events: &[Event]) -> Vec<RecordBa
     views.iter().enumerate().map(|(at, view)| merged(view, of_view(at), &way.picks)).collect()
 }
 
+/// The partials of events that went this way through shards: commits folded apart, some merged as partials, and what had come
+/// together taken now and then.
+fn gathered_by(way: &Way, views: &[Arc<View>], events: &[Event], bytes_max: usize) -> Vec<RecordBatch> {
+    let events: Vec<Event> = way.order.iter().map(|&at| events[at].clone()).collect();
+    let mut coded = way.coded.iter().cycle();
+    let shards: Vec<_> = views.iter().map(|view| Arc::new(Shards::new(view))).collect();
+    let mut taken: Vec<Vec<RecordBatch>> = vec![Vec::new(); views.len()];
+    for commit in cut(&events, &way.commits) {
+        let coded = *coded.next().unwrap();
+        if coded {
+            let mut fold = Fold::onto(shards.clone(), bytes_max);
+            for events in cut(commit, &way.batches) {
+                fold.fold(&batch(events, coded)).unwrap();
+            }
+            fold.settle().unwrap();
+        } else {
+            let partials = folded(views, &[batch(commit, coded)]);
+            shards.iter().zip(&partials).for_each(|(shards, partial)| shards.merge(partial).unwrap());
+        }
+        if way.picks[0].index(3) == 0 {
+            taken.iter_mut().zip(&shards).for_each(|(taken, shards)| taken.extend(shards.take_spread().unwrap()));
+        }
+    }
+    let mut whole = Vec::new();
+    for ((view, shards), mut taken) in views.iter().zip(&shards).zip(taken) {
+        let last = shards.take().unwrap();
+        if taken.is_empty() {
+            // Shards have no group in common.
+            whole.push(partial::join(view, &last).unwrap());
+        } else {
+            taken.extend(last);
+            whole.push(partial::merge(view, &taken).unwrap());
+        }
+        assert_eq!(shards.take().unwrap().iter().map(RecordBatch::num_rows).sum::<usize>(), 0);
+    }
+    whole
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -338,6 +376,16 @@ proptest! {
             let file = partial::to_parquet(expected).unwrap();
             prop_assert_eq!(&file, &partial::to_parquet(got).unwrap(), "{}", view.name);
             prop_assert_eq!(&partial::from_parquet(view, file).unwrap(), expected, "{}", view.name);
+        }
+    }
+
+    #[test]
+    fn l1_shards_come_to_the_partial_of_one_fold((events, way) in events_and_ways(60), bytes_max in 0..20_000_usize) {
+        let views = views();
+        let expected = folded(&views, &[batch(&events, false)]);
+        let got = gathered_by(&way, &views, &events, bytes_max);
+        for ((view, expected), got) in views.iter().zip(&expected).zip(&got) {
+            prop_assert_eq!(expected, got, "{}", view.name);
         }
     }
 

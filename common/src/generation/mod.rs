@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::record_batch::RecordBatch;
+use bytes::Bytes;
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
@@ -56,7 +57,8 @@ pub struct Mark {
     pub positions: Positions,
 }
 
-/// One file of a view in a generation: one time chunk, a canonical partial.
+/// One file of a view in a generation: one time chunk or a part of it, a canonical partial. The parts of a chunk have no group
+/// in common.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chunk {
     /// The object, relative to the store.
@@ -65,6 +67,8 @@ pub struct Chunk {
     pub from_us: i64,
     /// End of the chunk's half-open time interval.
     pub to_us: i64,
+    /// Which part of the chunk, from 0. Groups are put in parts by a hash of their dimensions, so a part may be missing.
+    pub part: u32,
     /// Its rows.
     pub rows: u64,
     /// Its bytes.
@@ -145,25 +149,50 @@ pub async fn publish(store: &Store, generation: &Generation) -> Result<(), Error
     }
 }
 
-/// Writes `partial`, a canonical partial of `view` whose buckets start in `[from_us, to_us)`, as a chunk. The chunk is
-/// named by its content: writing it again changes nothing.
+/// Writes `partial`, a canonical partial of `view` whose buckets start in `[from_us, to_us)`, as a chunk in one part. The
+/// chunk is named by its content: writing it again changes nothing.
 ///
 /// # Errors
 /// [`Error::Store`], [`Error::Measure`].
 pub async fn write_chunk(
     store: &Store,
-    view: &View,
+    view: &Arc<View>,
     from_us: i64,
     to_us: i64,
     partial: &RecordBatch,
 ) -> Result<Chunk, Error> {
-    let (partial, rows) = (partial.clone(), partial.num_rows() as u64);
-    let bytes = tokio::task::spawn_blocking(move || partial::to_parquet(&partial)).await??;
+    let (view, partial) = (Arc::clone(view), partial.clone());
+    let encode = move || encode_chunk(&view, from_us, to_us, 0, &partial);
+    let (chunk, bytes) = tokio::task::spawn_blocking(encode).await??;
+    put_chunk(store, &chunk, bytes).await?;
+    Ok(chunk)
+}
+
+/// The file of `partial`, a canonical partial of `view` with the groups of part `part` of the chunk `[from_us, to_us)`. CPU
+/// work.
+///
+/// # Errors
+/// [`Error::Measure`].
+pub fn encode_chunk(
+    view: &View,
+    from_us: i64,
+    to_us: i64,
+    part: u32,
+    partial: &RecordBatch,
+) -> Result<(Chunk, Bytes), Error> {
+    let bytes = partial::to_parquet(partial)?;
     let checksum = checksum(&bytes);
     let path = format!("{DIRECTORY}/chunks/{}/{from_us}-{to_us}-{checksum}.parquet", view.id);
-    let chunk = Chunk { path, from_us, to_us, rows, bytes: bytes.len() as u64, checksum };
-    store.put(&chunk_path(&chunk)?, bytes).await?;
-    Ok(chunk)
+    let rows = partial.num_rows() as u64;
+    Ok((Chunk { path, from_us, to_us, part, rows, bytes: bytes.len() as u64, checksum }, bytes))
+}
+
+/// Writes the file of a chunk. Writing it again changes nothing.
+///
+/// # Errors
+/// [`Error::Store`].
+pub async fn put_chunk(store: &Store, chunk: &Chunk, bytes: Bytes) -> Result<(), Error> {
+    Ok(store.put(&chunk_path(chunk)?, bytes).await?)
 }
 
 /// The partial of `view` in `chunk`, after its bytes were found to be those that were written.

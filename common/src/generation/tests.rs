@@ -26,6 +26,7 @@ fn generation(number: u64) -> Generation {
         path: format!("generations/chunks/0123456789abcdef/0-3600000000-{number:016x}.parquet"),
         from_us: 0,
         to_us: 3_600_000_000,
+        part: 0,
         rows: 24,
         bytes: 4_096,
         checksum: format!("{number:016x}"),

@@ -1,30 +1,38 @@
-//! The buckets of many times, fast: events come roughly in order, so that mostly the last bucket is the one again.
+//! The buckets of many times, fast: events come roughly in order, so that mostly one of the last buckets is the one again.
 
-use super::{Grain, Step};
+use super::{Grain, TIME_US_MAX};
 
-/// Buckets that are remembered of a grain for which finding one costs more than looking it up: a year of days, and 4 KiB.
-const SLOTS: usize = 256;
+/// Cells that are remembered, in 6 KiB.
+const CELLS: usize = 256;
 
 /// Finds the buckets of times, mostly without asking the grain again. The answers are the grain's.
 #[derive(Debug, Clone)]
 pub struct Buckets {
     grain: Grain,
-    last: (i64, i64),
-    /// The bucket found last of all times with this hash; empty where a division is all it takes to find one.
-    slots: Vec<(i64, i64)>,
-    /// The hash of a time is its higher bits: about as many as tell one bucket from the next.
+    /// The last cell of all those with this hash.
+    cells: Vec<Cell>,
+    /// A cell is the times with the same higher bits, of which these are too many.
     shift: u32,
+}
+
+/// A stretch of time in which at most one bucket begins. So near the end of a bucket, where times of two buckets come in turn,
+/// there is neither a search nor a branch that nobody can foresee.
+#[derive(Debug, Clone, Copy)]
+struct Cell {
+    number: i64,
+    /// The start of the bucket that the cell begins in.
+    first: i64,
+    /// The start of the next one.
+    next: i64,
 }
 
 impl Buckets {
     pub(super) fn new(grain: Grain) -> Self {
-        let cheap = grain.zone.is_none() && matches!(grain.step, Step::Width { .. });
-        Self {
-            grain,
-            last: (0, 0),
-            slots: if cheap { Vec::new() } else { vec![(0, 0); SLOTS] },
-            shift: grain.nominal_us().ilog2(),
-        }
+        // No time is so early.
+        let none = Cell { number: i64::MIN, first: 0, next: 0 };
+        // Short enough that seldom two buckets begin in one, where clocks are put forward or back.
+        let shift = grain.nominal_us().ilog2().saturating_sub(2);
+        Self { grain, cells: vec![none; CELLS], shift }
     }
 
     /// The grain.
@@ -36,20 +44,26 @@ impl Buckets {
     /// The start of the bucket that `time_us` falls in: [`Grain::bucket`].
     #[inline]
     pub fn start(&mut self, time_us: i64) -> i64 {
-        if !(self.last.0..self.last.1).contains(&time_us) {
-            self.last = self.find(time_us);
+        let number = time_us >> self.shift;
+        let cell = self.cells[number as usize % CELLS];
+        if cell.number != number {
+            return self.search(time_us);
         }
-        self.last.0
+        if time_us < cell.next { cell.first } else { cell.next }
     }
 
-    fn find(&mut self, time_us: i64) -> (i64, i64) {
-        if self.slots.is_empty() {
-            return self.grain.interval(time_us);
+    #[cold]
+    fn search(&mut self, time_us: i64) -> i64 {
+        let number = time_us >> self.shift;
+        let from = number << self.shift;
+        let to = from.saturating_add(1 << self.shift);
+        if -TIME_US_MAX < from && to < TIME_US_MAX {
+            let (first, next) = self.grain.interval(from);
+            // Where two buckets begin, the grain is asked again each time.
+            if self.grain.interval(next).1 >= to {
+                self.cells[number as usize % CELLS] = Cell { number, first, next };
+            }
         }
-        let slot = &mut self.slots[(time_us >> self.shift) as usize % SLOTS];
-        if !(slot.0..slot.1).contains(&time_us) {
-            *slot = self.grain.interval(time_us);
-        }
-        *slot
+        self.grain.bucket(time_us)
     }
 }

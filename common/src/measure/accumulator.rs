@@ -30,6 +30,9 @@ pub(crate) trait Accumulator: Debug + Send + Sync {
     /// Merges a column of states into the groups of `rows`.
     fn merge(&mut self, groups: usize, rows: Rows<'_>, states: &ArrayRef) -> Result<(), Error>;
 
+    /// Bytes held, about; asked for after every batch, so it must not go through the groups.
+    fn bytes(&self) -> usize;
+
     /// Takes the states of all groups as a canonical column, group `order[i]` in row `i`, and forgets the groups.
     fn take(&mut self, order: &[u32]) -> Result<ArrayRef, Error>;
 }

@@ -7,7 +7,12 @@ use arrow::{
     datatypes::{DataType, Int64Type},
 };
 
-use super::{Error, accumulator::Accumulator, input::Input, rows::Rows};
+use super::{
+    Error,
+    accumulator::Accumulator,
+    input::Input,
+    rows::{Rows, grow},
+};
 
 #[derive(Debug)]
 pub(super) struct Count {
@@ -27,7 +32,7 @@ impl Count {
 
 impl Accumulator for Count {
     fn update(&mut self, groups: usize, rows: Rows<'_>, inputs: &[&Input]) -> Result<(), Error> {
-        self.counts.resize(groups, 0);
+        grow(&mut self.counts, groups, 0);
         let mut overflow = false;
         let counts = &mut self.counts[..];
         rows.for_each(inputs.first().and_then(|input| input.nulls()), |_, group| {
@@ -40,7 +45,7 @@ impl Accumulator for Count {
 
     fn merge(&mut self, groups: usize, rows: Rows<'_>, states: &ArrayRef) -> Result<(), Error> {
         let states = counts(&self.name, states)?;
-        self.counts.resize(groups, 0);
+        grow(&mut self.counts, groups, 0);
         let (mut overflow, mut negative) = (false, false);
         rows.for_each(None, |row, group| {
             let (count, over) = self.counts[group].overflowing_add(states[row]);
@@ -52,6 +57,10 @@ impl Accumulator for Count {
             return Err(Error::Corrupt { state: "count", message: "it is negative".to_owned() });
         }
         self.check(overflow)
+    }
+
+    fn bytes(&self) -> usize {
+        self.counts.capacity() * size_of::<i64>()
     }
 
     fn take(&mut self, order: &[u32]) -> Result<ArrayRef, Error> {

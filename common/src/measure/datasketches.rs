@@ -109,7 +109,9 @@ mod tests {
                 line.split(' ').collect::<Vec<_>>().try_into().unwrap_or_else(|_| panic!("{line}"));
             let (n, precision) = (n.parse().unwrap(), precision.parse().unwrap());
             let mut sketch = Registers::default();
-            values(kind, n).coupons().iter().for_each(|&coupon| sketch.insert(coupon, precision));
+            for &coupon in values(kind, n).coupons() {
+                sketch.insert(coupon, precision);
+            }
             let mut state = Vec::new();
             sketch.encode(precision, &mut state);
             let image = image(&state, precision).unwrap();

@@ -10,6 +10,8 @@
 //! Encoding: nothing of no values; else for each key with a count, in order: the key's distance from the last one (from the
 //! key of -inf for the first, plus one), then the count, both LEB128.
 
+use std::collections::BTreeMap;
+
 use super::{
     Error,
     leb128::{read_number, write_number},
@@ -82,7 +84,7 @@ impl Buckets {
             _ => {
                 let (low, high) = (self.greatest_up_to(key - 1), self.greatest_up_to(key));
                 // 2 low high / (low + high), the same distance in ratio from both ends, without leaving the range.
-                2.0 * low / (1.0 + low / high)
+                low / (0.5 * (1.0 + low / high))
             }
         }
     }
@@ -135,14 +137,69 @@ fn twice_atanh(x: f64) -> f64 {
 /// Most values kept as they come.
 const LOOSE_MAX: usize = 512;
 
-/// Keys of one page; a power of two.
-const PAGE_KEYS: i32 = 128;
+/// The most keys of a window: values that differ by a factor of 10^17, at an error of 1 %.
+const WINDOW_KEYS_MAX: i32 = 2048;
 
-/// Counts of the keys `[number · 128, (number + 1) · 128)`.
-#[derive(Debug, Clone)]
-pub(super) struct Page {
-    number: i32,
-    counts: Box<[u64; PAGE_KEYS as usize]>,
+/// A window's ends are multiples of this.
+const WINDOW_STEP: i32 = 64;
+
+/// Counts by key.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Counts {
+    /// The window's first key.
+    first: i32,
+    /// The counts of the keys of the window, which is around where the values are.
+    window: Vec<u64>,
+    /// Those of all other keys.
+    far: BTreeMap<i32, u64>,
+}
+
+impl Counts {
+    #[inline]
+    fn add(&mut self, key: i32, count: u64) -> Result<usize, CountOverflow> {
+        match self.window.get_mut(key.wrapping_sub(self.first) as u32 as usize) {
+            Some(slot) => {
+                *slot = slot.checked_add(count).ok_or(CountOverflow)?;
+                Ok(0)
+            }
+            None => self.add_outside(key, count),
+        }
+    }
+
+    #[cold]
+    fn add_outside(&mut self, key: i32, count: u64) -> Result<usize, CountOverflow> {
+        let before = self.bytes();
+        let start = key - key.rem_euclid(WINDOW_STEP);
+        let (mut first, mut end) = (start, start + WINDOW_STEP);
+        if !self.window.is_empty() {
+            (first, end) = (first.min(self.first), end.max(self.first + self.window.len() as i32));
+        }
+        if end - first > WINDOW_KEYS_MAX {
+            let slot = self.far.entry(key).or_default();
+            *slot = slot.checked_add(count).ok_or(CountOverflow)?;
+        } else {
+            let shift = if self.window.is_empty() { 0 } else { (self.first - first) as usize };
+            let mut window = vec![0; (end - first) as usize];
+            window[shift..shift + self.window.len()].copy_from_slice(&self.window);
+            window[(key - first) as usize] = count;
+            (self.first, self.window) = (first, window);
+        }
+        Ok(self.bytes() - before)
+    }
+
+    fn bytes(&self) -> usize {
+        // A tree's nodes are two thirds full.
+        self.window.capacity() * size_of::<u64>() + self.far.len() * 3 / 2 * size_of::<(i32, u64)>()
+    }
+
+    /// The keys with counts, in order.
+    fn into_sorted(self) -> impl Iterator<Item = (i32, u64)> {
+        let Self { first, window, far: mut before } = self;
+        // The window never comes to a key that was too far from a part of it.
+        let after = before.split_off(&first);
+        let window = (first..).zip(window).filter(|&(_, count)| count > 0);
+        before.into_iter().chain(window).chain(after)
+    }
 }
 
 /// The counts of one group, while it is folded.
@@ -150,8 +207,8 @@ pub(super) struct Page {
 pub(super) enum Sketch {
     /// A key a value, in the order they came; at most [`LOOSE_MAX`].
     Loose(Vec<i32>),
-    /// Pages by number: real inputs touch few.
-    Paged(Vec<Page>),
+    /// Counts by key.
+    Counted(Box<Counts>),
 }
 
 impl Default for Sketch {
@@ -165,31 +222,44 @@ impl Default for Sketch {
 pub(super) struct CountOverflow;
 
 impl Sketch {
-    /// Adds `count` values with this key.
+    /// Adds `count` values with this key. Returns by how many bytes the heap has grown.
     #[inline]
-    pub(super) fn add(&mut self, key: i32, count: u64) -> Result<(), CountOverflow> {
+    pub(super) fn add(&mut self, key: i32, count: u64) -> Result<usize, CountOverflow> {
         match self {
-            Self::Paged(pages) => add(pages, key, count),
+            Self::Counted(counts) => counts.add(key, count),
             Self::Loose(keys) if count == 1 && keys.len() < LOOSE_MAX => {
+                let before = keys.capacity();
                 keys.push(key);
-                Ok(())
+                Ok((keys.capacity() - before) * size_of::<i32>())
             }
-            Self::Loose(_) => add(self.paged(), key, count),
+            Self::Loose(_) => {
+                let counts = self.counted();
+                counts.add(key, count)?;
+                Ok(counts.bytes())
+            }
+        }
+    }
+
+    /// Bytes held outside the sketch itself.
+    pub(super) fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Loose(keys) => keys.capacity() * size_of::<i32>(),
+            Self::Counted(counts) => size_of::<Counts>() + counts.bytes(),
         }
     }
 
     #[cold]
-    fn paged(&mut self) -> &mut Vec<Page> {
+    fn counted(&mut self) -> &mut Counts {
         if let Self::Loose(keys) = self {
-            let mut pages = Vec::new();
+            let mut counts = Box::<Counts>::default();
             for &key in keys.iter() {
-                add(&mut pages, key, 1).expect("a few values do not overflow a count");
+                counts.add(key, 1).expect("a few values do not overflow a count");
             }
-            *self = Self::Paged(pages);
+            *self = Self::Counted(counts);
         }
         match self {
-            Self::Paged(pages) => pages,
-            Self::Loose(_) => unreachable!("they were just put into pages"),
+            Self::Counted(counts) => counts,
+            Self::Loose(_) => unreachable!("they were just counted"),
         }
     }
 
@@ -206,26 +276,9 @@ impl Sketch {
                 keys.sort_unstable();
                 keys.chunk_by(|a, b| a == b).for_each(|equal| write(equal[0], equal.len() as u64));
             }
-            Self::Paged(pages) => {
-                for page in pages {
-                    let keys = page.number * PAGE_KEYS..;
-                    keys.zip(*page.counts).filter(|&(_, count)| count > 0).for_each(|(key, count)| write(key, count));
-                }
-            }
+            Self::Counted(counts) => counts.into_sorted().for_each(|(key, count)| write(key, count)),
         }
     }
-}
-
-#[inline]
-fn add(pages: &mut Vec<Page>, key: i32, count: u64) -> Result<(), CountOverflow> {
-    let number = key.div_euclid(PAGE_KEYS);
-    let at = pages.partition_point(|page| page.number < number);
-    if pages.get(at).is_none_or(|page| page.number != number) {
-        pages.insert(at, Page { number, counts: Box::new([0; PAGE_KEYS as usize]) });
-    }
-    let slot = &mut pages[at].counts[key.rem_euclid(PAGE_KEYS) as usize];
-    *slot = slot.checked_add(count).ok_or(CountOverflow)?;
-    Ok(())
 }
 
 /// The keys and counts of an encoded state, in order; an error at the first byte that is not canonical.
@@ -297,7 +350,9 @@ mod tests {
             let buckets = Buckets::new(0.01);
             if let Ok(counts) = decode(&bytes, &buckets).collect::<Result<Vec<_>, _>>() {
                 let mut sketch = Sketch::default();
-                counts.iter().for_each(|&(key, count)| sketch.add(key, count).unwrap());
+                for (key, count) in counts {
+                    sketch.add(key, count).unwrap();
+                }
                 let mut again = Vec::new();
                 sketch.encode(&buckets, &mut again);
                 prop_assert_eq!(bytes, again);
@@ -319,6 +374,21 @@ mod tests {
         assert!(counts(&[0, 1]).is_err());
         assert!(counts(&[1, 0]).is_err());
         assert!(counts(&[0x81, 0, 1]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn counts_near_and_far_come_in_order(keys in prop::collection::vec((-9..9_i32, -70..70_i32), 0..600)) {
+            let mut sketch = Sketch::default();
+            let mut expected: BTreeMap<i32, u64> = BTreeMap::new();
+            for key in keys.iter().map(|(far, near)| far * 1_000 + near) {
+                sketch.add(key, 2).unwrap();
+                *expected.entry(key).or_default() += 2;
+            }
+            if let Sketch::Counted(counts) = sketch {
+                prop_assert_eq!(counts.into_sorted().collect::<Vec<_>>(), expected.into_iter().collect::<Vec<_>>());
+            }
+        }
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! `distinct`: a HyperLogLog of the inputs.
 
-use std::sync::Arc;
-
 use arrow::{
     array::{Array, ArrayRef, AsArray, BinaryArray},
     datatypes::DataType,
@@ -10,55 +8,59 @@ use arrow::{
 use super::{
     Error,
     accumulator::{Accumulator, only},
-    bytes::{ByteColumn, ByteRows},
-    hyperloglog::Registers,
+    hyperloglog::{Encoded, Registers},
     input::Input,
     rows::Rows,
+    sketched::{Sketch, Sketches},
 };
 
-#[derive(Debug)]
-pub(super) struct Distinct {
-    name: String,
-    precision: u8,
-    sketches: Vec<Registers>,
+impl Sketch for Registers {
+    /// The precision.
+    type Settings = u8;
+
+    fn check(bytes: &[u8], precision: &u8) -> Result<(), Error> {
+        Encoded::read(bytes, *precision).map(|_| ())
+    }
+
+    fn merge(&mut self, bytes: &[u8], precision: &u8) -> Result<(), Error> {
+        self.merge(bytes, *precision)
+    }
+
+    fn encode(self, precision: &u8, bytes: &mut Vec<u8>) {
+        self.encode(*precision, bytes);
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.heap_bytes()
+    }
 }
+
+#[derive(Debug)]
+pub(super) struct Distinct(Sketches<Registers>);
 
 impl Distinct {
     pub(super) fn new(name: String, precision: u8) -> Self {
-        Self { name, precision, sketches: Vec::new() }
+        Self(Sketches::new(name, precision))
     }
 }
 
 impl Accumulator for Distinct {
     fn update(&mut self, groups: usize, rows: Rows<'_>, inputs: &[&Input]) -> Result<(), Error> {
         let input = only(inputs);
-        self.sketches.resize_with(groups, Registers::default);
-        let (sketches, coupons, precision) = (&mut self.sketches[..], input.coupons(), self.precision);
-        rows.for_each(input.nulls(), |row, group| sketches[group].insert(coupons[row], precision));
-        Ok(())
+        let coupons = input.coupons();
+        self.0.add(groups, rows, input.nulls(), |sketch, precision, row| Ok(sketch.insert(coupons[row], *precision)))
     }
 
     fn merge(&mut self, groups: usize, rows: Rows<'_>, states: &ArrayRef) -> Result<(), Error> {
-        let states = sketches(&self.name, states)?;
-        self.sketches.resize_with(groups, Registers::default);
-        let mut result = Ok(());
-        rows.for_each(None, |row, group| {
-            if result.is_ok() {
-                result = self.sketches[group].merge(states.value(row), self.precision);
-            }
-        });
-        result
+        self.0.merge(groups, rows, states)
+    }
+
+    fn bytes(&self) -> usize {
+        self.0.bytes()
     }
 
     fn take(&mut self, order: &[u32]) -> Result<ArrayRef, Error> {
-        let mut column = ByteColumn::new(&self.name, order.len());
-        for &group in order {
-            let sketch = std::mem::take(&mut self.sketches[group as usize]);
-            column.push(|bytes| sketch.encode(self.precision, bytes))?;
-        }
-        self.sketches.clear();
-        let ByteRows { offsets, bytes, nulls } = column.finish();
-        Ok(Arc::new(BinaryArray::try_new(offsets, bytes, nulls)?))
+        self.0.take(order)
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
     accumulator::{Accumulator, only},
     bytes::{ByteColumn, ByteRows},
     input::{Input, Values, from_ordered, text, to_ordered},
-    rows::Rows,
+    rows::{Rows, grow},
 };
 use crate::schema::ColumnType;
 
@@ -128,8 +128,8 @@ impl<F: Fixed> Extreme<F> {
 
     #[inline(always)]
     fn add(&mut self, groups: usize, rows: Rows<'_>, input: &Input, better: impl Fn(F::Key, F::Key) -> F::Key) {
-        self.keys.resize(groups, F::Key::default());
-        self.seen.resize(groups, false);
+        grow(&mut self.keys, groups, F::Key::default());
+        grow(&mut self.seen, groups, false);
         let (keys, seen) = (&mut self.keys[..], &mut self.seen[..]);
         F::visit(input, rows, |group, key| {
             keys[group] = if seen[group] { better(keys[group], key) } else { key };
@@ -154,6 +154,10 @@ impl<F: Fixed> Accumulator for Extreme<F> {
         self.update(groups, rows, &[&states])
     }
 
+    fn bytes(&self) -> usize {
+        self.keys.capacity() * size_of::<F::Key>() + self.seen.capacity()
+    }
+
     fn take(&mut self, order: &[u32]) -> Result<ArrayRef, Error> {
         let keys = order.iter().map(|&group| self.keys[group as usize]).collect();
         let nulls: NullBuffer = order.iter().map(|&group| self.seen[group as usize]).collect::<Vec<_>>().into();
@@ -169,11 +173,13 @@ pub(super) struct Texts {
     name: String,
     greatest: bool,
     texts: Vec<Option<Box<[u8]>>>,
+    /// Bytes of all texts.
+    text_bytes: usize,
 }
 
 impl Texts {
     pub(super) fn new(name: String, greatest: bool) -> Self {
-        Self { name, greatest, texts: Vec::new() }
+        Self { name, greatest, texts: Vec::new(), text_bytes: 0 }
     }
 
     fn offer(&mut self, group: usize, candidate: &[u8]) {
@@ -184,6 +190,8 @@ impl Texts {
             Some(kept) => candidate < &**kept,
         };
         if replaces {
+            self.text_bytes += candidate.len();
+            self.text_bytes -= kept.as_ref().map_or(0, |kept| kept.len());
             *kept = Some(candidate.into());
         }
     }
@@ -210,6 +218,10 @@ impl Accumulator for Texts {
         self.update(groups, rows, &[&states])
     }
 
+    fn bytes(&self) -> usize {
+        self.texts.capacity() * size_of::<Option<Box<[u8]>>>() + self.text_bytes
+    }
+
     fn take(&mut self, order: &[u32]) -> Result<ArrayRef, Error> {
         let mut column = ByteColumn::new(&self.name, order.len());
         for &group in order {
@@ -219,6 +231,7 @@ impl Accumulator for Texts {
             }
         }
         self.texts.clear();
+        self.text_bytes = 0;
         let ByteRows { offsets, bytes, nulls } = column.finish();
         Ok(Arc::new(StringArray::try_new(offsets, bytes, nulls)?))
     }

@@ -12,7 +12,7 @@ use super::{
     accumulator::{Accumulator, only},
     finished::{list, structs},
     input::{Input, Values, from_ordered, to_ordered},
-    rows::Rows,
+    rows::{Rows, grow},
     sum,
     value::ValueType,
 };
@@ -146,7 +146,7 @@ impl Histogram {
         key: impl Fn(usize) -> K,
     ) -> Result<(), Error> {
         let bins = edges.len() + 1;
-        self.counts.resize(groups * bins, 0);
+        grow(&mut self.counts, groups * bins, 0);
         let counts = &mut self.counts[..];
         let mut over = false;
         rows.for_each(input.nulls(), |row, group| {
@@ -179,7 +179,7 @@ impl Accumulator for Histogram {
     fn merge(&mut self, groups: usize, rows: Rows<'_>, states: &ArrayRef) -> Result<(), Error> {
         let states = counts(&self.name, states, &self.edges)?;
         let bins = self.edges.bins();
-        self.counts.resize(groups * bins, 0);
+        grow(&mut self.counts, groups * bins, 0);
         let mut over = false;
         let counts = &mut self.counts[..];
         rows.for_each(None, |row, group| {
@@ -190,6 +190,10 @@ impl Accumulator for Histogram {
             }
         });
         self.check(over)
+    }
+
+    fn bytes(&self) -> usize {
+        self.counts.capacity() * size_of::<i64>()
     }
 
     fn take(&mut self, order: &[u32]) -> Result<ArrayRef, Error> {

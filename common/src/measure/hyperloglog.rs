@@ -107,16 +107,29 @@ impl Coupons {
 }
 
 impl Registers {
-    /// Adds a value by its coupon.
+    /// Adds a value by its coupon. Returns by how many bytes the heap has grown.
     #[inline]
-    pub(super) fn insert(&mut self, coupon: u32, precision: u8) {
+    pub(super) fn insert(&mut self, coupon: u32, precision: u8) -> usize {
         match self {
-            Self::Dense(ranks) => raise(ranks, coupon, precision),
-            Self::Few(coupons) => {
-                if coupons.insert(coupon) && coupons.taken > coupons_max(precision) {
-                    self.densify(precision);
-                }
+            Self::Dense(ranks) => {
+                raise(ranks, coupon, precision);
+                0
             }
+            Self::Few(coupons) => {
+                let before = coupons.slots.len();
+                if coupons.insert(coupon) && coupons.taken > coupons_max(precision) {
+                    return self.densify(precision).len();
+                }
+                (coupons.slots.len() - before) * size_of::<u32>()
+            }
+        }
+    }
+
+    /// Bytes held outside the sketch itself.
+    pub(super) fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Few(coupons) => size_of_val(&*coupons.slots),
+            Self::Dense(ranks) => ranks.len(),
         }
     }
 
@@ -139,7 +152,9 @@ impl Registers {
     /// [`Error::Corrupt`].
     pub(super) fn merge(&mut self, bytes: &[u8], precision: u8) -> Result<(), Error> {
         match Encoded::read(bytes, precision)? {
-            Encoded::Few(coupons) => coupons.for_each(|coupon| self.insert(coupon, precision)),
+            Encoded::Few(coupons) => coupons.for_each(|coupon| {
+                self.insert(coupon, precision);
+            }),
             Encoded::Dense(theirs) => {
                 for (ours, &theirs) in self.densify(precision).iter_mut().zip(theirs) {
                     *ours = (*ours).max(theirs);
@@ -283,7 +298,9 @@ mod tests {
 
     fn encoded(coupons: impl IntoIterator<Item = u32>, precision: u8) -> Vec<u8> {
         let mut sketch = Registers::default();
-        coupons.into_iter().for_each(|coupon| sketch.insert(coupon, precision));
+        for coupon in coupons {
+            sketch.insert(coupon, precision);
+        }
         let mut bytes = Vec::new();
         sketch.encode(precision, &mut bytes);
         bytes

@@ -48,6 +48,11 @@ impl Input {
         Ok(Self { array, column_type: expected, nulls, coupons: OnceCell::new() })
     }
 
+    /// The column itself.
+    pub(crate) fn array(&self) -> &ArrayRef {
+        &self.array
+    }
+
     /// The number of rows.
     pub(crate) fn len(&self) -> usize {
         self.array.len()

@@ -24,6 +24,7 @@ mod murmur;
 mod ordered;
 mod pick;
 mod quantiles;
+mod sketched;
 mod squares;
 mod sum;
 mod top_k;

@@ -19,7 +19,7 @@ use super::{
     bytes::{ByteColumn, ByteRows},
     input::{Input, Values, to_ordered},
     ordered,
-    rows::Rows,
+    rows::{Rows, grow},
 };
 use crate::{expression::Expression, schema::ColumnType};
 
@@ -75,16 +75,18 @@ pub(super) struct Pick {
     bars: Vec<u64>,
     /// Empty if there is none yet.
     kept: Vec<Vec<u8>>,
+    /// Bytes of all that is kept.
+    kept_bytes: usize,
     scratch: Vec<u8>,
 }
 
 impl Pick {
     pub(super) fn new(name: String, layout: Layout, greatest: bool) -> Self {
-        Self { name, layout, greatest, bars: Vec::new(), kept: Vec::new(), scratch: Vec::new() }
+        Self { name, layout, greatest, bars: Vec::new(), kept: Vec::new(), kept_bytes: 0, scratch: Vec::new() }
     }
 
     fn resize(&mut self, groups: usize) {
-        self.bars.resize(groups, u64::MAX);
+        grow(&mut self.bars, groups, u64::MAX);
         self.kept.resize_with(groups, Vec::new);
     }
 
@@ -98,7 +100,7 @@ impl Pick {
         write: impl Fn(usize, &mut Vec<u8>),
     ) {
         let (bars, kept, scratch) = (&mut self.bars[..], &mut self.kept[..], &mut self.scratch);
-        let greatest = self.greatest;
+        let (greatest, kept_bytes) = (self.greatest, &mut self.kept_bytes);
         rows.for_each(nulls, |row, group| {
             let bar = if greatest { !bar(row) } else { bar(row) };
             if bar > bars[group] {
@@ -109,7 +111,9 @@ impl Pick {
             let kept = &mut kept[group];
             if kept.is_empty() || if greatest { *scratch > *kept } else { *scratch < *kept } {
                 bars[group] = bar;
+                let before = kept.capacity();
                 kept.clone_from(scratch);
+                *kept_bytes += kept.capacity() - before;
             }
         });
     }
@@ -171,6 +175,10 @@ impl Accumulator for Pick {
         Ok(())
     }
 
+    fn bytes(&self) -> usize {
+        self.bars.capacity() * size_of::<u64>() + self.kept.capacity() * size_of::<Vec<u8>>() + self.kept_bytes
+    }
+
     fn take(&mut self, order: &[u32]) -> Result<ArrayRef, Error> {
         let mut column = ByteColumn::new(&self.name, order.len());
         for &group in order {
@@ -181,6 +189,7 @@ impl Accumulator for Pick {
         }
         self.bars.clear();
         self.kept.clear();
+        self.kept_bytes = 0;
         let ByteRows { offsets, bytes, nulls } = column.finish();
         Ok(Arc::new(BinaryArray::try_new(offsets, bytes, nulls)?))
     }

@@ -1,49 +1,75 @@
 //! `quantiles`: a DDSketch of the inputs as doubles.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
-use arrow::array::{ArrayRef, BinaryArray};
+use arrow::array::ArrayRef;
 
 use super::{
     Error,
     accumulator::{Accumulator, only},
-    bytes::{ByteColumn, ByteRows},
     ddsketch::{Buckets, Sketch, decode},
-    distinct::sketches,
     input::{Input, Values},
     rows::Rows,
+    sketched::{self, Sketches},
 };
 use crate::schema::ColumnType;
 
+/// How a quantiles state reads its inputs.
 #[derive(Debug)]
-pub(super) struct Quantiles {
+pub(super) struct Settings {
     name: String,
     buckets: Buckets,
+}
+
+impl sketched::Sketch for Sketch {
+    type Settings = Settings;
+
+    fn check(bytes: &[u8], settings: &Settings) -> Result<(), Error> {
+        decode(bytes, &settings.buckets).try_for_each(|bucket| bucket.map(|_| ()))
+    }
+
+    fn merge(&mut self, bytes: &[u8], settings: &Settings) -> Result<(), Error> {
+        for bucket in decode(bytes, &settings.buckets) {
+            let (key, count) = bucket?;
+            self.add(key, count).map_err(|_| overflow(&settings.name))?;
+        }
+        Ok(())
+    }
+
+    fn encode(self, settings: &Settings, bytes: &mut Vec<u8>) {
+        self.encode(&settings.buckets, bytes);
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.heap_bytes()
+    }
+}
+
+#[cold]
+fn overflow(name: &str) -> Error {
+    Error::Overflow { state: name.to_owned(), limit: "64 bits in one bucket" }
+}
+
+#[derive(Debug)]
+pub(super) struct Quantiles {
+    sketches: Sketches<Sketch>,
     /// What a decimal's units are divided by to be its value.
     divisor: f64,
-    sketches: Vec<Sketch>,
 }
 
 impl Quantiles {
     pub(super) fn new(name: String, relative_error: f64, input: ColumnType) -> Self {
         let scale = if let ColumnType::Decimal { scale, .. } = input { scale } else { 0 };
         let divisor = 10_u128.pow(u32::from(scale)) as f64;
-        Self { name, buckets: Buckets::new(relative_error), divisor, sketches: Vec::new() }
+        let settings = Settings { name: name.clone(), buckets: Buckets::new(relative_error) };
+        Self { sketches: Sketches::new(name, settings), divisor }
     }
 
     #[inline(always)]
     fn add(&mut self, groups: usize, rows: Rows<'_>, input: &Input, value: impl Fn(usize) -> f64) -> Result<(), Error> {
-        self.sketches.resize_with(groups, Sketch::default);
-        let (sketches, buckets) = (&mut self.sketches[..], &self.buckets);
-        let mut overflow = false;
-        rows.for_each(input.nulls(), |row, group| {
-            overflow |= sketches[group].add(buckets.key(value(row)), 1).is_err();
-        });
-        if overflow { Err(self.overflow()) } else { Ok(()) }
-    }
-
-    fn overflow(&self) -> Error {
-        Error::Overflow { state: self.name.clone(), limit: "64 bits in one bucket" }
+        self.sketches.add(groups, rows, input.nulls(), |sketch, settings, row| {
+            sketch.add(settings.buckets.key(value(row)), 1).map_err(|_| overflow(&settings.name))
+        })
     }
 }
 
@@ -60,36 +86,15 @@ impl Accumulator for Quantiles {
     }
 
     fn merge(&mut self, groups: usize, rows: Rows<'_>, states: &ArrayRef) -> Result<(), Error> {
-        let states = sketches(&self.name, states)?;
-        self.sketches.resize_with(groups, Sketch::default);
-        let mut result = Ok(());
-        rows.for_each(None, |row, group| {
-            if result.is_ok() {
-                result = self.merge_one(group, states.value(row));
-            }
-        });
-        result
+        self.sketches.merge(groups, rows, states)
+    }
+
+    fn bytes(&self) -> usize {
+        self.sketches.bytes()
     }
 
     fn take(&mut self, order: &[u32]) -> Result<ArrayRef, Error> {
-        let mut column = ByteColumn::new(&self.name, order.len());
-        for &group in order {
-            let sketch = std::mem::take(&mut self.sketches[group as usize]);
-            column.push(|bytes| sketch.encode(&self.buckets, bytes))?;
-        }
-        self.sketches.clear();
-        let ByteRows { offsets, bytes, nulls } = column.finish();
-        Ok(Arc::new(BinaryArray::try_new(offsets, bytes, nulls)?))
-    }
-}
-
-impl Quantiles {
-    fn merge_one(&mut self, group: usize, bytes: &[u8]) -> Result<(), Error> {
-        for bucket in decode(bytes, &self.buckets) {
-            let (key, count) = bucket?;
-            self.sketches[group].add(key, count).map_err(|_| self.overflow())?;
-        }
-        Ok(())
+        self.sketches.take(order)
     }
 }
 
@@ -165,7 +170,9 @@ mod tests {
     fn relative_error_of(values: &mut [f64], quantile: f64) -> f64 {
         let buckets = Buckets::new(0.01);
         let mut sketch = Sketch::default();
-        values.iter().for_each(|&v| sketch.add(buckets.key(v), 1).unwrap());
+        for &mut value in &mut *values {
+            sketch.add(buckets.key(value), 1).unwrap();
+        }
         let mut bytes = Vec::new();
         sketch.encode(&buckets, &mut bytes);
         let answer = Percentiles::new(String::new(), 0.01, &[quantile]).of(&bytes).unwrap().unwrap()[0];

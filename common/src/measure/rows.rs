@@ -54,3 +54,12 @@ impl<'a> Rows<'a> {
         }
     }
 }
+
+/// Makes `states` those of `groups` groups; new ones are `identity`. Grows by a quarter: the states of millions of groups are
+/// most of the memory of a fold, and doubling would leave half of it empty.
+pub(crate) fn grow<T: Clone>(states: &mut Vec<T>, groups: usize, identity: T) {
+    if groups > states.capacity() {
+        states.reserve_exact((groups - states.len()).max(states.len() / 4));
+    }
+    states.resize(groups, identity);
+}

@@ -16,7 +16,7 @@ use super::{
     accumulator::{Accumulator, only},
     big::Big,
     input::{Input, Values},
-    rows::Rows,
+    rows::{Rows, grow},
     spec::sum_width,
     sum,
     wide::to_fixed,
@@ -59,8 +59,8 @@ impl<const N: usize> Squares<N> {
         nulls: Option<&arrow::buffer::NullBuffer>,
         value: impl Fn(usize) -> Option<[u64; N]>,
     ) -> Result<(), Error> {
-        self.sums.resize(groups, [0; N]);
-        self.seen.resize(groups, false);
+        grow(&mut self.sums, groups, [0; N]);
+        grow(&mut self.seen, groups, false);
         let (sums, seen) = (&mut self.sums[..], &mut self.seen[..]);
         let mut over = false;
         rows.for_each(nulls, |row, group| {
@@ -98,6 +98,10 @@ impl<const N: usize> Accumulator for Squares<N> {
             let sum = words_of(states, row);
             (sum != Self::POISON).then_some(sum)
         })
+    }
+
+    fn bytes(&self) -> usize {
+        self.sums.capacity() * size_of::<[u64; N]>() + self.seen.capacity()
     }
 
     fn take(&mut self, order: &[u32]) -> Result<ArrayRef, Error> {

@@ -16,7 +16,7 @@ use super::{
     Error, NARROW_SUM, WIDE_SUM,
     accumulator::{Accumulator, only},
     input::{Input, Values},
-    rows::Rows,
+    rows::{Rows, grow},
     wide::{Wide, to_fixed},
 };
 
@@ -24,17 +24,18 @@ fn overflow(name: &str, limit: &'static str) -> Error {
     Error::Overflow { state: name.to_owned(), limit }
 }
 
-/// Sums in 128 bits.
+/// Sums in 128 bits, of which 64 are kept as long as they hold every group's.
 #[derive(Debug)]
 pub(super) struct NarrowSum {
     name: String,
-    sums: Vec<i128>,
+    short: Vec<i64>,
+    long: Option<Vec<i128>>,
     seen: Vec<bool>,
 }
 
 impl NarrowSum {
     pub(super) fn new(name: String) -> Self {
-        Self { name, sums: Vec::new(), seen: Vec::new() }
+        Self { name, short: Vec::new(), long: None, seen: Vec::new() }
     }
 
     #[inline(always)]
@@ -45,17 +46,41 @@ impl NarrowSum {
         nulls: Option<&NullBuffer>,
         value: impl Fn(usize) -> i128,
     ) -> Result<(), Error> {
-        self.sums.resize(groups, 0);
-        self.seen.resize(groups, false);
-        let (sums, seen) = (&mut self.sums[..], &mut self.seen[..]);
-        let mut over = false;
+        grow(&mut self.seen, groups, false);
+        let seen = &mut self.seen[..];
+        if let Some(long) = &mut self.long {
+            grow(long, groups, 0);
+            let mut over = false;
+            rows.for_each(nulls, |row, group| {
+                let (sum, overflowed) = long[group].overflowing_add(value(row));
+                (long[group], seen[group]) = (sum, true);
+                over |= overflowed;
+            });
+            return if over { Err(overflow(&self.name, "128 bits")) } else { Ok(()) };
+        }
+        grow(&mut self.short, groups, 0);
+        let short = &mut self.short[..];
+        let mut left = Vec::new();
         rows.for_each(nulls, |row, group| {
-            let (sum, overflowed) = sums[group].overflowing_add(value(row));
-            sums[group] = sum;
+            let value = value(row);
             seen[group] = true;
-            over |= overflowed;
+            match i64::try_from(value).ok().and_then(|value| short[group].checked_add(value)) {
+                Some(sum) => short[group] = sum,
+                None => left.push((group, value)),
+            }
         });
-        if over { Err(overflow(&self.name, "128 bits")) } else { Ok(()) }
+        if left.is_empty() { Ok(()) } else { self.lengthen(&left) }
+    }
+
+    /// Makes room for all 128 bits and adds what did not fit 64.
+    #[cold]
+    fn lengthen(&mut self, left: &[(usize, i128)]) -> Result<(), Error> {
+        let mut long: Vec<i128> = std::mem::take(&mut self.short).into_iter().map(i128::from).collect();
+        for &(group, value) in left {
+            long[group] = long[group].checked_add(value).ok_or_else(|| overflow(&self.name, "128 bits"))?;
+        }
+        self.long = Some(long);
+        Ok(())
     }
 }
 
@@ -74,10 +99,20 @@ impl Accumulator for NarrowSum {
         self.add(groups, rows, states.nulls(), |row| narrow_sum(states, row))
     }
 
+    fn bytes(&self) -> usize {
+        let long = self.long.as_ref().map_or(0, Vec::capacity);
+        self.short.capacity() * size_of::<i64>() + long * size_of::<i128>() + self.seen.capacity()
+    }
+
     fn take(&mut self, order: &[u32]) -> Result<ArrayRef, Error> {
-        let bytes = order.iter().flat_map(|&group| self.sums[group as usize].to_le_bytes()).collect();
+        let mut bytes = Vec::with_capacity(order.len() * NARROW_SUM as usize);
+        let mut push = |sum: i128| bytes.extend_from_slice(&sum.to_le_bytes());
+        match self.long.take() {
+            Some(long) => order.iter().for_each(|&group| push(long[group as usize])),
+            None => order.iter().for_each(|&group| push(i128::from(self.short[group as usize]))),
+        }
         let seen = order.iter().map(|&group| self.seen[group as usize]).collect();
-        self.sums.clear();
+        self.short.clear();
         self.seen.clear();
         Ok(states_of(NARROW_SUM, bytes, seen))
     }
@@ -105,8 +140,8 @@ impl WideSum {
         nulls: Option<&NullBuffer>,
         add: impl Fn(Wide, usize) -> Option<Wide>,
     ) -> Result<(), Error> {
-        self.sums.resize(groups, Wide::default());
-        self.seen.resize(groups, false);
+        grow(&mut self.sums, groups, Wide::default());
+        grow(&mut self.seen, groups, false);
         let (sums, seen) = (&mut self.sums[..], &mut self.seen[..]);
         let mut over = false;
         rows.for_each(nulls, |row, group| {
@@ -143,8 +178,13 @@ impl Accumulator for WideSum {
         })
     }
 
+    fn bytes(&self) -> usize {
+        self.sums.capacity() * size_of::<Wide>() + self.seen.capacity()
+    }
+
     fn take(&mut self, order: &[u32]) -> Result<ArrayRef, Error> {
-        let bytes = order.iter().flat_map(|&group| self.sums[group as usize].to_le_bytes()).collect();
+        let mut bytes = Vec::with_capacity(order.len() * WIDE_SUM as usize);
+        order.iter().for_each(|&group| bytes.extend_from_slice(&self.sums[group as usize].to_le_bytes()));
         let seen = order.iter().map(|&group| self.seen[group as usize]).collect();
         self.sums.clear();
         self.seen.clear();

@@ -184,6 +184,16 @@ impl Counts {
         }
     }
 
+    /// Bytes held, about: most values have no more than an entry itself.
+    #[inline]
+    fn heap_bytes(&self) -> usize {
+        let entries = |entries: &Entries| entries.0.capacity() * 2 * size_of::<Entry>();
+        match self {
+            Self::Exact(values) => entries(values),
+            Self::Sketch(sketch) => size_of_val(&*sketch.counters) + entries(&sketch.candidates),
+        }
+    }
+
     #[cold]
     fn sketch(&mut self) -> Result<&mut Sketch, CountOverflow> {
         if let Self::Exact(entries) = self {
@@ -297,11 +307,13 @@ pub(super) struct TopK {
     name: String,
     value: ColumnType,
     groups: Vec<Counts>,
+    /// Bytes that they hold, about.
+    heap_bytes: usize,
 }
 
 impl TopK {
     pub(super) fn new(name: String, value: ColumnType) -> Self {
-        Self { name, value, groups: Vec::new() }
+        Self { name, value, groups: Vec::new(), heap_bytes: 0 }
     }
 
     fn overflow(&self) -> Error {
@@ -331,13 +343,17 @@ impl Accumulator for TopK {
         };
         self.groups.resize_with(groups, Counts::default);
         let (values, counts) = (input.values(), &mut self.groups[..]);
-        let (mut bytes, mut over) = (Vec::new(), false);
+        let (mut bytes, mut over, mut grown) = (Vec::new(), false, 0);
         rows.for_each(input.nulls(), |row, group| {
             bytes.clear();
             ordered::write(values, row, &mut bytes);
             let number = number_of(partitions[row], offsets[row]);
-            over |= counts[group].add(xxh3_64(&bytes), &bytes, number, 1).is_err();
+            let counts = &mut counts[group];
+            let before = counts.heap_bytes();
+            over |= counts.add(xxh3_64(&bytes), &bytes, number, 1).is_err();
+            grown += counts.heap_bytes().saturating_sub(before);
         });
+        self.heap_bytes += grown;
         if over { Err(self.overflow()) } else { Ok(()) }
     }
 
@@ -347,10 +363,16 @@ impl Accumulator for TopK {
         let mut result = Ok(());
         rows.for_each(None, |row, group| {
             if result.is_ok() {
+                let before = self.groups[group].heap_bytes();
                 result = self.merge_one(group, states.value(row));
+                self.heap_bytes += self.groups[group].heap_bytes().saturating_sub(before);
             }
         });
         result
+    }
+
+    fn bytes(&self) -> usize {
+        self.groups.capacity() * size_of::<Counts>() + self.heap_bytes
     }
 
     fn take(&mut self, order: &[u32]) -> Result<ArrayRef, Error> {
@@ -360,6 +382,7 @@ impl Accumulator for TopK {
             column.push(|bytes| counts.encode(bytes))?;
         }
         self.groups.clear();
+        self.heap_bytes = 0;
         let ByteRows { offsets, bytes, nulls } = column.finish();
         Ok(Arc::new(BinaryArray::try_new(offsets, bytes, nulls)?))
     }

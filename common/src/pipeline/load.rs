@@ -11,8 +11,8 @@ use toml::{Spanned, de::DeTable};
 use url::Url;
 
 use super::{
-    ADVANCE_EVERY, BODY_LIMIT, COMMIT_INTERVAL, COMMIT_SIZE, Diagnostic, LISTEN, LOG_DIRECTORY, Pipeline, STORE_URL,
-    Source, Sources,
+    ADVANCE_EVERY, BATCH_MEMORY, BODY_LIMIT, COMMIT_INTERVAL, COMMIT_SIZE, Diagnostic, LISTEN, LOG_DIRECTORY, Pipeline,
+    STORE_URL, Source, Sources,
     reader::{Environment, Reader, Section},
     source::source,
     values::{ADDRESS, CLUSTER, DURATION, Kind, SIZE, TEXT},
@@ -79,7 +79,7 @@ fn settings(reader: &mut Reader<'_>, root: &Section<'_>, directory: &Path) -> Op
     let log = reader.section(root, "log", &["directory"]);
     let commit = reader.section(root, "commit", &["interval", "size"]);
     let serving = reader.section(root, "serving", &["listen", "body_limit"]);
-    let batch = reader.section(root, "batch", &["advance_every"]);
+    let batch = reader.section(root, "batch", &["advance_every", "memory"]);
     let name = reader.required(root, "name", &CLUSTER);
     let log_directory = reader.or(&log, "directory", &TEXT, LOG_DIRECTORY.to_owned());
     let pipeline = Pipeline {
@@ -91,6 +91,7 @@ fn settings(reader: &mut Reader<'_>, root: &Section<'_>, directory: &Path) -> Op
         listen: reader.or(&serving, "listen", &ADDRESS, LISTEN),
         body_limit: reader.or(&serving, "body_limit", &SIZE, BODY_LIMIT),
         advance_every: reader.or(&batch, "advance_every", &DURATION, ADVANCE_EVERY),
+        batch_memory: reader.or(&batch, "memory", &SIZE, BATCH_MEMORY),
         sources: Sources::new(),
         views: BTreeMap::new(),
     };

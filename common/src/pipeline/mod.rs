@@ -48,6 +48,10 @@ pub const BODY_LIMIT: ByteSize = ByteSize::mib(16);
 /// the segments since the last one.
 pub const ADVANCE_EVERY: SignedDuration = SignedDuration::from_mins(5);
 
+/// `batch.memory` where the file has none. Groups beyond it go to temporary files and cost their writing and reading. The events
+/// in flight come on top, some tens of megabytes a core.
+pub const BATCH_MEMORY: ByteSize = ByteSize::gib(1);
+
 /// `partitions` of a source where the file has none.
 pub const PARTITIONS: u32 = 4;
 
@@ -86,6 +90,8 @@ pub struct Pipeline {
     pub body_limit: ByteSize,
     /// Time between batch advances in `highwater run`.
     pub advance_every: SignedDuration,
+    /// Bytes of groups that a batch run holds in memory; more of them go to temporary files.
+    pub batch_memory: ByteSize,
     /// The sources by name.
     pub sources: Sources,
     /// The views by name.

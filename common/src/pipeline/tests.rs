@@ -67,6 +67,7 @@ body_limit = "1 KiB"
 
 [batch]
 advance_every = "1h 30m"
+memory = "2GiB"
 
 [sources.departures]
 partitions = 2
@@ -93,6 +94,7 @@ load = { type = "double?", min = 0.5 }
     assert_eq!((pipeline.commit_interval, pipeline.commit_size), (SignedDuration::from_secs(2), ByteSize::mib(1)));
     assert_eq!((pipeline.listen.to_string(), pipeline.body_limit), ("0.0.0.0:80".to_owned(), ByteSize::kib(1)));
     assert_eq!(pipeline.advance_every, SignedDuration::from_mins(90));
+    assert_eq!(pipeline.batch_memory, ByteSize::gib(2));
     let source = &pipeline.sources["departures"];
     assert_eq!((source.partitions, source.key.as_deref()), (2, Some("tail_number")));
     assert_eq!(source.rules.event_time, "departed_at");
@@ -137,6 +139,7 @@ fn what_is_left_out_has_its_default() {
     assert_eq!((pipeline.commit_interval, pipeline.commit_size), (super::COMMIT_INTERVAL, super::COMMIT_SIZE));
     assert_eq!((pipeline.listen, pipeline.body_limit), (super::LISTEN, super::BODY_LIMIT));
     assert_eq!(pipeline.advance_every, super::ADVANCE_EVERY);
+    assert_eq!(pipeline.batch_memory, super::BATCH_MEMORY);
     let source = &pipeline.sources["departures"];
     assert_eq!((source.partitions, &source.key), (super::PARTITIONS, &None));
     assert!(pipeline.views.is_empty());

@@ -216,5 +216,6 @@ fn cores() -> NonZeroUsize {
 
 pub(crate) fn batch_layer(pipeline: &Arc<Pipeline>, store: &Store) -> anyhow::Result<Batch> {
     let engine = Engine::new(cores()).context("cannot start the batch layer's threads")?;
+    let engine = engine.with_memory(pipeline.batch_memory);
     Ok(Batch { store: store.clone(), pipeline: Arc::clone(pipeline), engine, clock: Arc::new(SystemClock) })
 }

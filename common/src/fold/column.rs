@@ -1,0 +1,383 @@
+//! One key column: how its values become small numbers, and back.
+//!
+//! Ints, doubles, bools and short decimals are their own numbers, in the order of their values. Text, long decimals and the
+//! buckets, of which there are few, are numbered as they come.
+
+use std::{borrow::Cow, sync::Arc};
+
+use arrow::{
+    array::{Array, ArrayRef, BooleanArray, Decimal128Array, Float64Array, Int64Array, StringArray},
+    buffer::NullBuffer,
+    datatypes::TimestampMicrosecondType,
+};
+
+use super::{interner::Interner, steps::Steps};
+use crate::{
+    measure::{
+        Error,
+        bytes::{ByteColumn, ByteRows},
+        input::{Input, Values, from_ordered, text, to_ordered},
+    },
+    schema::ColumnType,
+};
+
+/// Decimals of at most this many digits fit 64 bits.
+const SHORT_DIGITS: u8 = 18;
+
+/// The rows of a batch that are folded.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Picked<'a> {
+    /// How many rows the batch has.
+    pub(super) rows: usize,
+    /// Which of them are folded; all if `None`.
+    pub(super) selected: Option<&'a [u32]>,
+}
+
+impl Picked<'_> {
+    pub(super) fn len(self) -> usize {
+        self.selected.map_or(self.rows, <[u32]>::len)
+    }
+
+    /// Calls `visit(row)` for each. Two loops, so that the common one has no look-up.
+    #[inline(always)]
+    pub(super) fn each(self, mut visit: impl FnMut(usize)) {
+        match self.selected {
+            None => (0..self.rows).for_each(visit),
+            Some(selected) => selected.iter().for_each(|&row| visit(row as usize)),
+        }
+    }
+}
+
+/// What the values of a column are numbered by.
+#[derive(Debug)]
+enum Names {
+    /// They are numbers.
+    Own,
+    Steps(Box<Steps>),
+    Bytes(Interner),
+}
+
+/// A key column.
+#[derive(Debug)]
+pub(super) struct Column {
+    column_type: ColumnType,
+    names: Names,
+    /// The least and the greatest number so far; none if not in order.
+    range: (i64, i64),
+    /// The numbers of the picked rows of the batch at hand plus one, or 0 for a null, unless the values are their own.
+    numbers: Vec<u32>,
+    /// The last dictionary, with the number plus one of each of its texts.
+    dictionary: Option<(StringArray, Vec<u32>)>,
+}
+
+/// What [`Column::read`] has found: the rows' own numbers, if they are not in the column.
+#[derive(Debug)]
+pub(super) struct Read<'a> {
+    own: Option<Cow<'a, [i64]>>,
+    nulls: Option<&'a NullBuffer>,
+}
+
+impl Column {
+    /// A column of this type. Of time stamps in the `first` column, the buckets, there are few.
+    pub(super) fn new(column_type: ColumnType, first: bool) -> Self {
+        let names = match column_type {
+            ColumnType::Timestamp if first => Names::Steps(Box::default()),
+            ColumnType::String => Names::Bytes(Interner::default()),
+            ColumnType::Decimal { precision, .. } if precision > SHORT_DIGITS => Names::Bytes(Interner::default()),
+            _ => Names::Own,
+        };
+        Self { column_type, names, range: (i64::MAX, i64::MIN), numbers: Vec::new(), dictionary: None }
+    }
+
+    pub(super) fn column_type(&self) -> ColumnType {
+        self.column_type
+    }
+
+    /// Forgets all values, but not their range: what comes next is likely to be like it.
+    pub(super) fn clear(&mut self) {
+        let fresh = Self::new(self.column_type, matches!(self.names, Names::Steps(_)));
+        *self = Self { range: self.range, numbers: std::mem::take(&mut self.numbers), ..fresh };
+    }
+
+    /// Bytes held.
+    pub(super) fn bytes(&self) -> usize {
+        let names = match &self.names {
+            Names::Own => 0,
+            Names::Steps(steps) => steps.bytes(),
+            Names::Bytes(interner) => interner.held(),
+        };
+        names + self.numbers.capacity() * size_of::<u32>()
+    }
+
+    /// The least and the greatest number so far, none if not in order.
+    pub(super) fn range(&self) -> (i64, i64) {
+        match &self.names {
+            Names::Own => self.range,
+            Names::Steps(steps) => (0, steps.values().len() as i64 - 1),
+            Names::Bytes(interner) => (0, interner.len() as i64 - 1),
+        }
+    }
+
+    /// Finds the numbers of the picked rows.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`].
+    pub(super) fn read<'a>(&mut self, key: &'a Input, picked: Picked<'_>) -> Result<Read<'a>, Error> {
+        let own = match key.values() {
+            Values::Int(values) if matches!(self.names, Names::Own) => Some(Cow::Borrowed(values)),
+            Values::Double(values) => Some(values.iter().map(|&value| to_ordered(value)).collect()),
+            Values::Bool(values) => Some(values.iter().map(i64::from).collect()),
+            Values::Decimal(values) if matches!(self.names, Names::Own) => {
+                Some(values.iter().map(|&value| value as i64).collect())
+            }
+            _ => None,
+        };
+        let nulls = key.nulls();
+        if let (Values::Decimal(values), Some(own)) = (key.values(), &own) {
+            // Those of null rows may be anything.
+            let fits =
+                |row: usize| values[row] == i128::from(own[row]) || nulls.is_some_and(|nulls| nulls.is_null(row));
+            let mut all = true;
+            picked.each(|row| all &= fits(row));
+            if !all {
+                return Err(Error::Overflow { state: "key".to_owned(), limit: "the digits of its type" });
+            }
+        }
+        match &own {
+            Some(values) => self.widen(values, nulls, picked),
+            None => self.number(key, picked)?,
+        }
+        Ok(Read { own, nulls })
+    }
+
+    fn widen(&mut self, values: &[i64], nulls: Option<&NullBuffer>, picked: Picked<'_>) {
+        let (mut least, mut greatest) = self.range;
+        match nulls {
+            None => picked.each(|row| (least, greatest) = (least.min(values[row]), greatest.max(values[row]))),
+            Some(nulls) => picked.each(|row| {
+                if nulls.is_valid(row) {
+                    (least, greatest) = (least.min(values[row]), greatest.max(values[row]));
+                }
+            }),
+        }
+        self.range = (least, greatest);
+    }
+
+    fn number(&mut self, key: &Input, picked: Picked<'_>) -> Result<(), Error> {
+        let Self { names, numbers, dictionary, .. } = self;
+        let null = |row: usize| key.nulls().is_some_and(|nulls| nulls.is_null(row));
+        numbers.clear();
+        numbers.reserve(picked.len());
+        match (names, key.values()) {
+            (Names::Steps(steps), Values::Int(values)) => match key.nulls() {
+                None => picked.each(|row| numbers.push(steps.number(values[row]) + 1)),
+                Some(_) => picked.each(|row| numbers.push(if null(row) { 0 } else { steps.number(values[row]) + 1 })),
+            },
+            (Names::Bytes(interner), Values::Coded(codes, values)) if values.len() <= picked.len() => {
+                let numbered = numbered(dictionary, values, interner)?;
+                match key.nulls() {
+                    None => picked.each(|row| numbers.push(numbered[codes[row] as usize])),
+                    Some(_) => {
+                        picked.each(|row| numbers.push(if null(row) { 0 } else { numbered[codes[row] as usize] }))
+                    }
+                }
+            }
+            (Names::Bytes(interner), values) => {
+                let mut full = false;
+                let mut intern = |bytes: &[u8]| {
+                    let number = interner.intern(bytes);
+                    full |= number.is_none();
+                    number.unwrap_or(0) + 1
+                };
+                picked.each(|row| {
+                    numbers.push(match values {
+                        _ if null(row) => 0,
+                        Values::Text(values) => intern(text(values, row)),
+                        Values::Coded(codes, values) => intern(text(values, codes[row] as usize)),
+                        Values::Decimal(values) => intern(&ordered_bytes(values[row])),
+                        _ => unreachable!("the key's type was checked"),
+                    });
+                });
+                if full {
+                    return Err(too_many());
+                }
+            }
+            _ => unreachable!("the key's type was checked"),
+        }
+        Ok(())
+    }
+
+    /// The distinct time stamps, if they are numbered.
+    pub(super) fn steps(&self) -> &[i64] {
+        if let Names::Steps(steps) = &self.names { steps.values() } else { &[] }
+    }
+
+    /// Whether numbers are the values themselves, so that less than the least may come.
+    pub(super) fn is_own(&self) -> bool {
+        matches!(self.names, Names::Own)
+    }
+
+    /// Calls `visit(i, number)` for the picked rows in turn, `None` for a null.
+    #[inline(always)]
+    fn visit(&self, read: &Read<'_>, picked: Picked<'_>, mut visit: impl FnMut(usize, Option<i64>)) {
+        let mut i = 0;
+        let mut next = |number: Option<i64>| {
+            visit(i, number);
+            i += 1;
+        };
+        match (&read.own, read.nulls) {
+            (None, _) => self.numbers.iter().for_each(|&n| next((n > 0).then(|| i64::from(n) - 1))),
+            (Some(values), None) => picked.each(|row| next(Some(values[row]))),
+            (Some(values), Some(nulls)) => picked.each(|row| next(nulls.is_valid(row).then(|| values[row]))),
+        }
+    }
+
+    /// Appends a field of `bits` bits to the key of each picked row: 0 for a null, else the number's distance from one
+    /// before `base`.
+    pub(super) fn pack(&self, read: &Read<'_>, picked: Picked<'_>, base: i64, bits: u32, keys: &mut [u64]) {
+        let field = |number: i64| number.wrapping_sub(base) as u64 + 1;
+        match (&read.own, read.nulls, picked.selected) {
+            // The usual columns have loops that the compiler sees through.
+            (None, ..) if base == 0 => {
+                for (key, &number) in keys.iter_mut().zip(&self.numbers) {
+                    *key = key.unbounded_shl(bits) | u64::from(number);
+                }
+            }
+            (Some(values), None, None) => {
+                for (key, &number) in keys.iter_mut().zip(values.iter()) {
+                    *key = key.unbounded_shl(bits) | field(number);
+                }
+            }
+            _ => self.visit(read, picked, |i, number| {
+                keys[i] = keys[i].unbounded_shl(bits) | number.map_or(0, field);
+            }),
+        }
+    }
+
+    /// Writes nine bytes of each picked row's key, `at` being where in the `width` bytes of a row.
+    pub(super) fn spell(&self, read: &Read<'_>, picked: Picked<'_>, at: usize, width: usize, keys: &mut [u8]) {
+        self.visit(read, picked, |i, number| spell(number, &mut keys[i * width + at..][..SPELLED]));
+    }
+
+    /// Numbers that order as the values do, `None` for a null.
+    pub(super) fn ordered(&self, numbers: impl Iterator<Item = Option<i64>>) -> Vec<Option<u64>> {
+        let ranks = self.ranks();
+        let ordered = |number: i64| match &ranks {
+            None => number as u64 ^ 1 << 63,
+            Some(ranks) => u64::from(ranks[number as usize]),
+        };
+        numbers.map(|number| number.map(ordered)).collect()
+    }
+
+    /// For each number, its place in the order of the values; `None` if numbers order as values do.
+    pub(super) fn ranks(&self) -> Option<Vec<u32>> {
+        match &self.names {
+            Names::Own => None,
+            Names::Steps(steps) => Some(steps.ranks()),
+            Names::Bytes(interner) => Some(interner.ranks()),
+        }
+    }
+
+    /// The column of these numbers.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`] if it is larger than Arrow allows.
+    pub(super) fn array(&self, numbers: Vec<i64>, nulls: Option<NullBuffer>) -> Result<ArrayRef, Error> {
+        let null = |row: usize| nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
+        Ok(match (self.column_type, &self.names) {
+            (ColumnType::Int, _) => Arc::new(Int64Array::new(numbers.into(), nulls)),
+            (ColumnType::Timestamp, Names::Steps(steps)) => {
+                let time = |(row, &number): (usize, &i64)| if null(row) { 0 } else { steps.values()[number as usize] };
+                time_stamps(numbers.iter().enumerate().map(time).collect(), nulls)
+            }
+            (ColumnType::Timestamp, _) => time_stamps(numbers, nulls),
+            (ColumnType::Double, _) => {
+                Arc::new(Float64Array::new(numbers.into_iter().map(from_ordered).collect(), nulls))
+            }
+            (ColumnType::Bool, _) => {
+                Arc::new(BooleanArray::new(numbers.into_iter().map(|number| number == 1).collect(), nulls))
+            }
+            (ColumnType::Decimal { .. }, names) => {
+                let value = |(row, &number): (usize, &i64)| match names {
+                    _ if null(row) => 0,
+                    Names::Bytes(interner) => from_ordered_bytes(interner.get(number as u32)),
+                    _ => i128::from(number),
+                };
+                let values = numbers.iter().enumerate().map(value).collect();
+                Arc::new(Decimal128Array::new(values, nulls).with_data_type(self.column_type.arrow()))
+            }
+            (ColumnType::String, Names::Bytes(interner)) => {
+                let mut column = ByteColumn::new("of a dimension", numbers.len());
+                for (row, number) in numbers.into_iter().enumerate() {
+                    if null(row) {
+                        column.push_null();
+                    } else {
+                        column.push(|bytes| bytes.extend_from_slice(interner.get(number as u32)))?;
+                    }
+                }
+                let ByteRows { offsets, bytes, nulls } = column.finish();
+                Arc::new(StringArray::try_new(offsets, bytes, nulls)?)
+            }
+            (ColumnType::String, _) => unreachable!("text is interned"),
+        })
+    }
+}
+
+/// The numbers plus one of the texts of a dictionary. One that comes again, as it does in every batch of a row group, is
+/// numbered already.
+fn numbered<'a>(
+    last: &'a mut Option<(StringArray, Vec<u32>)>,
+    values: &StringArray,
+    interner: &mut Interner,
+) -> Result<&'a [u32], Error> {
+    let same = |(array, _): &(StringArray, Vec<u32>)| {
+        // The one at hand is held, so no other can be in its place.
+        array.values().as_ptr() == values.values().as_ptr()
+            && array.offsets().as_ptr() == values.offsets().as_ptr()
+            && array.len() == values.len()
+    };
+    if !last.as_ref().is_some_and(same) {
+        let numbers: Option<_> = (0..values.len()).map(|at| interner.intern(text(values, at)).map(|n| n + 1)).collect();
+        *last = Some((values.clone(), numbers.ok_or_else(too_many)?));
+    }
+    Ok(last.as_ref().map_or(&[], |(_, numbers)| numbers))
+}
+
+fn too_many() -> Error {
+    Error::Overflow { state: "number of values of a dimension".to_owned(), limit: "32 bits" }
+}
+
+fn time_stamps(values: Vec<i64>, nulls: Option<NullBuffer>) -> ArrayRef {
+    let ints = Int64Array::new(values.into(), nulls);
+    Arc::new(ints.reinterpret_cast::<TimestampMicrosecondType>().with_timezone("UTC"))
+}
+
+/// Bytes that a number or a null is spelled with.
+pub(super) const SPELLED: usize = 9;
+
+fn spell(number: Option<i64>, bytes: &mut [u8]) {
+    bytes[0] = u8::from(number.is_some());
+    bytes[1..].copy_from_slice(&number.unwrap_or(0).to_le_bytes());
+}
+
+/// What [`spell`] has written.
+pub(super) fn spelled(bytes: &[u8]) -> Option<i64> {
+    let number = || i64::from_le_bytes(bytes[1..].try_into().expect("nine bytes were spelled"));
+    (bytes[0] == 1).then(number)
+}
+
+/// The spelling of one number.
+pub(super) fn spelling(number: Option<i64>) -> [u8; SPELLED] {
+    let mut bytes = [0; SPELLED];
+    spell(number, &mut bytes);
+    bytes
+}
+
+/// Bytes that order as the numbers do.
+fn ordered_bytes(value: i128) -> [u8; 16] {
+    (value ^ i128::MIN).to_be_bytes()
+}
+
+fn from_ordered_bytes(bytes: &[u8]) -> i128 {
+    i128::from_be_bytes(bytes.try_into().expect("they were made of 16 bytes")) ^ i128::MIN
+}
