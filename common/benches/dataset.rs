@@ -13,7 +13,7 @@ use common::{
     event::Counts,
     names::SourceName,
     position::{OffsetRange, Partition, Position},
-    schema::{Column, ColumnType, Schema, TimestampFormat},
+    schema::{Column, ColumnType, Schema},
     store::Store,
 };
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
@@ -24,18 +24,11 @@ const ROWS: i64 = 10_000;
 const PARTITION: Partition = Partition(0);
 
 fn schema() -> Arc<Schema> {
-    let column = |name: &str, column_type| Column {
-        name: name.to_owned(),
-        column_type,
-        timestamp_format: TimestampFormat::default(),
-        nullable: false,
-        range: None,
-    };
     Arc::new(Schema::new(vec![
-        column("carrier", ColumnType::String),
-        column("tail_number", ColumnType::String),
-        column("delay_minutes", ColumnType::Int),
-        column("departed_at", ColumnType::Timestamp),
+        Column::new("carrier", ColumnType::String),
+        Column::new("tail_number", ColumnType::String),
+        Column::new("delay_minutes", ColumnType::Int),
+        Column::new("departed_at", ColumnType::Timestamp),
     ]))
 }
 

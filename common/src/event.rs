@@ -90,7 +90,8 @@ pub struct DeadLetter {
 /// What a run of records of one partition became. The three counts sum to the records delivered (L7).
 #[derive(Debug, Clone)]
 pub struct Decoded {
-    /// The events, in offset order, in the source's [`event_schema`](crate::schema::Schema::event_schema).
+    /// The events, in offset order, in the source's [`event_schema`](crate::schema::Schema::event_schema); any of its strings
+    /// may be `Dictionary(Int32, Utf8)`.
     pub events: RecordBatch,
     /// The records that could not become events, in offset order.
     pub dead_letters: Vec<DeadLetter>,

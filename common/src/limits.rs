@@ -106,6 +106,16 @@ pub const LOG_JOURNAL_BYTES_MAX: u64 = 64 << 20;
 /// what is nested deeper is a dead letter, not a stack overflow.
 pub const JSON_DEPTH_MAX: u32 = 127;
 
+/// Most steps of a column's path: each is a level of recursion of the decoder.
+pub const PATH_STEPS_MAX: usize = 16;
+
+/// Most distinct values of a string column that the decoder gives codes to: half the rows of the longest run, beyond which
+/// codes save nothing.
+pub const DICTIONARY_TEXTS_MAX: usize = LOG_RUN_RECORDS_MAX / 2;
+
+/// Most bytes of these values together: they are copied for each run that brings a new one.
+pub const DICTIONARY_BYTES_MAX: usize = 512 << 10;
+
 /// The first timestamp of an event, microseconds since 1970-01-01 UTC: 0001-01-01T00:00:00Z. Delta, Spark and Parquet
 /// readers agree on the years 1 to 9999 only.
 pub const TIMESTAMP_US_MIN: i64 = -62_135_596_800_000_000;

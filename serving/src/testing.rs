@@ -17,7 +17,7 @@ use common::{
     names::{SourceName, ViewName},
     partial,
     position::{OffsetRange, Partition, Position, Positions, Version},
-    schema::{Column, ColumnType, OFFSET, PARTITION, Schema as EventSchema, TimestampFormat},
+    schema::{Column, ColumnType, OFFSET, PARTITION, Schema as EventSchema},
     view::{Dimension, View, ViewId},
 };
 
@@ -146,13 +146,7 @@ pub(crate) fn views_by_name() -> BTreeMap<ViewName, Arc<View>> {
 }
 
 pub(crate) fn schema() -> EventSchema {
-    let column = |name: &str, column_type, nullable| Column {
-        name: name.to_owned(),
-        column_type,
-        timestamp_format: TimestampFormat::default(),
-        nullable,
-        range: None,
-    };
+    let column = |name: &str, column_type, nullable| Column { nullable, ..Column::new(name, column_type) };
     EventSchema::new(vec![
         column("departed_at", ColumnType::Timestamp, false),
         column("carrier", ColumnType::String, true),

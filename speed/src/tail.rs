@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 use common::{
-    clock::Clock,
     decode::{Decoder, Rules},
     event::{Counts, DeadLetter, Record},
     feed::Delta,
@@ -41,7 +40,6 @@ pub(crate) struct Recipe {
     pub(crate) source: SourceName,
     pub(crate) rules: Rules,
     pub(crate) views: Arc<[Arc<View>]>,
-    pub(crate) clock: Arc<dyn Clock>,
 }
 
 /// A partition's share of one commit.
@@ -117,7 +115,7 @@ impl Tail {
     pub(crate) fn new(recipe: &Recipe, start: Start) -> Self {
         Self {
             source: recipe.source.clone(),
-            decoder: Decoder::new(recipe.rules.clone(), Arc::clone(&recipe.clock)),
+            decoder: Decoder::new(recipe.rules.clone()),
             fold: Fold::new(&recipe.views),
             next: start.next,
             cut: start.committed,

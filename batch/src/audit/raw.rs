@@ -24,7 +24,7 @@ use crate::Error;
 /// The rows of `files` as events by `rules`: the source's own columns in their types.
 ///
 /// # Errors
-/// [`Error::Raw`] for a file of a kind not known or without a column that must be there, [`Error::Polars`].
+/// [`Error::Raw`] for a file of a kind not known or without a column that must be there, or for rules with paths, [`Error::Polars`].
 pub fn scan(rules: &Rules, files: &[impl AsRef<Path>]) -> Result<LazyFrame, Error> {
     let frames: Vec<LazyFrame> = files.iter().map(|file| scan_file(rules, file.as_ref())).collect::<Result<_, _>>()?;
     if frames.is_empty() {
@@ -39,6 +39,12 @@ fn scan_file(rules: &Rules, file: &Path) -> Result<LazyFrame, Error> {
     let wrong = |message: String| Error::Raw { path: file.display().to_string(), message };
     let read = |source| Error::Polars { action: "read a raw file", source };
     let columns = rules.schema.columns();
+    if let Some(column) = columns.iter().find(|column| !column.path.is_member(&column.name)) {
+        return Err(wrong(format!(
+            "column {} stands at {}, which the audit does not follow",
+            column.name, column.path
+        )));
+    }
     let name = file.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     let plain = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(&name);
     let mut frame = match plain.rsplit_once('.').map(|(_, extension)| extension) {

@@ -17,10 +17,7 @@ use common::{
     position::Partition,
 };
 
-use crate::{
-    audit::answers,
-    lab::{Lab, Still},
-};
+use crate::{audit::answers, lab::Lab};
 
 /// Rows of one commit.
 const COMMIT_ROWS: usize = 9_000;
@@ -40,7 +37,7 @@ fn flights() -> (Pipeline, BTreeMap<SourceName, Vec<PathBuf>>) {
 
 /// The events of a file, a batch a commit.
 fn commits(source: &Source, file: &Path) -> Vec<RecordBatch> {
-    let mut decoder = Decoder::new(source.rules.clone(), Arc::new(Still));
+    let mut decoder = Decoder::new(source.rules.clone());
     let rows: Vec<_> = Rows::open(file, &source.rules).unwrap().map(Result::unwrap).collect();
     let decoded = rows.chunks(COMMIT_ROWS).map(|rows| {
         let records = rows.iter().map(|row| Record {

@@ -17,7 +17,7 @@ use url::Url;
 use super::*;
 use crate::{
     position::Position,
-    schema::{Column, ColumnType, OFFSET, PARTITION, TimestampFormat},
+    schema::{Column, ColumnType, OFFSET, PARTITION},
     testing::store::{Fault, FaultyObjects, Operation, Random},
 };
 
@@ -25,8 +25,7 @@ const HOUR_US: i64 = 3_600_000_000;
 const TOPIC: &str = "departures";
 
 fn column(name: &str, column_type: ColumnType, nullable: bool) -> Column {
-    let timestamp_format = TimestampFormat::default();
-    Column { name: name.to_owned(), column_type, timestamp_format, nullable, range: None }
+    Column { nullable, ..Column::new(name, column_type) }
 }
 
 fn columns() -> Vec<Column> {

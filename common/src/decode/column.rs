@@ -1,20 +1,23 @@
 //! One column of events under construction: a value is converted to the column's type, checked and appended, or refused.
 //! A row that fails is taken back with [`ColumnBuilder::truncate`], so that columns never differ in length for long.
 
-use std::{borrow::Cow, ops::RangeInclusive, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
 
 use arrow::{
     array::{
-        ArrayRef, BooleanArray, Decimal128Array, Float64Array, Int64Array, NullBufferBuilder, StringArray,
+        ArrayRef, BooleanArray, BooleanBufferBuilder, Decimal128Array, Float64Array, Int64Array,
         TimestampMicrosecondArray,
     },
-    buffer::{Buffer, OffsetBuffer, ScalarBuffer},
+    buffer::{NullBuffer, ScalarBuffer},
 };
 
 use super::{
-    number,
-    scan::{Kind, Raw, unescape},
+    dictionary::Key,
+    leading, number,
+    scan::{Kind, Value, unescape},
+    strings::Strings,
     time,
+    window::Padded,
 };
 use crate::{
     event::Reason,
@@ -23,25 +26,26 @@ use crate::{
 
 /// The values of a column, in the form that Arrow takes them over without a copy. Null rows hold a default.
 #[derive(Debug)]
+#[repr(u8)]
 enum Values {
     Int {
         values: Vec<i64>,
-        allowed: RangeInclusive<i64>,
+        min: i64,
+        max: i64,
     },
     Double {
         values: Vec<f64>,
-        allowed: RangeInclusive<f64>,
+        min: f64,
+        max: f64,
     },
     Decimal {
         values: Vec<i128>,
         precision: u8,
         scale: u8,
+        /// The least magnitude that has more than `precision` digits.
+        beyond: u128,
     },
-    /// `offsets` starts with 0 and has where each row ends.
-    String {
-        offsets: Vec<i32>,
-        bytes: Vec<u8>,
-    },
+    String(Strings),
     Bool(Vec<bool>),
     Timestamp {
         values: Vec<i64>,
@@ -54,33 +58,34 @@ enum Values {
 pub(super) struct ColumnBuilder {
     nullable: bool,
     values: Values,
-    nulls: NullBufferBuilder,
+    rows: usize,
+    /// The rows that are null.
+    nulls: Vec<usize>,
 }
 
 impl ColumnBuilder {
     /// An empty column. One that is `required` takes no null, whatever `column` says.
     pub(super) fn new(column: &Column, required: bool) -> Self {
-        let values = match column.column_type {
-            ColumnType::Int => {
-                let allowed = match column.range {
-                    Some(Range::Int { min, max }) => min..=max,
-                    _ => i64::MIN..=i64::MAX,
-                };
-                Values::Int { values: Vec::new(), allowed }
+        let values = match (column.column_type, column.range) {
+            (ColumnType::Int, Some(Range::Int { min, max })) => Values::Int { values: Vec::new(), min, max },
+            (ColumnType::Int, _) => Values::Int { values: Vec::new(), min: i64::MIN, max: i64::MAX },
+            (ColumnType::Double, Some(Range::Double { min, max })) => Values::Double { values: Vec::new(), min, max },
+            (ColumnType::Double, _) => {
+                Values::Double { values: Vec::new(), min: f64::NEG_INFINITY, max: f64::INFINITY }
             }
-            ColumnType::Double => {
-                let allowed = match column.range {
-                    Some(Range::Double { min, max }) => min..=max,
-                    _ => f64::NEG_INFINITY..=f64::INFINITY,
-                };
-                Values::Double { values: Vec::new(), allowed }
+            (ColumnType::Decimal { precision, scale }, _) => {
+                Values::Decimal { values: Vec::new(), precision, scale, beyond: 10_u128.pow(precision.into()) }
             }
-            ColumnType::Decimal { precision, scale } => Values::Decimal { values: Vec::new(), precision, scale },
-            ColumnType::String => Values::String { offsets: vec![0], bytes: Vec::new() },
-            ColumnType::Bool => Values::Bool(Vec::new()),
-            ColumnType::Timestamp => Values::Timestamp { values: Vec::new(), format: column.timestamp_format },
+            (ColumnType::String, _) => Values::String(Strings::default()),
+            (ColumnType::Bool, _) => Values::Bool(Vec::new()),
+            (ColumnType::Timestamp, _) => Values::Timestamp { values: Vec::new(), format: column.timestamp_format },
         };
-        Self { nullable: column.nullable && !required, values, nulls: NullBufferBuilder::new(0) }
+        Self { nullable: column.nullable && !required, values, rows: 0, nulls: Vec::new() }
+    }
+
+    /// How many rows there are.
+    pub(super) fn rows(&self) -> usize {
+        self.rows
     }
 
     /// Makes room for `rows` more.
@@ -89,47 +94,70 @@ impl ColumnBuilder {
             Values::Int { values, .. } | Values::Timestamp { values, .. } => values.reserve(rows),
             Values::Double { values, .. } => values.reserve(rows),
             Values::Decimal { values, .. } => values.reserve(rows),
-            Values::String { offsets, bytes } => {
-                offsets.reserve(rows);
-                bytes.reserve(rows * 8);
-            }
+            Values::String(strings) => strings.reserve(rows),
             Values::Bool(values) => values.reserve(rows),
         }
     }
 
-    /// Appends `value`, which lies in `text`; `None` is one that is not there, the same as a null.
+    /// Appends the value that stands at byte `at`, if it is one of the column and has its usual form, and gives the byte
+    /// after it; else `None`, and nothing was appended.
+    #[inline(always)]
+    pub(super) fn read(&mut self, record: &Padded, at: usize) -> Option<usize> {
+        let end = match self.values.read(record, at) {
+            Some(end) => end,
+            None => return self.read_null(record, at),
+        };
+        self.rows += 1;
+        Some(end)
+    }
+
+    #[cold]
+    fn read_null(&mut self, record: &Padded, at: usize) -> Option<usize> {
+        let null = self.nullable && record.window(at).starts_with(b"null");
+        null.then(|| {
+            self.push_null();
+            at + 4
+        })
+    }
+
+    /// Appends `value`; `None` is one that is not there, the same as a null.
     ///
     /// # Errors
     /// [`Reason::Missing`], [`Reason::Type`], [`Reason::Range`]: then nothing was appended.
-    #[inline]
-    pub(super) fn append(&mut self, value: Option<Raw>, text: &str) -> Result<(), Reason> {
+    pub(super) fn append(&mut self, value: Option<Value<'_>>) -> Result<(), Reason> {
         match value {
-            Some(raw) if raw.kind != Kind::Null => {
-                self.values.append(raw, text)?;
-                self.nulls.append_non_null();
+            Some(value) if value.kind != Kind::Null => {
+                self.values.append(value)?;
+                self.rows += 1;
             }
-            _ if self.nullable => {
-                self.values.append_default();
-                self.nulls.append_null();
-            }
+            _ if self.nullable => self.push_null(),
             _ => return Err(Reason::Missing),
         }
         Ok(())
     }
 
+    fn push_null(&mut self) {
+        self.values.append_default();
+        self.nulls.push(self.rows);
+        self.rows += 1;
+    }
+
     /// Takes back all rows from row `rows` on.
     pub(super) fn truncate(&mut self, rows: usize) {
+        if self.rows <= rows {
+            return;
+        }
         match &mut self.values {
             Values::Int { values, .. } | Values::Timestamp { values, .. } => values.truncate(rows),
             Values::Double { values, .. } => values.truncate(rows),
             Values::Decimal { values, .. } => values.truncate(rows),
-            Values::String { offsets, bytes } => {
-                offsets.truncate(rows + 1);
-                bytes.truncate(offsets.last().map_or(0, |&end| end as usize));
-            }
+            Values::String(strings) => strings.truncate(rows),
             Values::Bool(values) => values.truncate(rows),
         }
-        self.nulls.truncate(rows);
+        self.rows = rows;
+        while self.nulls.last().is_some_and(|&row| row >= rows) {
+            self.nulls.pop();
+        }
     }
 
     /// The newest row of a timestamp column, microseconds since 1970-01-01 UTC.
@@ -140,27 +168,35 @@ impl ColumnBuilder {
         }
     }
 
-    /// Takes the rows out, as an array of the column's Arrow type.
+    /// Takes the rows out, as an array of the column's Arrow type; strings may be a dictionary.
     pub(super) fn finish(&mut self) -> ArrayRef {
-        let nulls = self.nulls.finish();
+        let nulls = self.finish_nulls();
         match &mut self.values {
             Values::Int { values, .. } => Arc::new(Int64Array::new(take(values), nulls)),
             Values::Double { values, .. } => Arc::new(Float64Array::new(take(values), nulls)),
-            Values::Decimal { values, precision, scale } => {
+            Values::Decimal { values, precision, scale, .. } => {
                 let array = Decimal128Array::new(take(values), nulls);
                 Arc::new(
                     array.with_precision_and_scale(*precision, *scale as i8).expect("the schema's decimals are valid"),
                 )
             }
-            Values::String { offsets, bytes } => {
-                let offsets = OffsetBuffer::new(std::mem::replace(offsets, vec![0]).into());
-                Arc::new(StringArray::new(offsets, Buffer::from_vec(std::mem::take(bytes)), nulls))
-            }
+            Values::String(strings) => strings.finish(nulls),
             Values::Bool(values) => Arc::new(BooleanArray::new(std::mem::take(values).into(), nulls)),
             Values::Timestamp { values, .. } => {
                 Arc::new(TimestampMicrosecondArray::new(take(values), nulls).with_timezone("UTC"))
             }
         }
+    }
+
+    fn finish_nulls(&mut self) -> Option<NullBuffer> {
+        let rows = std::mem::take(&mut self.rows);
+        if self.nulls.is_empty() {
+            return None;
+        }
+        let mut valid = BooleanBufferBuilder::new(rows);
+        valid.append_n(rows, true);
+        self.nulls.drain(..).for_each(|row| valid.set_bit(row, false));
+        Some(NullBuffer::new(valid.finish()))
     }
 }
 
@@ -169,44 +205,94 @@ fn take<T: arrow::datatypes::ArrowNativeType>(values: &mut Vec<T>) -> ScalarBuff
 }
 
 impl Values {
-    #[inline]
-    fn append(&mut self, raw: Raw, text: &str) -> Result<(), Reason> {
+    /// As [`ColumnBuilder::read`], nulls aside.
+    #[inline(always)]
+    fn read(&mut self, record: &Padded, at: usize) -> Option<usize> {
+        let window = record.window(at);
         match self {
-            Self::Int { values, allowed } => {
-                let value = whole(raw, text).ok_or(Reason::Type)?;
-                if !allowed.contains(&value) {
+            Self::Int { values, min, max } => {
+                let (value, length) = leading::integer(window)?;
+                if value < *min || value > *max {
+                    return None;
+                }
+                values.push(value);
+                Some(at + length)
+            }
+            Self::Double { values, min, max } => {
+                let (value, length) = leading::double(window)?;
+                if value < *min || value > *max {
+                    return None;
+                }
+                values.push(value);
+                Some(at + length)
+            }
+            Self::Decimal { values, scale, beyond, .. } => {
+                let (value, length) = leading::decimal(window, *scale)?;
+                if u128::from(value.unsigned_abs()) >= *beyond {
+                    return None;
+                }
+                values.push(value.into());
+                Some(at + length)
+            }
+            Self::String(strings) => {
+                let end = string_end(record, at)?;
+                strings.push(&Key::seen(record.window(at + 1), record.value().get(at + 1..end)?));
+                Some(end + 1)
+            }
+            Self::Bool(values) => {
+                let value = window.starts_with(b"true");
+                if !value && !window.starts_with(b"false") {
+                    return None;
+                }
+                values.push(value);
+                Some(at + if value { 4 } else { 5 })
+            }
+            Self::Timestamp { values, format: TimestampFormat::Rfc3339 } => {
+                let end = string_end(record, at)?;
+                values.push(time::rfc3339(record.value().get(at + 1..end)?)?);
+                Some(end + 1)
+            }
+            Self::Timestamp { values, format } => {
+                let (count, length) = leading::integer(window)?;
+                values.push(time::epoch(count, *format)?);
+                Some(at + length)
+            }
+        }
+    }
+
+    fn append(&mut self, value: Value<'_>) -> Result<(), Reason> {
+        match self {
+            Self::Int { values, min, max } => {
+                let value = whole(value).ok_or(Reason::Type)?;
+                if value < *min || value > *max {
                     return Err(Reason::Range);
                 }
                 values.push(value);
             }
-            Self::Double { values, allowed } => {
-                let value = double(raw, text).ok_or(Reason::Type)?;
-                if !allowed.contains(&value) {
+            Self::Double { values, min, max } => {
+                let value = double(value).ok_or(Reason::Type)?;
+                if value < *min || value > *max {
                     return Err(Reason::Range);
                 }
                 values.push(value);
             }
-            Self::Decimal { values, precision, scale } => {
-                values.push(decimal(raw, text, *precision, *scale).ok_or(Reason::Type)?);
+            Self::Decimal { values, precision, scale, .. } => {
+                values.push(decimal(value, *precision, *scale).ok_or(Reason::Type)?);
             }
-            Self::String { offsets, bytes } => {
-                match raw.kind {
-                    Kind::String => bytes.extend_from_slice(raw.text(text).as_bytes()),
-                    Kind::EscapedString => unescape(raw.text(text), bytes),
-                    _ => return Err(Reason::Type),
-                }
-                offsets.push(end(bytes));
+            Self::String(strings) => {
+                let text = string(value).ok_or(Reason::Type)?;
+                strings.push(&Key::new(text.as_bytes()));
             }
-            Self::Bool(values) => match raw.kind {
+            Self::Bool(values) => match value.kind {
                 Kind::Bool(value) => values.push(value),
                 _ => return Err(Reason::Type),
             },
             Self::Timestamp { values, format: TimestampFormat::Rfc3339 } => {
-                let instant = string(raw, text).and_then(|text| time::rfc3339(&text));
+                let instant = string(value).and_then(|text| time::rfc3339(text.as_bytes()));
                 values.push(instant.ok_or(Reason::Type)?);
             }
             Self::Timestamp { values, format } => {
-                let instant = whole(raw, text).and_then(|count| time::epoch(count, *format));
+                let instant = whole(value).and_then(|count| time::epoch(count, *format));
                 values.push(instant.ok_or(Reason::Type)?);
             }
         }
@@ -218,49 +304,48 @@ impl Values {
             Self::Int { values, .. } | Self::Timestamp { values, .. } => values.push(0),
             Self::Double { values, .. } => values.push(0.0),
             Self::Decimal { values, .. } => values.push(0),
-            Self::String { offsets, bytes } => offsets.push(end(bytes)),
+            Self::String(strings) => strings.push_null(),
             Self::Bool(values) => values.push(false),
         }
     }
 }
 
-fn end(bytes: &[u8]) -> i32 {
-    i32::try_from(bytes.len()).expect("a run of records is far below 2 GiB")
+/// Where the text ends that the quote at `at` opens, if it is plain ASCII.
+#[inline(always)]
+fn string_end(record: &Padded, at: usize) -> Option<usize> {
+    if record.byte(at) == b'"' { record.string_end(at + 1) } else { None }
 }
 
-#[inline]
-fn whole(raw: Raw, text: &str) -> Option<i64> {
-    match raw.kind {
-        Kind::Integer => number::integer(raw.text(text)).ok(),
-        Kind::Number => number::whole(raw.text(text)).ok(),
+fn whole(value: Value<'_>) -> Option<i64> {
+    match value.kind {
+        Kind::Integer => number::integer(value.text).ok(),
+        Kind::Number => number::whole(value.text).ok(),
         _ => None,
     }
 }
 
-#[inline]
-fn double(raw: Raw, text: &str) -> Option<f64> {
-    match raw.kind {
-        Kind::Integer | Kind::Number => number::double(raw.text(text)).ok(),
+fn double(value: Value<'_>) -> Option<f64> {
+    match value.kind {
+        Kind::Integer | Kind::Number => number::double(value.text).ok(),
         _ => None,
     }
 }
 
-fn decimal(raw: Raw, text: &str, precision: u8, scale: u8) -> Option<i128> {
-    let digits = match raw.kind {
-        Kind::Integer | Kind::Number => Cow::Borrowed(raw.text(text)),
-        _ => string(raw, text).filter(|digits| number::is_number(digits))?,
+fn decimal(value: Value<'_>, precision: u8, scale: u8) -> Option<i128> {
+    let digits = match value.kind {
+        Kind::Integer | Kind::Number => Cow::Borrowed(value.text),
+        _ => string(value).filter(|digits| number::is_number(digits))?,
     };
     number::decimal(&digits, precision, scale).ok()
 }
 
 /// The text of a string, its escapes resolved: some writers escape the `+` of a time's offset.
-#[inline]
-fn string(raw: Raw, text: &str) -> Option<Cow<'_, str>> {
-    match raw.kind {
-        Kind::String => Some(Cow::Borrowed(raw.text(text))),
+fn string(value: Value<'_>) -> Option<Cow<'_, str>> {
+    match value.kind {
+        Kind::String => Some(Cow::Borrowed(value.text)),
         Kind::EscapedString => {
-            let mut bytes = Vec::new();
-            unescape(raw.text(text), &mut bytes);
+            let mut bytes = Vec::with_capacity(value.text.len());
+            unescape(value.text.as_bytes(), &mut bytes);
             Some(Cow::Owned(String::from_utf8(bytes).expect("escapes of valid text stand for valid text")))
         }
         _ => None,

@@ -53,10 +53,10 @@ impl Fault {
         Self { reason, column: Some(column.name.clone()), detail }
     }
 
-    /// The event time `value` is after `limit_us`, which is `ahead_max` ahead of the clock.
+    /// The event time `value` is after `limit_us`, which is `ahead_max` ahead of the record's own time stamp.
     pub(super) fn too_far_ahead(column: &Column, value: Option<Raw>, text: &str, rule: (SignedDuration, i64)) -> Self {
         let (ahead_max, limit_us) = rule;
-        let allowed = format!("up to {} ({ahead_max:#} ahead of the clock)", instant(limit_us));
+        let allowed = format!("up to {} ({ahead_max:#} ahead of the record's time stamp)", instant(limit_us));
         Self::event_time(Reason::TooFarAhead, column, value, text, &allowed)
     }
 

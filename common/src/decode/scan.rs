@@ -1,5 +1,6 @@
 //! A strict scanner of one JSON text: it checks the grammar of RFC 8259 and says where each value lies. It builds nothing
-//! and must never accept what the grammar does not allow, whether or not anyone asks for the value.
+//! and must never accept what the grammar does not allow, whether or not anyone asks for the value. That strings are UTF-8
+//! is for others to check: all else is ASCII.
 
 use crate::limits::JSON_DEPTH_MAX;
 
@@ -30,15 +31,28 @@ pub(super) struct Raw {
 
 impl Raw {
     /// The bytes of the value in `text`, the text it was scanned from.
-    pub(super) fn text(self, text: &str) -> &str {
+    pub(super) fn bytes(self, text: &[u8]) -> &[u8] {
         &text[self.from as usize..self.to as usize]
     }
 
-    /// As [`Self::text`], with the quotes of a string.
+    /// The value in `text`, the text it was scanned from.
+    pub(super) fn of(self, text: &str) -> Value<'_> {
+        Value { kind: self.kind, text: &text[self.from as usize..self.to as usize] }
+    }
+
+    /// The text of the value, with the quotes of a string.
     pub(super) fn quoted(self, text: &str) -> &str {
         let quotes = usize::from(matches!(self.kind, Kind::String | Kind::EscapedString));
         &text[self.from as usize - quotes..self.to as usize + quotes]
     }
+}
+
+/// A value that was scanned: valid by the grammar, and in UTF-8.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Value<'a> {
+    pub(super) kind: Kind,
+    /// What stands between the quotes of a string, or the whole of anything else.
+    pub(super) text: &'a str,
 }
 
 /// What is wrong with a text, and where.
@@ -54,31 +68,58 @@ type Result<T> = std::result::Result<T, SyntaxError>;
 
 /// Reads a text from its start to its end.
 pub(super) struct Scanner<'a> {
-    text: &'a str,
-    bytes: &'a [u8],
+    text: &'a [u8],
     at: usize,
 }
 
 impl<'a> Scanner<'a> {
     /// A scanner of `text`, which is shorter than 4 GiB.
-    pub(super) fn new(text: &'a str) -> Self {
+    pub(super) fn new(text: &'a [u8]) -> Self {
+        Self::from(text, 0)
+    }
+
+    /// A scanner of `text` that goes on at byte `at`.
+    pub(super) fn from(text: &'a [u8], at: usize) -> Self {
         debug_assert!(u32::try_from(text.len()).is_ok(), "spans are 32 bits wide");
-        Self { text, bytes: text.as_bytes(), at: 0 }
+        Self { text, at }
     }
 
     /// The text scanned.
-    pub(super) fn text(&self) -> &'a str {
+    pub(super) fn text(&self) -> &'a [u8] {
         self.text
     }
 
-    /// Enters the object that the text is. False if it is empty, and then left again.
-    pub(super) fn open(&mut self) -> Result<bool> {
+    /// How much of it is behind.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Enters the object that the text is.
+    pub(super) fn open(&mut self) -> Result<()> {
         self.skip_space();
         if self.peek() != Some(b'{') {
             return self.fail("an object");
         }
+        self.enter();
+        Ok(())
+    }
+
+    /// Passes over the byte that opens an object or an array.
+    pub(super) fn enter(&mut self) {
         self.at += 1;
-        self.first_member()
+    }
+
+    /// After `{`: true before a member, false if the object ended.
+    pub(super) fn first_member(&mut self) -> Result<bool> {
+        self.skip_space();
+        match self.peek() {
+            Some(b'"') => Ok(true),
+            Some(b'}') => {
+                self.at += 1;
+                Ok(false)
+            }
+            _ => self.fail("a name in quotes or `}`"),
+        }
     }
 
     /// After a member's value: true before the next member, false if the object ended.
@@ -99,16 +140,31 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Passes over `name` and its colon if they are what comes next; `name` is a member's name with its quotes, as it was
-    /// scanned before.
-    #[inline]
-    pub(super) fn expects_name(&mut self, name: &[u8]) -> Result<bool> {
-        if !self.bytes[self.at..].starts_with(name) {
+    /// After `[`: true before an element, false if the array ended.
+    pub(super) fn first_element(&mut self) -> Result<bool> {
+        self.skip_space();
+        if self.peek() == Some(b']') {
+            self.at += 1;
             return Ok(false);
         }
-        self.at += name.len();
-        self.colon()?;
         Ok(true)
+    }
+
+    /// After an element: true before the next one, false if the array ended.
+    pub(super) fn next_element(&mut self) -> Result<bool> {
+        self.skip_space();
+        match self.peek() {
+            Some(b',') => {
+                self.at += 1;
+                self.skip_space();
+                Ok(true)
+            }
+            Some(b']') => {
+                self.at += 1;
+                Ok(false)
+            }
+            _ => self.fail("`,` or `]`"),
+        }
     }
 
     /// A member's name and its colon.
@@ -121,21 +177,15 @@ impl<'a> Scanner<'a> {
         Ok(name)
     }
 
-    /// A member's value.
-    #[inline]
-    pub(super) fn value(&mut self) -> Result<Raw> {
-        self.value_within(1)
-    }
-
     /// After the object: nothing but white space may follow.
     pub(super) fn end(&mut self) -> Result<()> {
         self.skip_space();
-        if self.at == self.bytes.len() { Ok(()) } else { self.fail("nothing after the object") }
+        if self.at == self.text.len() { Ok(()) } else { self.fail("nothing after the object") }
     }
 
     /// A value that `depth` arrays or objects are open around.
     #[inline]
-    fn value_within(&mut self, depth: u32) -> Result<Raw> {
+    pub(super) fn value(&mut self, depth: u32) -> Result<Raw> {
         let from = self.at;
         let kind = match self.peek() {
             Some(b'"') => return self.string(),
@@ -152,48 +202,24 @@ impl<'a> Scanner<'a> {
     }
 
     fn array(&mut self, depth: u32) -> Result<Kind> {
-        self.at += 1;
-        self.skip_space();
-        if self.peek() == Some(b']') {
-            self.at += 1;
-            return Ok(Kind::Array);
+        self.enter();
+        let mut more = self.first_element()?;
+        while more {
+            self.value(depth)?;
+            more = self.next_element()?;
         }
-        loop {
-            self.value_within(depth)?;
-            self.skip_space();
-            match self.peek() {
-                Some(b',') => self.at += 1,
-                Some(b']') => break,
-                _ => return self.fail("`,` or `]`"),
-            }
-            self.skip_space();
-        }
-        self.at += 1;
         Ok(Kind::Array)
     }
 
     fn object(&mut self, depth: u32) -> Result<Kind> {
-        self.at += 1;
+        self.enter();
         let mut more = self.first_member()?;
         while more {
             self.name()?;
-            self.value_within(depth)?;
+            self.value(depth)?;
             more = self.next_member()?;
         }
         Ok(Kind::Object)
-    }
-
-    /// After `{`: true before a member, false if the object ended.
-    fn first_member(&mut self) -> Result<bool> {
-        self.skip_space();
-        match self.peek() {
-            Some(b'"') => Ok(true),
-            Some(b'}') => {
-                self.at += 1;
-                Ok(false)
-            }
-            _ => self.fail("a name in quotes or `}`"),
-        }
     }
 
     #[inline]
@@ -208,7 +234,7 @@ impl<'a> Scanner<'a> {
     }
 
     fn word(&mut self, word: &[u8], kind: Kind) -> Result<Kind> {
-        if !self.bytes[self.at..].starts_with(word) {
+        if !self.text[self.at..].starts_with(word) {
             return self.fail("a value");
         }
         self.at += word.len();
@@ -259,7 +285,7 @@ impl<'a> Scanner<'a> {
         let from = self.at;
         let mut kind = Kind::String;
         loop {
-            self.at += plain_prefix(&self.bytes[self.at..]);
+            self.at += plain_prefix(&self.text[self.at..]);
             match self.peek() {
                 Some(b'"') => break,
                 Some(b'\\') => {
@@ -275,7 +301,7 @@ impl<'a> Scanner<'a> {
     }
 
     fn escape(&mut self) -> Result<()> {
-        match self.bytes.get(self.at + 1) {
+        match self.text.get(self.at + 1) {
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 2,
             Some(b'u') => {
                 let first = self.code_unit()?;
@@ -297,7 +323,7 @@ impl<'a> Scanner<'a> {
 
     /// The code unit of a `\uXXXX`, which is passed over.
     fn code_unit(&mut self) -> Result<u16> {
-        match code_unit(&self.bytes[self.at..]) {
+        match code_unit(&self.text[self.at..]) {
             Some(unit) => {
                 self.at += 6;
                 Ok(unit)
@@ -311,13 +337,15 @@ impl<'a> Scanner<'a> {
         Raw { kind, from: from as u32, to: to as u32 }
     }
 
+    /// The next byte.
     #[inline]
-    fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
+    pub(super) fn peek(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
     }
 
+    /// Passes over white space.
     #[inline]
-    fn skip_space(&mut self) {
+    pub(super) fn skip_space(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
             self.at += 1;
         }
@@ -365,25 +393,25 @@ fn code_unit(bytes: &[u8]) -> Option<u16> {
     digits.iter().try_fold(0, |unit, &digit| Some(unit << 4 | char::from(digit).to_digit(16)? as u16))
 }
 
-/// Appends what `escaped`, the text of a scanned [`Kind::EscapedString`], stands for.
-pub(super) fn unescape(escaped: &str, out: &mut Vec<u8>) {
+/// Appends what `escaped`, the bytes of a scanned [`Kind::EscapedString`], stands for.
+pub(super) fn unescape(escaped: &[u8], out: &mut Vec<u8>) {
     let mut rest = escaped;
-    while let Some(backslash) = rest.find('\\') {
-        out.extend_from_slice(&rest.as_bytes()[..backslash]);
+    while let Some(backslash) = rest.iter().position(|&b| b == b'\\') {
+        out.extend_from_slice(&rest[..backslash]);
         rest = &rest[backslash..];
-        let (decoded, length) = match rest.as_bytes()[1] {
+        let (decoded, length) = match rest[1] {
             b'b' => ('\u{8}', 2),
             b'f' => ('\u{c}', 2),
             b'n' => ('\n', 2),
             b'r' => ('\r', 2),
             b't' => ('\t', 2),
-            b'u' => escaped_char(rest.as_bytes()),
+            b'u' => escaped_char(rest),
             same => (char::from(same), 2),
         };
         out.extend_from_slice(decoded.encode_utf8(&mut [0; 4]).as_bytes());
         rest = &rest[length..];
     }
-    out.extend_from_slice(rest.as_bytes());
+    out.extend_from_slice(rest);
 }
 
 /// The character of the one or two `\uXXXX` that `bytes` start with, and how many bytes they are.
@@ -428,7 +456,7 @@ mod tests {
         fn unescaping_turns_back_what_serde_json_escapes(text in any::<String>()) {
             let quoted = serde_json::to_string(&text).unwrap();
             let mut out = Vec::new();
-            unescape(&quoted[1..quoted.len() - 1], &mut out);
+            unescape(&quoted.as_bytes()[1..quoted.len() - 1], &mut out);
             prop_assert_eq!(String::from_utf8(out).unwrap(), text);
         }
     }
@@ -436,7 +464,7 @@ mod tests {
     #[test]
     fn surrogate_pairs_are_one_character() {
         let mut out = Vec::new();
-        unescape(r"a\uD83D\uDE00\u00e9\/b", &mut out);
+        unescape(br"a\uD83D\uDE00\u00e9\/b", &mut out);
         assert_eq!(out, "a\u{1F600}é/b".as_bytes());
     }
 }

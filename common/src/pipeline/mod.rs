@@ -14,6 +14,7 @@ use url::Url;
 use crate::{
     decode::Rules,
     names::{SourceName, ViewName},
+    schema,
     view::View,
 };
 
@@ -69,6 +70,15 @@ pub struct Source {
     pub key: Option<String>,
     /// How its records are decoded and validated.
     pub rules: Rules,
+}
+
+impl Source {
+    /// Where in a record the value stands that decides the partition; `None` if records go round.
+    #[must_use]
+    pub fn key_path(&self) -> Option<schema::Path> {
+        let column = self.key.as_deref().and_then(|key| self.rules.schema.column(key))?;
+        Some(column.path.clone())
+    }
 }
 
 /// The whole pipeline, valid.

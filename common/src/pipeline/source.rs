@@ -7,18 +7,18 @@ use toml::{Spanned, de::DeValue};
 use super::{
     PARTITIONS, Source,
     reader::{Reader, Section, double, integer},
-    values::{COLUMN_TYPE, DURATION, Kind, TEXT, TIMESTAMP_FORMAT, is_column_name},
+    values::{COLUMN_TYPE, DURATION, Kind, PATH, TEXT, TIMESTAMP_FORMAT, is_column_name},
 };
 use crate::{
     decode::Rules,
     limits::PARTITIONS_MAX,
     names::SourceName,
-    schema::{self, Column, ColumnType, Schema, TimestampFormat},
+    schema::{self, Column, ColumnType, Path, Schema, TimestampFormat},
     suggest,
 };
 
 const KEYS: &[&str] = &["partitions", "event_time", "key", "ahead_max", "behind_max", "columns"];
-const COLUMN_KEYS: &[&str] = &["type", "format", "min", "max"];
+const COLUMN_KEYS: &[&str] = &["type", "path", "format", "min", "max"];
 
 const COLUMN_NAME: Kind<String> =
     Kind { what: "a column's name", allowed: "it is the name of a column", parse: TEXT.parse };
@@ -79,30 +79,39 @@ fn columns(reader: &mut Reader<'_>, source: &Section<'_>) -> Option<Vec<Column>>
             reader.fault(span, message, "many readers of Delta tables do not tell them apart");
             whole = false;
         }
-        match column_of(reader, name, value, section.path_of(name)) {
-            Some(column) => columns.push(column),
-            None => whole = false,
+        let Some(column) = column_of(reader, name, value, section.path_of(name)) else {
+            whole = false;
+            continue;
+        };
+        if let Some(other) = columns.iter().find(|other| overlap(&other.path, &column.path)) {
+            let message = format!("`{name}` is at {} and `{}` at {}", column.path, other.name, other.path);
+            reader.fault(value.span(), message, "a value is of one column, and then no other column lies within it");
         }
+        columns.push(column);
     }
     whole.then_some(columns)
+}
+
+fn overlap(a: &Path, b: &Path) -> bool {
+    a.leads_towards(b) || b.leads_towards(a)
 }
 
 /// A column: `"int?"`, or `{ type = "int?", min = 0 }`.
 fn column_of(reader: &mut Reader<'_>, name: &str, value: &Spanned<DeValue<'_>>, path: String) -> Option<Column> {
     if !value.get_ref().is_table() {
         let (column_type, nullable) = reader.value(value, &path, &COLUMN_TYPE)?;
-        let timestamp_format = TimestampFormat::default();
-        return Some(Column { name: name.to_owned(), column_type, timestamp_format, nullable, range: None });
+        return Some(Column { nullable, ..Column::new(name, column_type) });
     }
     let section = reader.table(value, path);
     reader.only(&section, COLUMN_KEYS);
     let (column_type, nullable) = reader.required(&section, "type", &COLUMN_TYPE)?;
+    let path = reader.or(&section, "path", &PATH, Path::member(name));
     let timestamp_format = reader.or(&section, "format", &TIMESTAMP_FORMAT, TimestampFormat::default());
     if let Some(format) = section.get("format").filter(|_| column_type != ColumnType::Timestamp) {
         reader.fault(format.span(), format!("a {column_type} column has no format"), "only timestamps have one");
     }
     let range = range(reader, &section, column_type);
-    Some(Column { name: name.to_owned(), column_type, timestamp_format, nullable, range })
+    Some(Column { name: name.to_owned(), column_type, path, timestamp_format, nullable, range })
 }
 
 fn range(reader: &mut Reader<'_>, section: &Section<'_>, column_type: ColumnType) -> Option<schema::Range> {

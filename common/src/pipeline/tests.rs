@@ -6,7 +6,7 @@ use bytesize::ByteSize;
 use jiff::SignedDuration;
 
 use super::{Diagnostic, Pipeline};
-use crate::schema::{Column, ColumnType, Range, TimestampFormat};
+use crate::schema::{Column, ColumnType, Path as ValuePath, Range, TimestampFormat};
 
 /// The least that a pipeline file has.
 const LEAST: &str = "name = \"flights\"\n\n[sources.departures]\nevent_time = \"departed_at\"\n\n[sources.departures.columns]\n\
@@ -84,6 +84,7 @@ departed_at = "timestamp"
 sent_at = { type = "timestamp", format = "millis" }
 seats = { type = "int", min = 0, max = 9_223_372_036_854_775_806 }
 load = { type = "double?", min = 0.5 }
+captain = { type = "int", path = "$.crew.members[0]['staff id']" }
 "#,
         &[("by_hour.sql", VIEW), ("notes.txt", "not a view")],
     )
@@ -101,11 +102,10 @@ load = { type = "double?", min = 0.5 }
     assert_eq!(source.rules.ahead_max, Some(SignedDuration::from_hours(1)));
     assert_eq!(source.rules.behind_max, Some(SignedDuration::from_hours(3650 * 24)));
     let column = |name: &str, column_type, timestamp_format, nullable, range| Column {
-        name: name.to_owned(),
-        column_type,
         timestamp_format,
         nullable,
         range,
+        ..Column::new(name, column_type)
     };
     let rfc3339 = TimestampFormat::Rfc3339;
     let columns = [
@@ -116,6 +116,10 @@ load = { type = "double?", min = 0.5 }
         column("sent_at", ColumnType::Timestamp, TimestampFormat::Millis, false, None),
         column("seats", ColumnType::Int, rfc3339, false, Some(Range::Int { min: 0, max: i64::MAX - 1 })),
         column("load", ColumnType::Double, rfc3339, true, Some(Range::Double { min: 0.5, max: f64::INFINITY })),
+        Column {
+            path: ValuePath::parse("$.crew.members[0]['staff id']").unwrap(),
+            ..Column::new("captain", ColumnType::Int)
+        },
     ];
     assert_eq!(source.rules.schema.columns(), columns, "in the order of the file");
     let views = pipeline.views_of(&source.name);
@@ -237,6 +241,10 @@ city = { type = "string", min = 1, format = "millis" }
 sent_at = { type = "timestamp", format = "fortnights" }
 gate = { min = 1 }
 door = 7
+crew = "string"
+captain = { type = "int", path = "$.crew.captain" }
+pilot = { type = "int", path = "$.crew.captain" }
+steward = { type = "int", path = "crew.steward" }
 
 [sources.arrivals]
 event_time = "landed"

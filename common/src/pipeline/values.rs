@@ -7,7 +7,7 @@ use jiff::{SignedDuration, SpanRelativeTo, fmt::friendly::SpanParser};
 
 use crate::{
     limits::NAME_LENGTH_MAX,
-    schema::{ColumnType, TimestampFormat},
+    schema::{ColumnType, Path, TimestampFormat},
 };
 
 /// A kind of value that is written as a string.
@@ -69,6 +69,12 @@ pub(super) const TIMESTAMP_FORMAT: Kind<TimestampFormat> = Kind {
         "nanos" => Some(TimestampFormat::Nanos),
         _ => None,
     },
+};
+
+pub(super) const PATH: Kind<Path> = Kind {
+    what: "a path",
+    allowed: "a path is $ and up to 16 steps, .name, ['any name'] or [0], the first to a name, as \"$.user.id\"",
+    parse: Path::parse,
 };
 
 /// Whether `name` can be a column's: it becomes a name in Delta tables, SQL and answers.

@@ -6,7 +6,7 @@ use crate::{
     decode::Rules,
     names::SourceName,
     pipeline::Source,
-    schema::{Column, ColumnType, Schema, TimestampFormat},
+    schema::{Column, ColumnType, Schema},
     view::{self, View},
 };
 
@@ -18,13 +18,7 @@ use crate::{
 /// Never.
 #[must_use]
 pub fn departures() -> Source {
-    let column = |name: &str, column_type| Column {
-        name: name.to_owned(),
-        column_type,
-        timestamp_format: TimestampFormat::Rfc3339,
-        nullable: name != "departed_at",
-        range: None,
-    };
+    let column = |name: &str, column_type| Column { nullable: name != "departed_at", ..Column::new(name, column_type) };
     let columns = vec![
         column("carrier", ColumnType::String),
         column("origin", ColumnType::String),

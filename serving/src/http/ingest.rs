@@ -16,9 +16,10 @@ use common::{
     log::{Appended, EventLog, NewRecord, ProducerRun},
     names::SourceName,
     position::{Partition, Position},
+    schema,
 };
 use serde::Serialize;
-use sonic_rs::{JsonValueTrait, LazyValue};
+use sonic_rs::JsonValueTrait;
 
 use super::{
     body,
@@ -33,8 +34,8 @@ const ROW: &str = "highwater-row";
 pub struct Ingest {
     /// The log they are appended to.
     pub log: Arc<dyn EventLog>,
-    /// The column whose value is the record's key, which decides the partition; records go round without one.
-    pub key: Option<String>,
+    /// Where in a record the value stands that is its key, which decides the partition; records go round without one.
+    pub key: Option<schema::Path>,
 }
 
 #[derive(Debug, Clone)]
@@ -108,7 +109,7 @@ async fn append(
     let run = producer_run(&headers)?;
     let body = body::read(body, intake.body_limit).await?;
     let key = source.key.clone();
-    let split = tokio::task::spawn_blocking(move || records(&body, key.as_deref()));
+    let split = tokio::task::spawn_blocking(move || records(&body, key.as_ref()));
     let records = split.await.map_err(|panic| Problem::internal(&panic))??;
     let sent = records.len() as u64;
     let appended = match sent {
@@ -156,7 +157,7 @@ fn producer_run(headers: &HeaderMap) -> Result<Option<ProducerRun>, Problem> {
 }
 
 /// The records of an NDJSON body: one a line, blank lines passed over.
-fn records(body: &Bytes, key: Option<&str>) -> Result<Vec<NewRecord>, Problem> {
+fn records(body: &Bytes, key: Option<&schema::Path>) -> Result<Vec<NewRecord>, Problem> {
     let mut records = Vec::new();
     for (index, line) in body.split(|byte| *byte == b'\n').enumerate() {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -171,16 +172,16 @@ fn records(body: &Bytes, key: Option<&str>) -> Result<Vec<NewRecord>, Problem> {
             );
             return Err(Problem::new(Kind::RecordTooLarge, detail));
         }
-        let key = key.and_then(|column| key_of(line, column));
+        let key = key.and_then(|path| key_of(line, path));
         records.push(NewRecord { key, headers: Vec::new(), value: Some(body.slice_ref(line)) });
     }
     Ok(records)
 }
 
-/// The value of `column` as key bytes: a string's text, or any other value as it is written. `None` where there is none, or
+/// The value at `path` as key bytes: a string's text, or any other value as it is written. `None` where there is none, or
 /// where the line is not JSON that far.
-fn key_of(line: &[u8], column: &str) -> Option<Bytes> {
-    let value: LazyValue<'_> = sonic_rs::get(line, [column]).ok()?;
+fn key_of(line: &[u8], path: &schema::Path) -> Option<Bytes> {
+    let value = path.find(line)?;
     match value.as_str() {
         Some(text) => Some(Bytes::copy_from_slice(text.as_bytes())),
         None if value.is_null() => None,
@@ -195,7 +196,7 @@ mod tests {
     use super::*;
 
     fn keys(body: &'static str) -> Vec<Option<String>> {
-        let records = records(&Bytes::from_static(body.as_bytes()), Some("k")).unwrap();
+        let records = records(&Bytes::from_static(body.as_bytes()), Some(&schema::Path::member("k"))).unwrap();
         records.into_iter().map(|r| r.key.map(|k| String::from_utf8(k.to_vec()).unwrap())).collect()
     }
 

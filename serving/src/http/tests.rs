@@ -88,7 +88,8 @@ impl EventLog for Noted {
 
 fn whole(log: Noted, body_limit: usize) -> (Router, Arc<Noted>) {
     let log = Arc::new(log);
-    let ingest = Ingest { log: Arc::clone(&log) as Arc<dyn EventLog>, key: Some("carrier".to_owned()) };
+    let ingest =
+        Ingest { log: Arc::clone(&log) as Arc<dyn EventLog>, key: Some(common::schema::Path::member("carrier")) };
     (router_with_ingest(served(), [(source(), ingest)], body_limit), log)
 }
 

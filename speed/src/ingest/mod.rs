@@ -84,12 +84,7 @@ impl Worker {
         let Parts { log, dataset, store, feed, clock, cores } = parts;
         let views: Arc<[Arc<View>]> = settings.views.clone().into();
         let (source, retry) = (settings.source.clone(), settings.retry);
-        let recipe = Recipe {
-            source: source.clone(),
-            rules: settings.rules.clone(),
-            views: Arc::clone(&views),
-            clock: Arc::clone(&clock),
-        };
+        let recipe = Recipe { source: source.clone(), rules: settings.rules.clone(), views: Arc::clone(&views) };
         let locator = Locator { log: Arc::clone(&log), dataset, retry };
         let committer = Committer { source, views, store, cores: Arc::clone(&cores), locator: locator.clone() };
         let (request, requests) = mpsc::channel(1);

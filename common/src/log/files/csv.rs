@@ -21,7 +21,7 @@ pub(super) struct Csv {
 
 /// How the fields of one column are written.
 struct Field {
-    /// The column's name with quotes and colon, as it stands in every object.
+    /// The field's name with quotes and colon, as it stands in every object.
     name: Vec<u8>,
     form: Form,
 }
@@ -114,7 +114,7 @@ impl Reader for Csv {
 
 impl Field {
     fn new(name: &str, schema: &Schema) -> Self {
-        let form = schema.column(name).map_or(Form::Text, |column| match column.column_type {
+        let form = schema.member(name).map_or(Form::Text, |column| match column.column_type {
             ColumnType::Int => Form::Int,
             ColumnType::Double | ColumnType::Decimal { .. } => Form::Number,
             ColumnType::Bool => Form::Bool,

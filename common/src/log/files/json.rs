@@ -72,7 +72,7 @@ pub(super) fn time_us(value: &[u8], column: &Column) -> Option<i64> {
     if column.column_type != ColumnType::Timestamp {
         return None;
     }
-    let found = sonic_rs::get(value, [column.name.as_str()]).ok()?;
+    let found = column.path.find(value)?;
     let unit = match column.timestamp_format {
         TimestampFormat::Rfc3339 => {
             return found.as_str()?.parse::<Timestamp>().ok().map(|time| time.as_microsecond());

@@ -194,6 +194,11 @@ fn kind_of(path: &Path) -> Result<Kind, Error> {
 
 /// A reader of the file from its first row, and the number of rows if the file says it.
 fn read(path: &Path, kind: Kind, rules: &Rules) -> Result<(Box<dyn Reader>, Option<u64>), Error> {
+    if let (Kind::Csv | Kind::Parquet, Some(column)) = (kind, rules.schema.nested()) {
+        let message =
+            format!("column `{}` stands at {}, and rows of this file have members only", column.name, column.path);
+        return Err(Error::Unfit { path: path.to_owned(), message });
+    }
     Ok(match kind {
         Kind::Ndjson => (Box::new(lines::Lines::new(path.to_owned(), text(path)?)), None),
         Kind::Csv => (Box::new(csv::Csv::new(path.to_owned(), text(path)?, &rules.schema)?), None),

@@ -75,7 +75,7 @@ impl Parquet {
             ArrowReaderMetadata::load(&file, Default::default()).map_err(|error| unfit(error.to_string()))?;
         let mut columns = Vec::new();
         for (index, field) in metadata.schema().fields().iter().enumerate() {
-            let column = schema.column(field.name());
+            let column = schema.member(field.name());
             match (Form::of(field, column), column) {
                 (Some(form), _) => columns.push(Written { index, name: json::name(field.name()), form }),
                 (None, Some(_)) => {

@@ -17,8 +17,7 @@ use super::*;
 use crate::schema::{Column, ColumnType, Schema, TimestampFormat};
 
 fn column(name: &str, column_type: ColumnType) -> Column {
-    let timestamp_format = TimestampFormat::Rfc3339;
-    Column { name: name.to_owned(), column_type, timestamp_format, nullable: true, range: None }
+    Column { nullable: true, ..Column::new(name, column_type) }
 }
 
 fn rules() -> Rules {

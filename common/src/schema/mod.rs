@@ -5,6 +5,10 @@ use std::{fmt, sync::Arc};
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 
+mod path;
+
+pub use path::{Path, Step};
+
 /// The topic a record came from, in every event.
 pub const TOPIC: &str = "_topic";
 /// The partition a record came from, in every event.
@@ -86,16 +90,33 @@ pub enum TimestampFormat {
 /// One column of a source.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Column {
-    /// Its name in events, views and the record's value.
+    /// Its name in events and views.
     pub name: String,
     /// Its type.
     pub column_type: ColumnType,
+    /// Where it stands in the record's value.
+    pub path: Path,
     /// How it is written, if it is a timestamp.
     pub timestamp_format: TimestampFormat,
     /// Whether it may be null or missing.
     pub nullable: bool,
     /// The values allowed, if it is an `Int` or a `Double`; all if `None`.
     pub range: Option<Range>,
+}
+
+impl Column {
+    /// A column that stands under its own name, is never null, and takes every value of its type; a timestamp as RFC 3339.
+    #[must_use]
+    pub fn new(name: &str, column_type: ColumnType) -> Self {
+        Self {
+            name: name.to_owned(),
+            column_type,
+            path: Path::member(name),
+            timestamp_format: TimestampFormat::default(),
+            nullable: false,
+            range: None,
+        }
+    }
 }
 
 /// An interval of numbers, both ends inclusive. An end that the pipeline file leaves open is the least or greatest number
@@ -145,6 +166,18 @@ impl Schema {
     #[must_use]
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|c| c.name == name)
+    }
+
+    /// The column that stands at the member `name` of the record itself.
+    #[must_use]
+    pub fn member(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|c| c.path.is_member(name))
+    }
+
+    /// The first column that lies deeper in the record than its members.
+    #[must_use]
+    pub fn nested(&self) -> Option<&Column> {
+        self.columns.iter().find(|c| c.path.steps().len() > 1)
     }
 
     /// The Arrow schema of an event batch: the source's own columns, then `_topic` (Utf8), `_partition` (Int32),
