@@ -125,7 +125,7 @@ impl Dictionary {
 
     /// As [`Self::find`]; a text that is new is added, unless `may_grow` says no to the number of texts and of their bytes,
     /// or too many of them fall on the same place.
-    #[inline]
+    #[inline(always)]
     pub(super) fn intern(&mut self, key: &Key<'_>, may_grow: impl FnOnce(usize, usize) -> bool) -> Option<u32> {
         let hash = key.hash();
         match self.probe(key, hash) {

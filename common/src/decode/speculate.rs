@@ -15,11 +15,14 @@ use super::{
     dictionary::{Dictionary, Key},
     scan::{Kind, Scanner, Value, unescape},
     shape::{Node, Target},
-    window::{Padded, Window, mask, words},
+    window::{Padded, Window, first_text, mask, word, words},
 };
 
 /// Most spellings of names that one object's reader remembers, those that lead to no column among them.
 const NAMES_MAX: usize = 1024;
+
+/// Places for guesses at a name; a power of two.
+const GUESSES: usize = 256;
 
 /// A name as it was last written, from the byte after `{` or `,` up to its value.
 #[derive(Debug)]
@@ -71,13 +74,15 @@ struct Spellings {
     known: Vec<Spelling>,
     /// The names as they stand between their quotes. Number `n` is that of `known[n + 1]`.
     names: Dictionary,
+    /// The spelling learned last of those whose [`hint`] falls on the same place.
+    guesses: [usize; GUESSES],
     /// The record in which this object or array was read last.
     record: u64,
 }
 
 impl Spellings {
     fn new() -> Self {
-        Self { known: vec![Spelling::start()], names: Dictionary::default(), record: 0 }
+        Self { known: vec![Spelling::start()], names: Dictionary::default(), guesses: [0; GUESSES], record: 0 }
     }
 
     /// Remembers that `name`, without quotes, was `written` so; `None` if it is too long or there is no room.
@@ -91,8 +96,19 @@ impl Spellings {
                 *known = spelling;
             }
         }
+        let mut window = Window::default();
+        window[..written.len()].copy_from_slice(written);
+        self.guesses[hint(&window)] = number;
         Some(number)
     }
+}
+
+/// Where in [`Spellings::guesses`] to look for the name that starts a window: from its first eight bytes, or as many as
+/// it has.
+#[inline(always)]
+fn hint(window: &Window) -> usize {
+    let name = first_text(word(window, 1));
+    (name.wrapping_mul(0xa076_1d64_78bd_642f) >> (u64::BITS - GUESSES.ilog2())) as usize
 }
 
 /// Reads records into columns.
@@ -166,7 +182,7 @@ impl Speculator {
         let (start, mut last) = (at, 0);
         loop {
             let stop;
-            (stop, last, at) = usual_members(&self.spellings[node].known, &self.record, to, last, at);
+            (stop, last, at) = usual_members(&mut self.spellings[node], &self.record, to, last, at);
             let (name, target, value) = match stop {
                 Stop::End => return Some(at),
                 Stop::Name if at == start && self.record.byte(self.record.skip_space(at)) == b'}' => {
@@ -298,22 +314,29 @@ impl Speculator {
     }
 }
 
-/// Reads members from byte `at` on, after the one spelled `last`, while all bets are won. Gives why it stopped, the last
-/// name it read, and where it stopped: after the object, or else where a member starts.
-#[inline]
+/// Reads members from byte `at` on, after the one spelled `last`, while each has a name that is known and a value in its
+/// usual form. Gives why it stopped, the last name it read, and where it stopped: after the object, or else where a member
+/// starts.
+#[inline(never)]
 fn usual_members(
-    known: &[Spelling],
+    spellings: &mut Spellings,
     record: &Padded,
     to: &mut Row<'_>,
     mut last: usize,
     mut at: usize,
 ) -> (Stop, usize, usize) {
+    let Spellings { known, guesses, .. } = spellings;
     loop {
-        let name = known[last].next;
-        let spelling = &known[name];
-        if !spelling.is_in(record.window(at)) {
-            return (Stop::Name, last, at);
+        let window = record.window(at);
+        let mut name = known[last].next;
+        if !known[name].is_in(window) {
+            name = guesses[hint(window)];
+            if !known[name].is_in(window) {
+                return (Stop::Name, last, at);
+            }
+            known[last].next = name;
         }
+        let spelling = &known[name];
         let Some(column) = to.columns.get_mut(spelling.column).filter(|column| column.rows() == to.row) else {
             return (Stop::Value, last, at);
         };

@@ -40,7 +40,10 @@ impl Padded {
     /// What is seen from byte `at` on.
     #[inline(always)]
     pub(super) fn window(&self, at: usize) -> &Window {
-        self.bytes.get(at..).and_then(<[u8]>::first_chunk).unwrap_or(&NOTHING)
+        match self.bytes.get(at..).and_then(<[u8]>::first_chunk) {
+            Some(window) => window,
+            None => nothing(),
+        }
     }
 
     /// The first byte from `at` on that is no white space.
@@ -63,6 +66,12 @@ impl Padded {
             }
         }
     }
+}
+
+/// What is seen beyond the end. That it is a call tells the compiler that it is rare.
+#[cold]
+fn nothing() -> &'static Window {
+    &NOTHING
 }
 
 /// The eight bytes from byte `at` of a window on as a number, the first of them lowest; zero if they are not all seen.
@@ -92,6 +101,15 @@ fn plain_bytes(window: &Window) -> usize {
     }
     let second = u128::from(c) | u128::from(d) << 64;
     16 + (second.trailing_zeros() / 8) as usize
+}
+
+/// `word` up to its first quote, that included, and zeros after.
+#[inline(always)]
+pub(super) fn first_text(word: u64) -> u64 {
+    // As in "Bit Twiddling Hacks", determine if a word has a zero byte: the lowest bit set is the top bit of the first.
+    let differs = word ^ (ONES * b'"' as u64);
+    let quotes = differs.wrapping_sub(ONES) & !differs & (ONES << 7);
+    word & (quotes ^ quotes.wrapping_sub(1))
 }
 
 /// A window of zeros but for its first `count` bytes, of which all bits are set; at most [`WIDTH`] of them.
@@ -167,6 +185,9 @@ mod tests {
 
             let word = word(window, 0);
             prop_assert_eq!(word.to_le_bytes().to_vec(), seen[..8].to_vec());
+            let quote = seen[..8].iter().position(|&b| b == b'"').map_or(8, |at| at + 1);
+            prop_assert_eq!(first_text(word).to_le_bytes()[..quote].to_vec(), seen[..quote].to_vec());
+            prop_assert!(first_text(word).to_le_bytes()[quote..].iter().all(|&b| b == 0));
             let digits = seen[..8].iter().position(|b| !b.is_ascii_digit()).unwrap_or(8);
             prop_assert_eq!(digit_bytes(word), digits);
             if digits > 0 {
