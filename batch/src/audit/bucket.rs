@@ -1,11 +1,12 @@
 //! Buckets by Polars' own truncation of what a clock shows, and by its own time zones: nothing of [`Grain`] but what it says.
+//! Times come and go as UTC that Polars is not told of, as in expressions.
 
-use common::grain::{Grain, Step};
+use common::grain::{Grain, Step, Zone};
 use polars::prelude::{DataType, Expr, NonExistent, TimeUnit, TimeZone, coalesce, lit};
 
 const HOUR_US: i64 = 3_600_000_000;
 
-/// The start of the bucket of `time`, a time in UTC, by `grain`.
+/// The start of the bucket of `time` by `grain`.
 ///
 /// # Errors
 /// In words, that such buckets are not audited.
@@ -15,10 +16,9 @@ pub(super) fn start(grain: Grain, time: Expr) -> Result<Expr, String> {
         None => None,
     };
     let shown = match &zone {
-        Some(zone) => time.clone().dt().convert_time_zone(zone.clone()),
+        Some(zone) => shown_by(zone.clone(), time.clone()),
         None => time.clone(),
     };
-    let shown = on_clock(shown, None, NonExistent::Raise);
     // Polars counts steps from 1970-01-01, and months from 1970-01.
     let (every, later_us) = match grain.step() {
         Step::Width { width_us, origin_us } => (format!("{width_us}us"), origin_us),
@@ -27,16 +27,35 @@ pub(super) fn start(grain: Grain, time: Expr) -> Result<Expr, String> {
     };
     let step = (shown.clone() - duration(later_us)).dt().truncate(lit(every)) + duration(later_us);
     Ok(match zone {
-        None => on_clock(step, Some(TimeZone::UTC), NonExistent::Raise),
+        None => step,
         // Up to an hour, steps follow elapsed time: the clock has gone on since the start as much as the time has.
         Some(_) if grain.nominal_us() <= HOUR_US => time - (shown - step),
         Some(zone) => {
             // Where the clock jumps over the start, the bucket starts at the jump: an hour, in all zones of today.
             let starts = on_clock(step.clone(), Some(zone.clone()), NonExistent::Null);
             let jumped = on_clock(step + duration(HOUR_US), Some(zone), NonExistent::Null);
-            coalesce(&[starts, jumped]).dt().convert_time_zone(TimeZone::UTC)
+            without_zone(coalesce(&[starts, jumped]).dt().convert_time_zone(TimeZone::UTC))
         }
     })
+}
+
+/// What the clock of `zone` shows at `time`.
+///
+/// # Errors
+/// In words, that Polars does not know the zone.
+pub(super) fn shown(zone: Zone, time: Expr) -> Result<Expr, String> {
+    let zone = TimeZone::opt_try_new(Some(zone.name())).map_err(|error| error.to_string())?;
+    Ok(shown_by(zone.unwrap_or(TimeZone::UTC), time))
+}
+
+fn shown_by(zone: TimeZone, time: Expr) -> Expr {
+    let told = on_clock(time, Some(TimeZone::UTC), NonExistent::Raise);
+    without_zone(told.dt().convert_time_zone(zone))
+}
+
+/// What the clock of its zone shows at `time`.
+pub(super) fn without_zone(time: Expr) -> Expr {
+    on_clock(time, None, NonExistent::Raise)
 }
 
 /// What is shown by a clock, as a time in `zone`: the first one, where it is shown twice.
@@ -52,7 +71,6 @@ fn duration(us: i64) -> Expr {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-    use common::grain::Zone;
     use jiff::Timestamp;
     use polars::prelude::{Column, DataFrame, IntoLazy, NamedFrom, Series, col};
     use proptest::prelude::*;
@@ -75,7 +93,7 @@ mod tests {
 
     /// The starts that Polars finds for `times`.
     fn starts(grain: Grain, times: &[i64]) -> Vec<i64> {
-        let utc = DataType::Datetime(TimeUnit::Microseconds, Some(TimeZone::UTC));
+        let utc = DataType::Datetime(TimeUnit::Microseconds, None);
         let column: Column = Series::new("time".into(), times).into();
         let frame = DataFrame::new(times.len(), vec![column]).unwrap().lazy();
         let found = frame.select([start(grain, col("time").cast(utc)).unwrap().cast(DataType::Int64).alias("start")]);

@@ -5,8 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use common::{expression::Expression, view::View};
-use polars::prelude::{AnyValue, Column, DataFrame, Expr, LazyFrame, col};
+use common::{
+    expression::{Derived, Expression, How},
+    schema::ColumnType,
+    view::View,
+};
+use polars::prelude::{AnyValue, Column, DataFrame, DataType, Expr, LazyFrame, TimeUnit, col};
 
 use super::{
     aggregate, bucket,
@@ -21,6 +25,7 @@ use crate::Error;
 /// # Errors
 /// [`Error::Audit`] for a view that the audit cannot compute, [`Error::Polars`].
 pub(super) fn groups(view: &View, raw: LazyFrame) -> Result<BTreeMap<Vec<Cell>, Vec<Expected>>, Error> {
+    let raw = without_zones(raw)?.with_columns(derived(view)?);
     let filtered = match &view.filter {
         Some(filter) => raw.filter(expression(filter)?),
         None => raw,
@@ -49,15 +54,42 @@ fn part_name(measure: usize, part: usize) -> String {
     format!("measure_{measure}_{part}")
 }
 
+/// `raw` with its times as expressions see them: UTC, but Polars is not told, so that they compare with literals.
+fn without_zones(mut raw: LazyFrame) -> Result<LazyFrame, Error> {
+    let schema =
+        raw.collect_schema().map_err(|source| Error::Polars { action: "find the types of raw events", source })?;
+    let zoned = schema.iter().filter(|(_, dtype)| matches!(dtype, DataType::Datetime(_, Some(_))));
+    let plain: Vec<Expr> = zoned.map(|(name, _)| bucket::without_zone(col(name.clone()))).collect();
+    Ok(raw.with_columns(plain))
+}
+
+/// The columns that the view's expressions read and Polars' SQL has no words for, each once.
+fn derived(view: &View) -> Result<Vec<Expr>, Error> {
+    let named: BTreeMap<String, &Derived> =
+        view.expressions().flat_map(|expression| expression.evaluated().1).map(|d| (d.name(), d)).collect();
+    let exprs = named.into_iter().map(|(name, derived)| {
+        let time = col(derived.column.as_str());
+        let expr = match derived.how {
+            How::Bucket(grain) => bucket::start(grain, time),
+            How::Clock(zone) => bucket::shown(zone, time),
+        };
+        Ok(expr.map_err(|message| wrong(view, message))?.alias(name))
+    });
+    exprs.collect()
+}
+
 /// An expression of a view as Polars reads it itself, in the type that the view says.
 pub(super) fn expression(expression: &Expression) -> Result<Expr, Error> {
-    let sql = expression.sql();
-    let expr = match expression.columns() {
+    let expr = match expression.as_column() {
         // A plain column may be called like a word of SQL.
-        [column] if column == sql => col(column.as_str()),
-        _ => polars::sql::sql_expr(sql).map_err(|source| Error::Polars { action: "read an expression", source })?,
+        Some(column) => col(column),
+        None => polars::sql::sql_expr(expression.evaluated().0)
+            .map_err(|source| Error::Polars { action: "read an expression", source })?,
     };
-    Ok(expr.cast(dtype(expression.column_type())))
+    Ok(expr.cast(match expression.column_type() {
+        ColumnType::Timestamp => DataType::Datetime(TimeUnit::Microseconds, None),
+        other => dtype(other),
+    }))
 }
 
 /// The rows of `found`, whose measures have so many `parts` each.

@@ -115,12 +115,15 @@ async fn days_and_months_of_time_zones_are_audited() {
          sum(fare) AS fares FROM departures GROUP BY day, carrier",
         "CREATE VIEW months AS SELECT date_trunc('month', departed_at AT TIME ZONE 'Asia/Kolkata') AS month, count(*) AS n \
          FROM departures GROUP BY month",
+        "CREATE VIEW local AS SELECT date_trunc('week', departed_at) AS week, hour(departed_at AT TIME ZONE 'America/New_York') \
+         AS local_hour, date_trunc('day', seen_at, 'Asia/Kolkata') AS seen, count(*) AS n FROM departures \
+         WHERE departed_at AT TIME ZONE 'America/New_York' >= '2013-01-07 06:00:00' GROUP BY week, local_hour, seen",
         "CREATE VIEW hours AS SELECT date_trunc('hour', departed_at, 'Asia/Kathmandu') AS hour, cancelled, count(*) AS n \
          FROM departures GROUP BY hour, cancelled",
     ]);
     let report = verify(&lab, &ndjson(&rows()), answers(&lab).await).await;
     assert!(report.equal, "{}", serde_json::to_string_pretty(&report).unwrap());
-    assert!(report.views["days"].groups > 8 && report.views["hours"].groups >= 72);
+    assert!(report.views["days"].groups > 8 && report.views["hours"].groups >= 72 && report.views["local"].groups > 24);
 }
 
 #[tokio::test]

@@ -4,7 +4,12 @@
 //! What an expression gives for a row depends on that row alone, never on the batch it came in: both layers, and a replay
 //! with other batches, must agree on it (L1).
 
-use std::{fmt, sync::Arc, thread};
+use std::{
+    fmt,
+    panic::{self, AssertUnwindSafe},
+    sync::Arc,
+    thread,
+};
 
 use arrow::{
     array::{Array, ArrayRef, Int32Array, cast::AsArray, new_null_array},
@@ -19,7 +24,11 @@ use polars::{
 use polars_expr::{ExpressionConversionState, create_physical_expr, prelude::PhysicalExpr, state::ExecutionState};
 use polars_plan::plans::IR;
 
-use super::bridge::{self, RESULT};
+use super::{
+    bridge::{self, RESULT},
+    derived::{Derived, split},
+    extremes,
+};
 use crate::schema::ColumnType;
 
 /// A cause of failure, whoever's.
@@ -32,7 +41,11 @@ const PLANNING_STACK_BYTES: usize = 32 << 20;
 /// An expression as Polars runs it: planned once, for planning costs as much as running it over thousands of rows.
 pub(super) struct Engine {
     plan: Arc<dyn PhysicalExpr>,
+    /// What Polars reads, as text.
+    sql: String,
     inputs: Vec<(String, ColumnType)>,
+    /// Computed from the inputs, and read by Polars besides them.
+    derived: Vec<Derived>,
     output: ColumnType,
 }
 
@@ -50,13 +63,25 @@ impl Engine {
     pub(super) fn compile(sql: &str, inputs: Vec<(String, ColumnType)>) -> Result<(Self, ColumnType), String> {
         // A thread of its own: while it plans, Polars may block on a runtime of its own, which panics on a thread of another,
         // and goes deep into the expression.
+        let (sql, derived) = split(sql, &inputs)?;
+        let read: Vec<_> = inputs.iter().cloned().chain(derived.iter().map(Derived::input)).collect();
         let planned = thread::scope(|scope| {
             let planner = thread::Builder::new().name("plan-expression".to_owned()).stack_size(PLANNING_STACK_BYTES);
-            planner.spawn_scoped(scope, || typed(sql, &inputs)).map(|thread| thread.join())
+            let plan = || {
+                let sql = extremes::made_safe(&sql, |part| Ok(typed(part, &read)?.1))?;
+                let (plan, output) = typed(&sql, &read)?;
+                Ok::<_, String>((plan, output, sql))
+            };
+            planner.spawn_scoped(scope, plan).map(|thread| thread.join())
         });
         let planned = planned.map_err(|error| format!("no thread to plan it: {error}"))?;
-        let (plan, output) = planned.map_err(|_| "Polars panics on it".to_owned())??;
-        Ok((Self { plan, inputs, output }, output))
+        let (plan, output, sql) = planned.map_err(|_| "Polars panics on it".to_owned())??;
+        Ok((Self { plan, sql, inputs, derived, output }, output))
+    }
+
+    /// What Polars reads: SQL, and the derived columns in it.
+    pub(super) fn evaluated(&self) -> (&str, &[Derived]) {
+        (&self.sql, &self.derived)
     }
 
     /// The columns it reads and their types.
@@ -67,12 +92,15 @@ impl Engine {
     /// One value a row of `batch`.
     ///
     /// # Errors
-    /// A column is missing or of another type. No value is an error.
+    /// A column is missing or of another type, or Polars panics. No value is an error.
     pub(super) fn evaluate(&self, batch: &RecordBatch) -> Result<ArrayRef, Cause> {
-        let column = |name| {
+        let column = |name: &str| {
             batch.column_by_name(name).cloned().ok_or_else(|| format!("the batch has no column `{name}`").into())
         };
-        let inputs = self.inputs.iter().map(|(name, _)| column(name)).collect::<Result<Vec<ArrayRef>, Cause>>()?;
+        let mut inputs = self.inputs.iter().map(|(name, _)| column(name)).collect::<Result<Vec<ArrayRef>, Cause>>()?;
+        for derived in &self.derived {
+            inputs.push(derived.values(&column(&derived.column)?)?);
+        }
         match inputs.as_slice() {
             [only] => match self.over_dictionary(only)? {
                 Some(values) => Ok(values),
@@ -98,11 +126,8 @@ impl Engine {
     }
 
     fn over(&self, inputs: &[ArrayRef], rows: usize) -> Result<ArrayRef, Cause> {
-        let columns = self
-            .inputs
-            .iter()
-            .zip(inputs)
-            .map(|((name, input), array)| Ok(bridge::to_polars(name, array, *input)?.into()));
+        let read = self.inputs.iter().cloned().chain(self.derived.iter().map(Derived::input));
+        let columns = read.zip(inputs).map(|((name, input), array)| Ok(bridge::to_polars(&name, array, input)?.into()));
         let values = self.values(columns.collect::<Result<_, Cause>>()?, rows)?;
         let array = bridge::from_polars(&values, self.output)?;
         if array.len() == rows { Ok(array) } else { Err(format!("{} values for {rows} rows", array.len()).into()) }
@@ -110,8 +135,8 @@ impl Engine {
 
     /// One value a row. Some of Polars' functions fail on some values, as a decimal that overflows: that row is null, and
     /// the others are what they would be without it.
-    fn values(&self, columns: Vec<Column>, rows: usize) -> PolarsResult<Series> {
-        match run(&*self.plan, columns.clone(), rows) {
+    fn values(&self, columns: Vec<Column>, rows: usize) -> Result<Series, Cause> {
+        match caught(|| run(&*self.plan, columns.clone(), rows))? {
             // A constant gives one value, whatever the rows.
             Ok(values) if values.len() == 1 => Ok(values.new_from_index(0, rows)),
             Ok(values) => Ok(values),
@@ -125,6 +150,17 @@ impl Engine {
             }
         }
     }
+}
+
+/// What `evaluate` gives, or what it panicked with. A value that brings a defect of Polars' to light must stop one source
+/// with an error that names the expression, not take down a thread that others share. All that is unwound is Polars' own,
+/// and dropped.
+fn caught<T>(evaluate: impl FnOnce() -> T) -> Result<T, Cause> {
+    panic::catch_unwind(AssertUnwindSafe(evaluate)).map_err(|payload| {
+        let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default();
+        format!("Polars panics on a value: {text}").into()
+    })
 }
 
 /// The plan of `sql` over `inputs`, and the type of its values, which the plan casts to.
@@ -159,9 +195,20 @@ fn planned(expr: &Expr, row: &[Column]) -> PolarsResult<Arc<dyn PhysicalExpr>> {
     create_physical_expr(&expr[0], &mut plan.expr_arena, &schema, &mut state)
 }
 
-fn run(plan: &dyn PhysicalExpr, inputs: Vec<Column>, rows: usize) -> PolarsResult<Series> {
-    let values = plan.evaluate(&DataFrame::new(rows, inputs)?, &ExecutionState::new())?;
-    Ok(values.take_materialized_series())
+fn run(plan: &dyn PhysicalExpr, mut inputs: Vec<Column>, rows: usize) -> PolarsResult<Series> {
+    // Of a single row Polars makes scalars, and goes other ways: what is an error in a column may be a panic there.
+    let run = if rows == 1 { 2 } else { rows };
+    if run > rows {
+        inputs = inputs.iter().map(|column| twice(column.as_materialized_series())).collect::<PolarsResult<_>>()?;
+    }
+    let values = plan.evaluate(&DataFrame::new(run, inputs)?, &ExecutionState::new())?.take_materialized_series();
+    Ok(if values.len() > rows { values.slice(0, rows) } else { values })
+}
+
+fn twice(series: &Series) -> PolarsResult<Column> {
+    let mut twice = series.clone();
+    twice.append(series)?;
+    Ok(twice.into())
 }
 
 fn column_type(polars: &DataType) -> Result<ColumnType, String> {
@@ -187,4 +234,57 @@ fn column_type(polars: &DataType) -> Result<ColumnType, String> {
 /// What Polars says, without the plan it prints below.
 fn first_line(error: &dyn std::fmt::Display) -> String {
     error.to_string().lines().next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that unwraps nothing fails as it should")]
+
+    use arrow::array::Int64Array;
+    use polars::prelude::{Field, Schema};
+    use polars_expr::prelude::AggregationContext;
+
+    use super::*;
+
+    /// A plan with a defect that only a 7 brings to light.
+    struct Defective;
+
+    impl PhysicalExpr for Defective {
+        fn evaluate_impl(&self, frame: &DataFrame, _: &ExecutionState) -> PolarsResult<Column> {
+            let values = frame.column("n")?;
+            assert!(!values.i64()?.iter().any(|n| n == Some(7)), "seven is defective");
+            Ok(values.clone())
+        }
+
+        fn evaluate_on_groups_impl<'a>(
+            &self,
+            _: &DataFrame,
+            _: &'a polars::prelude::GroupPositions,
+            _: &ExecutionState,
+        ) -> PolarsResult<AggregationContext<'a>> {
+            unreachable!("expressions are not evaluated by group")
+        }
+
+        fn to_field(&self, _: &Schema) -> PolarsResult<Field> {
+            Ok(Field::new(RESULT, DataType::Int64))
+        }
+
+        fn is_scalar(&self) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn a_panic_of_polars_is_an_error_that_says_so_and_the_engine_goes_on() {
+        let inputs = vec![("n".to_owned(), ColumnType::Int)];
+        let engine =
+            Engine { plan: Arc::new(Defective), sql: "n".to_owned(), inputs, derived: vec![], output: ColumnType::Int };
+        let batch = |values: Vec<i64>| {
+            let column: ArrayRef = Arc::new(Int64Array::from(values));
+            RecordBatch::try_from_iter([("n", column)]).unwrap()
+        };
+        let error = engine.evaluate(&batch(vec![1, 7])).unwrap_err();
+        assert_eq!(error.to_string(), "Polars panics on a value: seven is defective");
+        assert_eq!(engine.evaluate(&batch(vec![1, 2])).unwrap().len(), 2);
+    }
 }

@@ -1,7 +1,8 @@
-//! The scalar functions an expression may call. Each looks at one row at a time, cannot fail on any value, and gives the
-//! same bits on every machine: a stream must not stop at one value, and both layers must agree on it (L1). That is why
-//! there is no `exp`, `ln`, `pow` or trigonometry (their last bit differs between C libraries), and no `now` or `random`.
-//! Nor is there `strpos`, which Polars reads as a search for a regular expression.
+//! The scalar functions an expression may call. Each looks at one row at a time and gives the same bits on every machine:
+//! both layers must agree on it (L1). That is why there is no `exp`, `ln`, `pow` or trigonometry (their last bit differs
+//! between C libraries), no `now` or `random`, and no reading of timestamps from text (Polars guesses the format from the
+//! first row). Nor is there `strpos`, which Polars reads as a search for a regular expression. Some do fail on some values;
+//! that this makes null in that row, and nothing in others, is the engine's doing.
 
 use std::ops::{Range, RangeInclusive};
 
@@ -28,8 +29,8 @@ const fn positional(name: &'static str, arguments: RangeInclusive<usize>, positi
     Function { name, aliases: &[], arguments, positions }
 }
 
-/// `ceil`, `floor`, `substr`, `trim` and `date_part` are listed for the messages; SQL gives them a syntax of
-/// their own too.
+/// `ceil`, `floor`, `substr`, `trim`, `if` and `date_part` are listed for the messages; they have, or are written in, a syntax
+/// of their own too.
 static FUNCTIONS: &[Function] = &[
     function("abs", &[], 1..=1),
     function("ceil", &["ceiling"], 1..=1),
@@ -38,17 +39,19 @@ static FUNCTIONS: &[Function] = &[
     function("concat_ws", &[], 2..=MANY),
     function("date_part", &[], 2..=2),
     function("div", &[], 2..=2),
-    function("ends_with", &[], 2..=2),
+    function("ends_with", &["suffix"], 2..=2),
     function("floor", &[], 1..=1),
     function("greatest", &[], 1..=MANY),
+    function("if", &[], 3..=3),
     function("least", &[], 1..=MANY),
     positional("left", 2..=2, 1..2),
     function("length", &["char_length", "character_length"], 1..=1),
-    function("lower", &[], 1..=1),
+    function("lower", &["lcase"], 1..=1),
     function("ltrim", &[], 1..=2),
     function("mod", &[], 2..=2),
     function("nullif", &[], 2..=2),
-    function("octet_length", &[], 1..=1),
+    function("octet_length", &["strlen"], 1..=1),
+    function("regexp_like", &["regexp_matches"], 2..=2),
     function("replace", &[], 3..=3),
     positional("right", 2..=2, 1..2),
     positional("round", 1..=2, 1..2),
@@ -56,10 +59,11 @@ static FUNCTIONS: &[Function] = &[
     function("sign", &[], 1..=1),
     positional("split_part", 3..=3, 2..3),
     function("sqrt", &[], 1..=1),
-    function("starts_with", &[], 2..=2),
-    positional("substr", 2..=3, 1..3),
+    function("starts_with", &["prefix"], 2..=2),
+    Function { aliases: &["substring"], ..positional("substr", 2..=3, 1..3) },
     function("trim", &[], 1..=2),
-    function("upper", &[], 1..=1),
+    positional("trunc", 1..=2, 1..2),
+    function("upper", &["ucase"], 1..=1),
 ];
 
 /// The function called `name`, whatever its case.

@@ -16,7 +16,7 @@ pub(super) fn number(text: &str) -> Option<String> {
 
 /// `number`, normalised, as a double: with a point.
 pub(super) fn double(number: String) -> String {
-    if number.contains('.') || number == "NULL" { number } else { number + ".0" }
+    if number.contains('.') { number } else { number + ".0" }
 }
 
 /// `text` as a string literal.

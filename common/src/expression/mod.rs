@@ -17,10 +17,13 @@ use sqlparser::{
     tokenizer::Token,
 };
 
-use crate::schema::ColumnType;
+use crate::{grain::Zone, schema::ColumnType};
 
 mod bridge;
+mod bucket;
+mod derived;
 mod engine;
+mod extremes;
 mod fault;
 mod functions;
 mod identifier;
@@ -28,10 +31,12 @@ mod literal;
 mod normalize;
 mod syntax;
 
+pub(crate) use bucket::{bucket, is_bucket};
+pub use derived::{Derived, How};
 use engine::Engine;
-pub(crate) use fault::{Fault, resolve, unknown_column};
+pub(crate) use fault::{Fault, resolve};
 pub(crate) use identifier::identifier;
-pub(crate) use syntax::{plain_arguments, string_literal, unnested};
+pub(crate) use syntax::{plain_arguments, unnested};
 
 /// Why an expression could not be made or evaluated.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +49,8 @@ pub enum Error {
         /// What is wrong and what is allowed.
         message: String,
     },
-    /// Polars failed on a batch.
+    /// A batch lacks a column, or has it of another type; or a condition was asked for and this is none; or Polars panicked on
+    /// a value, which is a defect of its.
     #[error("evaluating `{sql}` failed")]
     Evaluation {
         /// The expression.
@@ -87,7 +93,9 @@ impl Expression {
     /// - decimals are computed in 38 digits with the larger scale; what does not fit, or is divided by 0, is null;
     /// - a cast gives null where a value does not fit; NaN equals itself and is the greatest double; `round` takes halves
     ///   to the even neighbour;
-    /// - Polars' smaller types are widened to the column type, and dates are timestamps at midnight.
+    /// - Polars' smaller types are widened to the column type, and dates are timestamps at midnight;
+    /// - `t AT TIME ZONE 'America/New_York'` is what the clock there shows at `t`, as a timestamp; `date_trunc` and
+    ///   `time_bucket` give the start of the bucket that `t` falls in (see [`crate::grain`]).
     ///
     /// # Errors
     /// [`Error::Invalid`]: a syntax error, an unknown column, an aggregate, or a result type no column can have.
@@ -132,6 +140,20 @@ impl Expression {
     #[must_use]
     pub fn as_column(&self) -> Option<&str> {
         self.engine.is_none().then(|| self.columns[0].as_str())
+    }
+
+    /// What Polars evaluates, for whoever evaluates it otherwise: SQL over the columns and over these derived ones.
+    #[must_use]
+    pub fn evaluated(&self) -> (&str, &[Derived]) {
+        self.engine.as_ref().map_or((&self.sql, &[]), |engine| engine.evaluated())
+    }
+
+    /// The time zones whose rules it depends on.
+    pub(crate) fn zones(&self) -> impl Iterator<Item = Zone> {
+        self.evaluated().1.iter().filter_map(|derived| match derived.how {
+            How::Bucket(grain) => grain.zone(),
+            How::Clock(zone) => Some(zone),
+        })
     }
 
     /// The columns it reads, each once, sorted.

@@ -84,6 +84,7 @@ pub(super) fn is_atom(expr: &Expr) -> bool {
     let closed = matches!(
         expr,
         Expr::Identifier(_)
+            | Expr::AtTimeZone { .. }
             | Expr::Case { .. }
             | Expr::Cast { .. }
             | Expr::Extract { .. }

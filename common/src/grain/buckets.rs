@@ -1,6 +1,7 @@
-//! The buckets of many times, fast: events come roughly in order, so that mostly one of the last buckets is the one again.
+//! The buckets of many times, fast: events come roughly in order, so that mostly one of the last buckets is the one again; and
+//! between two changes of its clock, a zone is only so far ahead of UTC.
 
-use super::{Grain, TIME_US_MAX};
+use super::{Clock, Grain, TIME_US_MAX};
 
 /// Cells that are remembered, in 6 KiB.
 const CELLS: usize = 256;
@@ -13,6 +14,8 @@ pub struct Buckets {
     cells: Vec<Cell>,
     /// A cell is the times with the same higher bits, of which these are too many.
     shift: u32,
+    /// Of a zone.
+    clock: Option<Clock>,
 }
 
 /// A stretch of time in which at most one bucket begins. So near the end of a bucket, where times of two buckets come in turn,
@@ -32,7 +35,7 @@ impl Buckets {
         let none = Cell { number: i64::MIN, first: 0, next: 0 };
         // Short enough that seldom two buckets begin in one, where clocks are put forward or back.
         let shift = grain.nominal_us().ilog2().saturating_sub(2);
-        Self { grain, cells: vec![none; CELLS], shift }
+        Self { grain, cells: vec![none; CELLS], shift, clock: grain.zone.map(|zone| zone.clock()) }
     }
 
     /// The grain.
@@ -58,12 +61,26 @@ impl Buckets {
         let from = number << self.shift;
         let to = from.saturating_add(1 << self.shift);
         if -TIME_US_MAX < from && to < TIME_US_MAX {
-            let (first, next) = self.grain.interval(from);
+            let (first, next) = self.interval(from);
             // Where two buckets begin, the grain is asked again each time.
-            if self.grain.interval(next).1 >= to {
+            if self.interval(next).1 >= to {
                 self.cells[number as usize % CELLS] = Cell { number, first, next };
             }
         }
-        self.grain.bucket(time_us)
+        self.interval(time_us).0
+    }
+
+    /// [`Grain::interval`], by arithmetic where the changes of the clock are far enough away.
+    fn interval(&mut self, time_us: i64) -> (i64, i64) {
+        if let Some(clock) = &mut self.clock {
+            let time_us = Grain::clamped(time_us);
+            let span = clock.span(time_us);
+            let (start, end) = self.grain.step.around(time_us + span.offset_us);
+            let (start, end) = (start - span.offset_us, end - span.offset_us);
+            if span.is_around(start, end) {
+                return (start, end);
+            }
+        }
+        self.grain.interval(time_us)
     }
 }

@@ -26,7 +26,7 @@ mod tests;
 
 pub use buckets::Buckets;
 pub(crate) use text::{Length, TRUNCATIONS};
-pub use zone::Zone;
+pub use zone::{Clock, Zone};
 
 use crate::limits::{BUCKET_MONTHS_MAX, BUCKET_WIDTH_US_MAX};
 
@@ -131,7 +131,7 @@ impl Grain {
     /// The bucket `[start, end)` that `time_us` falls in, microseconds since 1970-01-01 UTC.
     #[must_use]
     pub fn interval(self, time_us: i64) -> (i64, i64) {
-        let time_us = time_us.clamp(-TIME_US_MAX, TIME_US_MAX);
+        let time_us = Self::clamped(time_us);
         match (self.zone, self.step) {
             (None, step) => step.around(time_us),
             (Some(zone), Step::Width { width_us, origin_us }) if self.follows_elapsed_time() => {
@@ -166,6 +166,10 @@ impl Grain {
     pub(crate) fn month_of(clock_us: i64) -> (i64, i64) {
         let month = months::of_day(clock_us.div_euclid(DAY_US));
         (month, clock_us - months::first_day(month) * DAY_US)
+    }
+
+    fn clamped(time_us: i64) -> i64 {
+        time_us.clamp(-TIME_US_MAX, TIME_US_MAX)
     }
 
     fn follows_elapsed_time(self) -> bool {

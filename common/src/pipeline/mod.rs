@@ -33,7 +33,7 @@ pub const STORE_URL: &str = "file:state/store";
 pub const LOG_DIRECTORY: &str = "state/log";
 
 /// `commit.interval` where the file has none. On an object store, each commit is a handful of puts: at this interval about
-/// 8,640 commits a day, some 0.2 $ of put requests a source.
+/// 8,640 commits a day, about 0.25 $ of put requests a day for each source.
 pub const COMMIT_INTERVAL: SignedDuration = SignedDuration::from_secs(10);
 
 /// `commit.size` where the file has none: events that wait in memory for their commit.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{View, ViewId};
-use crate::{expression::identifier, measure::StateSpec, schema::ColumnType};
+use crate::{expression::identifier, schema::ColumnType};
 
 /// The version of the states' encodings. Whoever changes what bytes a state has, or what an expression means, raises it:
 /// every view becomes a new one and is computed anew.
@@ -34,17 +34,22 @@ pub(super) fn sql(view: &View) -> String {
     )
 }
 
-/// The identity of `view`, whose `sql` is set. The name it is asked by is no part of it.
+/// The identity of `view`, whose `sql` is set.
 pub(super) fn id(view: &View) -> ViewId {
-    let inputs = view.states.iter().flat_map(StateSpec::reads);
-    let expressions = inputs.chain(view.dimensions.iter().map(|d| &d.input)).chain(&view.filter);
+    ViewId::new(&format!("{:016x}", xxh3_64(definition(view).as_bytes())))
+}
+
+/// All that decides what states `view` has: the name it is asked by is no part of it.
+pub(super) fn definition(view: &View) -> String {
     let mut columns = BTreeMap::from([(view.time_column.clone(), ColumnType::Timestamp)]);
-    for expression in expressions {
+    let mut zones: BTreeMap<&str, u64> = BTreeMap::new();
+    for expression in view.expressions() {
         columns.extend(expression.inputs());
+        zones.extend(expression.zones().map(|zone| (zone.name(), zone.rules())));
     }
+    zones.extend(view.grain.zone().map(|zone| (zone.name(), zone.rules())));
     let columns: Vec<String> = columns.iter().map(|(name, column_type)| format!("{name} {column_type}")).collect();
     // Not the version of the whole database: most releases change the rules of a few zones only.
-    let zone = view.grain.zone().map(|zone| format!("\n{} {:016x}", zone.name(), zone.rules())).unwrap_or_default();
-    let definition = format!("{STATE_FORMAT}\n{}\n{}{zone}", view.sql, columns.join("\n"));
-    ViewId::new(&format!("{:016x}", xxh3_64(definition.as_bytes())))
+    let zones: String = zones.iter().map(|(name, rules)| format!("\n{name} {rules:016x}")).collect();
+    format!("{STATE_FORMAT}\n{}\n{}{zones}", view.sql, columns.join("\n"))
 }

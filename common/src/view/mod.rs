@@ -14,7 +14,6 @@ use crate::{
 };
 
 mod aggregate;
-mod bucket;
 mod identity;
 mod parse;
 mod select;
@@ -112,13 +111,17 @@ impl View {
         std::iter::once(ColumnType::Timestamp).chain(dimensions).collect()
     }
 
+    /// The expressions that this view evaluates: of its states, its dimensions and its filter.
+    pub fn expressions(&self) -> impl Iterator<Item = &Expression> {
+        let inputs = self.states.iter().flat_map(StateSpec::reads);
+        let dimensions = self.dimensions.iter().map(|dimension| &dimension.input);
+        inputs.chain(dimensions).chain(&self.filter)
+    }
+
     /// The event columns that this view reads, by name.
     #[must_use]
     pub fn columns(&self) -> BTreeSet<&str> {
-        let inputs = self.states.iter().flat_map(StateSpec::reads);
-        let dimensions = self.dimensions.iter().map(|dimension| &dimension.input);
-        let expressions = inputs.chain(dimensions).chain(&self.filter);
-        let columns = expressions.flat_map(|expression| expression.columns()).map(String::as_str);
+        let columns = self.expressions().flat_map(|expression| expression.columns()).map(String::as_str);
         columns.chain([self.time_column.as_str()]).collect()
     }
 

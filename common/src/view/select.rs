@@ -8,11 +8,11 @@ use sqlparser::{
 use super::{
     Dimension, View, ViewId,
     aggregate::{self, Aggregate, Scope},
-    bucket, identity,
+    identity,
     statement::ViewStatement,
 };
 use crate::{
-    expression::{Expression, Fault, resolve, unnested},
+    expression::{Expression, Fault, bucket, is_bucket, resolve, unnested},
     grain::Grain,
     limits::{NAME_LENGTH_MAX, VIEW_DIMENSIONS_MAX},
     measure::Measure,
@@ -125,7 +125,10 @@ impl Typing<'_> {
 
     fn kind(&self, expr: &Expr) -> Result<Kind, Fault> {
         match unnested(expr) {
-            meant if bucket::is_meant(meant) => self.bucket(meant).map(Kind::Bucket),
+            meant if is_bucket(meant) => match self.bucket(meant)? {
+                Some(grain) => Ok(Kind::Bucket(grain)),
+                None => Expression::from_ast(meant, &self.columns).map(Kind::Dimension),
+            },
             Expr::Function(function) if aggregate::is_meant(function) => {
                 aggregate::aggregate(function, self.scope()).map(Kind::Measure)
             }
@@ -137,8 +140,10 @@ impl Typing<'_> {
         Scope { columns: &self.columns, event_time: &self.source.rules.event_time }
     }
 
-    fn bucket(&self, expr: &Expr) -> Result<Grain, Fault> {
-        bucket::grain(expr, &self.source.rules.event_time, &self.columns)
+    /// The grain of `expr`, a bucket, if it is one of the event time: those of other columns are dimensions.
+    fn bucket(&self, expr: &Expr) -> Result<Option<Grain>, Fault> {
+        let (column, grain) = bucket(expr, &self.columns)?;
+        Ok((column == self.source.rules.event_time).then_some(grain))
     }
 
     fn filter(&mut self, filter: &Expr) -> Option<Expression> {
@@ -180,9 +185,9 @@ impl Typing<'_> {
                 .and_then(|ordinal| ordinal.checked_sub(1))
                 .filter(|index| *index < items.len()),
             Expr::Identifier(ident) => self.named(ident, items),
-            meant if bucket::is_meant(meant) => {
+            meant if is_bucket(meant) && self.bucket(meant)?.is_some() => {
                 let grain = self.bucket(meant)?;
-                position(items, |item| matches!(item.kind, Kind::Bucket(bucket) if bucket == grain))
+                position(items, |item| matches!(item.kind, Kind::Bucket(bucket) if Some(bucket) == grain))
             }
             other => {
                 let expression = Expression::from_ast(other, &self.columns)?;

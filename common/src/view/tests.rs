@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{View, parse};
+use super::{View, identity, parse};
 use crate::{
     grain::{Grain, Zone},
     measure::{Finish, StateFunction},
@@ -10,6 +10,8 @@ use crate::{
     schema::{ColumnType, Schema},
     testing::departures,
 };
+
+mod law;
 
 const DELAYS: &str = "CREATE VIEW delays_by_hour AS
 SELECT date_trunc('hour', departed_at) AS hour, carrier, origin,
@@ -188,11 +190,34 @@ fn the_identity_is_of_the_rules_of_the_zone() {
     assert_eq!(id("Etc/UTC"), view("date_trunc('day', departed_at), count(*)", 1).id);
     assert_ne!(id("America/New_York"), id("UTC"));
     assert_ne!(id("America/New_York"), id("America/Toronto"));
+    let rules = |zone: &str| format!("\n{zone} {:016x}", Zone::named(zone).unwrap().rules());
+    let both = view(
+        "date_trunc('day', departed_at, 'Asia/Tokyo'), hour(seen_at AT TIME ZONE 'Asia/Kolkata') AS h, count(*)",
+        2,
+    );
+    let definition = identity::definition(&both);
+    assert!(definition.ends_with(&format!("{}{}", rules("Asia/Kolkata"), rules("Asia/Tokyo"))), "{definition}");
+}
+
+#[test]
+fn buckets_of_other_columns_and_local_times_are_dimensions() {
+    let view = view(
+        "date_trunc('day', departed_at) AS day, date_trunc('month', seen_at, 'america/new_york') AS seen_in, \
+         EXTRACT(hour FROM departed_at AT TIME ZONE 'Asia/Kolkata') AS local_hour, count(*)",
+        3,
+    );
+    assert_eq!((view.grain, view.dimensions.len()), (Grain::DAY, 2));
+    assert_eq!(view.dimensions[0].input.sql(), "date_trunc('month', seen_at, 'America/New_York')");
+    assert_eq!(view.dimensions[0].column_type(), ColumnType::Timestamp);
+    assert_eq!(view.dimensions[1].input.sql(), "EXTRACT(HOUR FROM (departed_at AT TIME ZONE 'Asia/Kolkata'))");
+    let again = parsed(&format!("CREATE VIEW v AS {}", view.sql)).unwrap();
+    assert_eq!(again, view);
 }
 
 #[test]
 fn buckets_that_are_wrong() {
     let wrong = [
+        "date_trunc('day', seen_at)",
         "date_trunc('fortnight', departed_at)",
         "date_trunc('15 minutes', departed_at)",
         "date_trunc('day', departed_at, 'America/NewYork')",

@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State};
 use common::{
-    grain::Zone,
+    grain::{Grain, Zone},
     measure::{Finish, Measure, StateFunction},
     names::{SourceName, ViewName},
     view::{Dimension, View, ViewId},
@@ -28,8 +28,8 @@ struct ViewInfo {
     source: SourceName,
     /// The name of its time step, as a query may ask it.
     grain: String,
-    /// About how long a step is: months, and days of a time zone, are not all equal.
-    grain_us: i64,
+    /// The steps that a chart of it may have, finest first: its own, and usual ones made of those.
+    grains: Vec<GrainInfo>,
     /// The time zone by whose clock its steps are cut.
     timezone: &'static str,
     /// The name of the bucket column in answers.
@@ -45,6 +45,25 @@ struct MeasureInfo {
     column: ColumnInfo,
     /// Whether the values of two sets of events add up to that of both: of counts and sums.
     additive: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct GrainInfo {
+    name: String,
+    /// About how long a step is: months, and days of a time zone, are not all equal.
+    nominal_us: i64,
+}
+
+/// The view's own grain, and the usual ones in its time zone that are made of it.
+fn grains(own: Grain) -> Vec<GrainInfo> {
+    let usual = ["minute", "5 minutes", "15 minutes", "hour", "6 hours", "day", "week", "month", "quarter", "year"];
+    let usual = usual.into_iter().filter_map(Grain::named);
+    let usual = usual.map(|grain| own.zone().map_or(grain, |zone| grain.in_zone(zone)));
+    let coarser = usual.filter(|grain| grain.nominal_us() > own.nominal_us() && own.coarsened(*grain).is_some());
+    std::iter::once(own)
+        .chain(coarser)
+        .map(|grain| GrainInfo { name: grain.name(), nominal_us: grain.nominal_us() })
+        .collect()
 }
 
 impl MeasureInfo {
@@ -65,7 +84,7 @@ impl ViewInfo {
             id: view.id.clone(),
             source: view.source.clone(),
             grain: view.grain.name(),
-            grain_us: view.grain.nominal_us(),
+            grains: grains(view.grain),
             timezone: view.grain.zone().map_or("UTC", Zone::name),
             bucket: view.bucket_name.clone(),
             dimensions: view.dimensions.iter().map(dimension).collect(),

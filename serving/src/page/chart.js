@@ -1,7 +1,7 @@
 // The time chart: what the merged answer has as one area, and what the batch generation has of it in front, as another.
 // Hand-written SVG: two step areas, an axis and a cursor are less code than a chart library, and style sheets reach them.
 
-import { axisTime, bucket, drawn, next, tick, value, widthOf } from "./format.js";
+import { ahead, axisTime, bucket, drawn, tick, value } from "./format.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const MARGIN = { top: 24, right: 8, bottom: 26, left: 46 };
@@ -47,9 +47,10 @@ export class Chart {
     new ResizeObserver(() => this.#draw()).observe(svg);
   }
 
-  /** `points` are `{t, merged, batch}` by time, one a bucket of `grain`; `mark` is the label of the high-water mark. */
-  show(points, grain, mark) {
-    this.#data = points.length === 0 ? null : { points, grain, mark, end: next(points.at(-1).t, grain) };
+  /** `points` are `{t, end, merged, batch}` by time, one a bucket `[t, end)`; `zone` is whose clock they follow, and `mark` the
+   * label of the high-water mark. */
+  show(points, zone, mark) {
+    this.#data = points.length === 0 ? null : { points, zone, mark, end: points.at(-1).end };
     if (!this.#data || this.#cursor >= points.length) this.#cursor = null;
     this.#draw();
   }
@@ -64,7 +65,7 @@ export class Chart {
       this.#read();
       return;
     }
-    const { points, grain } = this.#data;
+    const { points } = this.#data;
     const start = points[0].t;
     const right = width - MARGIN.right;
     const bottom = height - MARGIN.bottom;
@@ -79,8 +80,8 @@ export class Chart {
     }
     this.#mark(x, bottom, right);
     if (this.#cursor !== null) {
-      const { t } = points[this.#cursor];
-      const w = Math.max(2, x(next(t, grain)) - x(t));
+      const { t, end } = points[this.#cursor];
+      const w = Math.max(2, x(end) - x(t));
       element(this.#svg, "rect", { class: "cursor", x: x(t), y: MARGIN.top, width: w, height: bottom - MARGIN.top });
     }
     this.#read();
@@ -91,23 +92,24 @@ export class Chart {
       element(this.#svg, "line", { class: v ? "grid" : "axis", x1: MARGIN.left, x2: right, y1: y(v), y2: y(v) });
       element(this.#svg, "text", { x: MARGIN.left - 6, y: y(v) + 4, "text-anchor": "end" }, tick(v));
     }
-    const { end } = this.#data;
+    const { end, zone } = this.#data;
     const every = timeStep(end - start, (right - MARGIN.left) / 76);
-    for (let t = Math.ceil(start / every) * every; t < end; t += every) {
+    const offset = ahead(start, zone);
+    for (let t = Math.ceil((start + offset) / every) * every - offset; t < end; t += every) {
       element(this.#svg, "line", { class: "axis", x1: x(t), x2: x(t), y1: bottom, y2: bottom + 4 });
       const anchor = x(t) > right - 30 ? "end" : "middle";
-      element(this.#svg, "text", { x: x(t), y: bottom + 18, "text-anchor": anchor }, axisTime(t));
+      element(this.#svg, "text", { x: x(t), y: bottom + 18, "text-anchor": anchor }, axisTime(t, zone, every));
     }
   }
 
   /** One step a bucket; down to zero where buckets are missing. */
   #area(heights, x, y) {
-    const { points, grain } = this.#data;
+    const { points } = this.#data;
     let d = "";
     let open = null;
-    points.forEach(({ t }, i) => {
+    points.forEach(({ t, end }, i) => {
       if (open !== t) d += `${open === null ? "" : `V${y(0)}Z`}M${x(t)} ${y(0)}`;
-      open = next(t, grain);
+      open = end;
       d += `V${y(heights[i])}H${x(open)}`;
     });
     return `${d}V${y(0)}Z`;
@@ -115,10 +117,10 @@ export class Chart {
 
   /** The high-water mark: the end of the newest bucket that the generation has something of. */
   #mark(x, bottom, right) {
-    const { points, grain, mark } = this.#data;
+    const { points, mark } = this.#data;
     const last = points.findLast((p) => p.batch !== null);
     if (!mark || !last) return;
-    const at = x(next(last.t, grain));
+    const at = x(last.end);
     const anchor = at > (MARGIN.left + right) / 2 ? "end" : "start";
     element(this.#svg, "line", { class: "mark-line", x1: at, x2: at, y1: MARGIN.top - 8, y2: bottom });
     const dx = anchor === "end" ? -6 : 6;
@@ -128,18 +130,18 @@ export class Chart {
   #read() {
     this.#readout.replaceChildren();
     if (this.#cursor === null || !this.#data) return;
-    const { points, grain } = this.#data;
-    const { t, merged, batch } = points[this.#cursor];
+    const { points, zone } = this.#data;
+    const { merged, batch } = points[this.#cursor];
     const strong = document.createElement("b");
     strong.textContent = value(merged);
-    this.#readout.append(`${bucket(t, grain)}: `, strong, batch === null ? ", not in the generation yet" : `, the generation has ${value(batch)}`);
+    this.#readout.append(`${bucket(points[this.#cursor], zone)}: `, strong, batch === null ? ", not in the generation yet" : `, the generation has ${value(batch)}`);
   }
 
   #point(event) {
     if (!this.#data?.x) return;
-    const { points, grain, x } = this.#data;
+    const { points, x } = this.#data;
     const at = event.clientX - this.#svg.getBoundingClientRect().left;
-    const index = points.findIndex(({ t }) => at < x(next(t, grain)) && at >= x(t) - 2);
+    const index = points.findIndex(({ t, end }) => at < x(end) && at >= x(t) - 2);
     this.#move(index < 0 ? null : index);
   }
 
@@ -161,7 +163,6 @@ export class Chart {
 
 /** The finest of the grains a view can be asked that draws `span` in at most `most` buckets. */
 export function grainFor(view, span, most) {
-  const own = view.grain_us / 1e3;
-  const grains = [view.grain, "hour", "6h", "day", "week", "month"].filter((g) => widthOf(g) % own === 0 || g === "month");
-  return grains.find((g) => widthOf(g) >= own && span / widthOf(g) <= most) ?? "month";
+  const fits = view.grains.find((grain) => span <= most * (grain.nominal_us / 1e3));
+  return (fits ?? view.grains.at(-1)).name;
 }

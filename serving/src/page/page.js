@@ -3,7 +3,7 @@
 
 import * as api from "./api.js";
 import { Chart, grainFor } from "./chart.js";
-import { ago, bucket, count, drawn, floor, percent, title, value, words } from "./format.js";
+import { ago, at, count, drawn, percent, title, value, words } from "./format.js";
 
 const POLL_MS = 1000;
 const BUCKETS_MAX = 400;
@@ -61,10 +61,17 @@ function pickView() {
 
 /** The first and the end of the last bucket that has events; null before the first. */
 async function extent(v) {
-  const question = { view: v.name, grain: v.grain, measures: [], limit: 1 };
+  const question = { view: v.name, grain: v.grain, ends: true, measures: [], limit: 1 };
   const edge = async (desc) => (await api.query({ ...question, order_by: [{ by: v.bucket, desc }] })).rows[0];
   const [first, last] = await Promise.all([edge(false), edge(true)]);
-  return first && { from: Date.parse(first[0]), to: Date.parse(last[0]) + v.grain_us / 1e3 };
+  return first && { from: Date.parse(first[0]), to: Date.parse(last[1]) };
+}
+
+/** `from`, or where the bucket of `grain` starts that has events at `from` or next after it, if that is earlier. */
+async function floor(v, grain, from) {
+  const asked = { view: v.name, grain, measures: [], from: new Date(from).toISOString(), limit: 1 };
+  const [first] = (await api.query(asked)).rows;
+  return first ? Math.min(from, Date.parse(first[0])) : from;
 }
 
 /** What is asked now: view, measure, range and the grain that fits it. */
@@ -76,22 +83,23 @@ async function question() {
   const from = days ? Math.max(to - days * DAY, has?.from ?? 0) : has?.from ?? to;
   const grain = grainFor(v, to - from, BUCKETS_MAX);
   const measure = v.measures.find((m) => m.name === $("measure").value);
-  return { view: v, measure, dimension: $("dimension").value, grain, from: floor(from, grain), to };
+  return { view: v, measure, dimension: $("dimension").value, grain, from: await floor(v, grain, from), to };
 }
 
 const range = (q) => ({ view: q.view.name, from: new Date(q.from).toISOString(), to: new Date(q.to).toISOString() });
 
 async function showChart(q) {
-  const series = { ...range(q), grain: q.grain, measures: [q.measure.name] };
+  const series = { ...range(q), grain: q.grain, ends: true, measures: [q.measure.name] };
   const [merged, batch] = await Promise.all(["merged", "batch"].map((layer) => api.query({ ...series, layer })));
-  const points = new Map(merged.rows.map(([t, v]) => [Date.parse(t), { t: Date.parse(t), merged: v, batch: null }]));
-  for (const [t, v] of batch.rows) {
-    const point = points.get(Date.parse(t));
-    if (point) point.batch = v;
+  const point = ([t, end, v]) => [Date.parse(t), { t: Date.parse(t), end: Date.parse(end), merged: v, batch: null }];
+  const points = new Map(merged.rows.map(point));
+  for (const [t, , v] of batch.rows) {
+    const known = points.get(Date.parse(t));
+    if (known) known.batch = v;
   }
   const mark = batch.provenance.mark[q.view.source];
   const label = typeof mark === "number" ? `mark ${mark}` : "";
-  chart.show([...points.values()], q.grain, label);
+  chart.show([...points.values()], q.view.timezone, label);
   text($("chart-title"), title(`${q.measure.name} per ${q.grain}`));
   return merged.provenance;
 }
@@ -183,7 +191,7 @@ async function refresh() {
   const [status, provenance] = await Promise.all([api.status(), showChart(q), showTable(q)]);
   const source = status.sources.find((s) => s.name === q.view.source);
   showMark(source, status.generation);
-  const until = bucket(q.to - 1, "minute");
+  const until = at(q.to, q.view.timezone);
   freshness(provenance.complete ? "live" : "partial", `${provenance.complete ? "complete" : "not complete"}, events to ${until}`);
 }
 

@@ -109,7 +109,9 @@ pub struct Answer {
     pub columns: Vec<ColumnInfo>,
     /// The rows, a column each; strings as Utf8.
     pub rows: RecordBatch,
-    /// The time zone that bucket starts are written in; `None` if there is no bucket column.
+    /// How many of the first columns are times of the calendar: where a bucket starts, and where it ends.
+    pub bucket_columns: usize,
+    /// The time zone that these are written in; `None` if there are none.
     pub zone: Option<TimeZone>,
     /// Where it comes from (L6).
     pub provenance: Provenance,
@@ -151,8 +153,7 @@ impl Serialize for Row<'_> {
         let columns = self.0.rows.columns();
         let mut sequence = serializer.serialize_seq(Some(columns.len()))?;
         for (index, column) in columns.iter().enumerate() {
-            // Only the bucket, which comes first where there is one, is a time of the calendar.
-            let zone = self.0.zone.as_ref().filter(|_| index == 0);
+            let zone = self.0.zone.as_ref().filter(|_| index < self.0.bucket_columns);
             sequence.serialize_element(&Cell(column, self.1, zone))?;
         }
         sequence.end()

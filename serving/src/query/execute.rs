@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use arrow::{
-    array::{ArrayRef, AsArray, RecordBatch, UInt64Array},
+    array::{ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray, UInt64Array},
     compute::{SortColumn, SortOptions, lexsort_to_indices, take},
     datatypes::{Field, Schema, TimestampMicrosecondType},
 };
@@ -37,6 +37,12 @@ pub(super) fn execute(plan: &Plan, tiers: &Arc<Tiers>, cancelled: &CancellationT
     let rows_merged = merge.rows();
     let (keys, states) = merge.take()?;
     let mut columns = keys.iter().map(plain).collect::<Result<Vec<ArrayRef>, _>>()?;
+    let grain = plan.grain.filter(|_| plan.ends);
+    if let (Some(grain), Some(starts)) = (grain, columns.first()) {
+        let starts = starts.as_primitive::<TimestampMicrosecondType>();
+        let ends = starts.values().iter().map(|start| grain.interval(*start).1);
+        columns.insert(1, Arc::new(TimestampMicrosecondArray::from_iter_values(ends).with_timezone("UTC")));
+    }
     let mut warnings = Vec::new();
     for measure in &plan.measures {
         let finished = measure.finish(&plan.specs, &states)?;
@@ -58,6 +64,7 @@ pub(super) fn execute(plan: &Plan, tiers: &Arc<Tiers>, cancelled: &CancellationT
     Ok(Answer {
         columns: plan.columns.clone(),
         rows: ordered(plan, columns, groups)?,
+        bucket_columns: usize::from(plan.grain.is_some()) + usize::from(plan.ends),
         zone: plan.grain.map(|grain| grain.zone().map_or(TimeZone::UTC, |zone| zone.time_zone().clone())),
         provenance,
         stats: Stats { elapsed_us: started.elapsed().as_micros() as u64, rows_merged, groups },

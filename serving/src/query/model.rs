@@ -2,7 +2,8 @@
 //!
 //! - The range `[from, to)` is of buckets: one is in it if its start is. A bucket cannot be split.
 //! - With a `grain` the first column of the answer is the start of the step, under the view's own bucket name, with the
-//!   offset of `timezone`. Without one there is no such column, and all buckets are merged.
+//!   offset of `timezone`. Without one there is no such column, and all buckets are merged. With `ends` the second is where
+//!   the step ends, which is not in it any more: `hour_end` if the first is `hour`.
 //! - A group that nothing fell into has no row; that goes for the grand total too.
 //! - Rows come by bucket and dimensions (nulls first, text by bytes) where `order_by` leaves them equal or says nothing;
 //!   in `order_by` nulls come last, whichever the direction.
@@ -18,8 +19,20 @@ use super::{
 };
 use crate::tiers::Layer;
 
-const FIELDS: [&str; 11] =
-    ["view", "from", "to", "grain", "timezone", "dimensions", "measures", "where", "order_by", "limit", "layer"];
+const FIELDS: [&str; 12] = [
+    "view",
+    "from",
+    "to",
+    "grain",
+    "timezone",
+    "ends",
+    "dimensions",
+    "measures",
+    "where",
+    "order_by",
+    "limit",
+    "layer",
+];
 
 /// One column to order by.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -47,6 +60,9 @@ pub struct Query {
     /// The IANA time zone by whose clock `grain` is meant; by default that of the view's own buckets, which mostly is UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timezone: Option<String>,
+    /// Whether the answer says where each step ends, too: months, and days of a time zone, are not all equal.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub ends: bool,
     /// The dimensions to group by; none by default.
     pub dimensions: Vec<String>,
     /// The measures to answer; all by default.
@@ -79,6 +95,7 @@ impl Query {
             to: instant(&mut fields, "to"),
             grain: fields.string("grain"),
             timezone: fields.string("timezone"),
+            ends: fields.bool("ends"),
             dimensions: fields.strings("dimensions").unwrap_or_default(),
             measures: fields.strings("measures"),
             filter: fields.string("where"),

@@ -29,6 +29,8 @@ pub(crate) struct Plan {
     pub(crate) to_us: i64,
     /// Its buckets are made of whole ones of the view, as far as that can be said before the rows are seen.
     pub(crate) grain: Option<Grain>,
+    /// Whether the answer says where each step ends.
+    pub(crate) ends: bool,
     /// Indices into the view's dimensions.
     pub(crate) dimensions: Vec<usize>,
     /// Indices into the view's states: those that the measures are finished from.
@@ -58,9 +60,16 @@ impl Plan {
         let measures = measures(query, view, &mut errors);
         let grain = noted(grain(query, view), &mut errors).flatten();
         let filter = noted(filter(query, view), &mut errors).flatten();
-        let columns = columns(view, grain, &dimensions, &measures);
+        let columns = columns(view, grain, query.ends, &dimensions, &measures);
         if columns.is_empty() && errors.is_empty() {
             errors.push(FieldError::new("measures", "asks no column: name a measure, a dimension or a grain"));
+        }
+        if query.ends && query.grain.is_none() {
+            errors.push(FieldError::new("ends", "asks where steps end and no `grain` says which"));
+        }
+        let end = format!("{}_end", view.bucket_name);
+        if query.ends && columns.iter().filter(|column| column.name == end).count() > 1 {
+            errors.push(FieldError::new("ends", format!("makes a second column `{end}`; ask one of them alone")));
         }
         // Which columns there are is known only if all that were asked exist.
         let order = if errors.is_empty() { order(query, &columns, &mut errors) } else { Vec::new() };
@@ -72,6 +81,7 @@ impl Plan {
             from_us: query.from.map_or(i64::MIN, ceil_us),
             to_us: query.to.map_or(i64::MAX, ceil_us),
             grain,
+            ends: query.ends,
             dimensions,
             specs: states.iter().map(|index| view.states[*index].clone()).collect(),
             states,
@@ -152,12 +162,20 @@ fn filter(query: &Query, view: &View) -> Result<Option<Expression>, FieldError> 
     }
 }
 
-fn columns(view: &View, grain: Option<Grain>, dimensions: &[usize], measures: &[&Measure]) -> Vec<ColumnInfo> {
+fn columns(
+    view: &View,
+    grain: Option<Grain>,
+    ends: bool,
+    dimensions: &[usize],
+    measures: &[&Measure],
+) -> Vec<ColumnInfo> {
     let bucket = grain.map(|_| ColumnInfo::key(&view.bucket_name, ColumnType::Timestamp));
+    let end = format!("{}_end", view.bucket_name);
+    let end = grain.filter(|_| ends).map(|_| ColumnInfo::key(&end, ColumnType::Timestamp));
     let dimensions = dimensions.iter().map(|index| &view.dimensions[*index]);
     let dimensions = dimensions.map(|d| ColumnInfo::key(&d.name, d.column_type()));
     let measures = measures.iter().map(|measure| ColumnInfo::of(measure, &view.states));
-    bucket.into_iter().chain(dimensions).chain(measures).collect()
+    bucket.into_iter().chain(end).chain(dimensions).chain(measures).collect()
 }
 
 fn order(query: &Query, columns: &[ColumnInfo], errors: &mut Vec<FieldError>) -> Vec<(usize, bool)> {

@@ -4,7 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::position::Positions;
+use common::{
+    grain::{Grain, Zone},
+    position::Positions,
+};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -217,6 +220,40 @@ fn days_in_a_time_zone_are_written_with_its_offset() {
     let first = (START_US - 24 * HOUR_US).div_euclid(24 * HOUR_US);
     let events = (0..70).map(|o| event_at(0, o)).chain((0..50).map(|o| event_at(1, o)));
     assert_eq!(rows[0][1], events.filter(|e| zone_day(e.clone()) == first).count());
+}
+
+#[test]
+fn ends_say_where_each_step_ends() {
+    let query =
+        json!({"view": "delays", "grain": "month", "timezone": "America/New_York", "ends": true, "measures": []});
+    let answer = ask(&query).unwrap();
+    assert_eq!(answer["columns"][1], json!({"name": "hour_end", "type": "timestamp"}));
+    let january = json!(["2013-01-01T00:00:00-05:00", "2013-02-01T00:00:00-05:00"]);
+    assert_eq!(answer["rows"][0], january);
+    let by_end = json!({"view": "delays", "grain": "day", "ends": true, "order_by": [{"by": "hour_end"}], "limit": 1});
+    assert_eq!(rows(by_end)[0][1], "2013-02-02T00:00:00Z");
+    check_invalid(&json!({"view": "delays", "ends": true}), "#/ends", "no `grain`");
+}
+
+#[test]
+fn a_view_of_a_time_zone_is_asked_in_it() {
+    let mut views = views_by_name();
+    let days = Grain::DAY.in_zone(Zone::named("America/New_York").unwrap());
+    let view = views.values_mut().find(|view| view.name.as_str() == "totals").unwrap();
+    Arc::make_mut(view).grain = days;
+    let plan = |timezone: Option<&str>, grain: &str| {
+        let query = Query {
+            view: "totals".to_owned(),
+            grain: Some(grain.to_owned()),
+            timezone: timezone.map(str::to_owned),
+            ..Query::default()
+        };
+        Plan::of(&query, &views).map(|plan| plan.grain).map_err(|errors| errors[0].to_string())
+    };
+    assert_eq!(plan(None, "day"), Ok(Some(days)));
+    assert_eq!(plan(Some("america/new_york"), "day"), Ok(Some(days)));
+    assert_eq!(plan(None, "week"), Ok(Grain::named("week").map(|week| week.in_zone(days.zone().unwrap()))));
+    assert!(plan(Some("UTC"), "day").unwrap_err().contains("ask it in the view's own time zone, America/New_York"));
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The bucket of a view, as its `SELECT` writes it: `date_trunc('day', t, 'America/New_York')`, or `time_bucket(INTERVAL '15
-//! minutes', t)` with an origin, an offset and a zone. `t AT TIME ZONE '…'` names the zone too.
+//! Buckets of time as SQL writes them: `date_trunc('day', t, 'America/New_York')`, or `time_bucket(INTERVAL '15 minutes', t)` with
+//! an origin, an offset and a zone. `t AT TIME ZONE '…'` names the zone too.
 
 use jiff::{civil::DateTime, tz::TimeZone};
 use sqlparser::{
@@ -7,8 +7,11 @@ use sqlparser::{
     tokenizer::Span,
 };
 
+use super::{
+    fault::{Fault, resolve, unknown_column},
+    syntax::{plain_arguments, string_literal, unnested},
+};
 use crate::{
-    expression::{Fault, plain_arguments, resolve, string_literal, unknown_column, unnested},
     grain::{DAY_US, Grain, Length, MONTH_DAYS_MIN, Step, TRUNCATIONS, Zone},
     limits::BUCKET_YEARS_MAX,
     schema::ColumnType,
@@ -16,27 +19,26 @@ use crate::{
 };
 
 /// Whether `expr` is meant as a bucket, allowed or not.
-pub(super) fn is_meant(expr: &Expr) -> bool {
+pub(crate) fn is_bucket(expr: &Expr) -> bool {
     match unnested(expr) {
         Expr::Function(function) => {
             let name = function.name.to_string();
             ["date_trunc", "time_bucket"].iter().any(|bucket| bucket.eq_ignore_ascii_case(&name))
         }
-        Expr::AtTimeZone { timestamp, .. } => is_meant(timestamp),
+        Expr::AtTimeZone { timestamp, .. } => is_bucket(timestamp),
         _ => false,
     }
 }
 
-/// The grain that `expr`, which [`is_meant`] as a bucket of the column `event_time`, buckets by.
+/// The column that `expr`, which [`is_bucket`], is a bucket of, and the grain it buckets by.
 ///
 /// # Errors
 /// What is wrong with it and what is allowed.
-pub(super) fn grain(expr: &Expr, event_time: &str, columns: &[(String, ColumnType)]) -> Result<Grain, Fault> {
-    Reader { event_time, columns }.bucket(expr)
+pub(crate) fn bucket(expr: &Expr, columns: &[(String, ColumnType)]) -> Result<(String, Grain), Fault> {
+    Reader { columns }.bucket(expr)
 }
 
 struct Reader<'a> {
-    event_time: &'a str,
     columns: &'a [(String, ColumnType)],
 }
 
@@ -52,22 +54,27 @@ struct Rest {
 
 impl Reader<'_> {
     fn fault(&self, span: Span, message: impl Into<String>) -> Fault {
-        let time = self.event_time;
-        Fault::new(span, message).help(format!(
-            "the bucket is date_trunc('hour', {time}) or time_bucket(INTERVAL '15 minutes', {time}), say"
-        ))
+        let time = self.time();
+        Fault::new(span, message)
+            .help(format!("a bucket is date_trunc('hour', {time}) or time_bucket(INTERVAL '15 minutes', {time}), say"))
     }
 
-    fn bucket(&self, expr: &Expr) -> Result<Grain, Fault> {
+    /// A timestamp column, for examples.
+    fn time(&self) -> &str {
+        let times = self.columns.iter().find(|(_, column_type)| *column_type == ColumnType::Timestamp);
+        times.map_or("t", |(name, _)| name)
+    }
+
+    fn bucket(&self, expr: &Expr) -> Result<(String, Grain), Fault> {
         match unnested(expr) {
             Expr::AtTimeZone { timestamp, time_zone } => {
-                let grain = self.bucket(timestamp)?;
+                let (column, grain) = self.bucket(timestamp)?;
                 if grain.in_zone(zone(time_zone)?) == grain {
-                    return Ok(grain);
+                    return Ok((column, grain));
                 }
                 let fault =
                     Fault::new(time_zone.span(), "a bucket is a moment, and belongs to the zone it was made in");
-                Err(fault.help(format!("write date_trunc('day', {} AT TIME ZONE {time_zone})", self.event_time)))
+                Err(fault.help(format!("write date_trunc('day', {column} AT TIME ZONE {time_zone})")))
             }
             Expr::Function(function) if function.name.to_string().eq_ignore_ascii_case("date_trunc") => {
                 self.date_trunc(function)
@@ -77,10 +84,10 @@ impl Reader<'_> {
         }
     }
 
-    fn date_trunc(&self, function: &Function) -> Result<Grain, Fault> {
+    fn date_trunc(&self, function: &Function) -> Result<(String, Grain), Fault> {
         let arguments = plain_arguments(function).unwrap_or_default();
         let ([step, time] | [step, time, _]) = arguments.as_slice() else {
-            let message = "date_trunc takes a time step, the event-time column and maybe a time zone";
+            let message = "date_trunc takes a time step, a timestamp column and maybe a time zone";
             return Err(self.fault(function.span(), message));
         };
         let named = string_literal(step).map(|(text, _)| text.to_ascii_lowercase());
@@ -88,17 +95,17 @@ impl Reader<'_> {
         let grain = grain.ok_or_else(|| {
             Fault::new(step.span(), format!("{step} is not a time step of date_trunc"))
                 .help(format!("its steps are {}", suggest::list(TRUNCATIONS)))
-                .help(format!("time_bucket(INTERVAL '15 minutes', {}) has steps of any length", self.event_time))
+                .help(format!("time_bucket(INTERVAL '15 minutes', {}) has steps of any length", self.time()))
         })?;
         let named = arguments.get(2).map(|expr| zone(expr)).transpose()?;
         self.in_zone(grain, time, named)
     }
 
-    fn time_bucket(&self, function: &Function) -> Result<Grain, Fault> {
+    fn time_bucket(&self, function: &Function) -> Result<(String, Grain), Fault> {
         let arguments = plain_arguments(function).unwrap_or_default();
         let [width, time, rest @ ..] = arguments.as_slice() else {
             let message =
-                "time_bucket takes a width, the event-time column, and maybe an origin or an offset and a time zone";
+                "time_bucket takes a width, a timestamp column, and maybe an origin or an offset and a time zone";
             return Err(self.fault(function.span(), message));
         };
         let length = interval(width).ok_or_else(|| {
@@ -137,8 +144,8 @@ impl Reader<'_> {
         Ok(rest)
     }
 
-    /// `grain` over `time`, which must be the event-time column, maybe in a zone.
-    fn in_zone(&self, grain: Grain, time: &Expr, named: Option<Zone>) -> Result<Grain, Fault> {
+    /// `grain` over `time`, which must be a timestamp column, maybe in a zone.
+    fn in_zone(&self, grain: Grain, time: &Expr, named: Option<Zone>) -> Result<(String, Grain), Fault> {
         let (time, named) = match unnested(time) {
             Expr::AtTimeZone { timestamp, time_zone } => match named {
                 None => (&**timestamp, Some(zone(time_zone)?)),
@@ -148,15 +155,14 @@ impl Reader<'_> {
             },
             _ => (time, named),
         };
-        self.check_time(time)?;
-        Ok(named.map_or(grain, |zone| grain.in_zone(zone)))
+        Ok((self.column(time)?, named.map_or(grain, |zone| grain.in_zone(zone))))
     }
 
-    fn check_time(&self, time: &Expr) -> Result<(), Fault> {
-        let wrong = "the bucket must be of the event-time column";
+    fn column(&self, time: &Expr) -> Result<String, Fault> {
+        let wrong = "a bucket is of a timestamp column";
         match unnested(time) {
             Expr::Identifier(ident) => match resolve(ident, self.columns) {
-                Some((name, _)) if name == self.event_time => Ok(()),
+                Some((name, ColumnType::Timestamp)) => Ok(name.clone()),
                 Some(_) => Err(self.fault(ident.span, wrong)),
                 None => Err(unknown_column(ident, self.columns)),
             },
@@ -191,7 +197,7 @@ fn placed(grain: Grain, rest: &Rest, span: Span) -> Result<Grain, Fault> {
 }
 
 /// The zone that a string literal names.
-fn zone(expr: &Expr) -> Result<Zone, Fault> {
+pub(super) fn zone(expr: &Expr) -> Result<Zone, Fault> {
     let Some((name, span)) = string_literal(expr) else {
         let fault = Fault::new(expr.span(), format!("{expr} is not a time zone"));
         return Err(fault.help("a time zone is a string literal, as 'America/New_York'"));

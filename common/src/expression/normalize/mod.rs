@@ -2,28 +2,29 @@
 //! one spelling for each construct. What is not listed here is not allowed.
 //!
 //! - casts give null where a value does not fit: `CAST`, `::` and `TRY_CAST` are all written `TRY_CAST`;
-//! - a string compared with a timestamp column is a timestamp literal; timestamps are UTC.
+//! - a string compared with a timestamp column, its bucket or its time in a zone is a timestamp literal; timestamps are UTC.
 
 use std::collections::BTreeSet;
 
 use sqlparser::{
     ast::{
-        BinaryOperator, CaseWhen, CastFormat, CeilFloorKind, DataType, DateTimeField, ExactNumberInfo, Expr, Function,
-        Ident, Spanned, TrimWhereField, TypedString, UnaryOperator, Value,
+        BinaryOperator, CaseWhen, CeilFloorKind, DataType, DateTimeField, Expr, Ident, Spanned, TypedString,
+        UnaryOperator, Value,
     },
     tokenizer::Span,
 };
 
 use super::{
+    bucket::is_bucket,
+    derived::{self, Derived},
     engine::Engine,
     fault::{Fault, resolve, unknown_column},
-    functions, identifier, literal,
-    syntax::{
-        is_atom, is_condition, is_int, is_literal, is_number, is_position, is_text, plain_arguments, string_literal,
-        unnested,
-    },
+    identifier, literal,
+    syntax::{is_atom, is_condition, is_int, is_literal, is_number, is_text, string_literal, unnested},
 };
-use crate::{limits::EXPRESSION_DEPTH_MAX, measure::names, schema::ColumnType, suggest};
+use crate::{limits::EXPRESSION_DEPTH_MAX, schema::ColumnType};
+
+mod calls;
 
 /// The normalised text of `expr` over `columns`, and the columns it reads, sorted.
 ///
@@ -115,6 +116,8 @@ impl Normalizer<'_> {
             Expr::Trim { expr, trim_where, trim_what, trim_characters } => {
                 self.trim(expr, *trim_where, trim_what.as_deref(), trim_characters.as_deref())
             }
+            Expr::AtTimeZone { .. } => self.derived(expr),
+            expr if is_bucket(expr) => self.derived(expr),
             Expr::Function(function) => self.function(function),
             other => Err(self.not_allowed(other)),
         }
@@ -131,7 +134,7 @@ impl Normalizer<'_> {
         };
         fault.help(
             "allowed are columns, literals, + - * / // % ||, comparisons, AND OR NOT, IS NULL, IN, BETWEEN, LIKE, CASE, CAST, \
-             EXTRACT and scalar functions",
+             EXTRACT, AT TIME ZONE and scalar functions",
         )
     }
 
@@ -139,6 +142,16 @@ impl Normalizer<'_> {
         let (name, _) = resolve(ident, self.columns).ok_or_else(|| unknown_column(ident, self.columns))?;
         self.read.insert(name.clone());
         Ok(identifier(name))
+    }
+
+    /// A part that Polars has no words for.
+    fn derived(&mut self, expr: &Expr) -> Result<String, Fault> {
+        let (column, how) = derived::read(expr, self.columns)?;
+        self.read.insert(column.clone());
+        Ok(match how {
+            Some(how) => Derived { column, how }.sql(),
+            None => identifier(&column),
+        })
     }
 
     fn literal(&self, value: &Value) -> Result<String, Fault> {
@@ -271,10 +284,16 @@ impl Normalizer<'_> {
         Ok(format!("{left} {op} {right}"))
     }
 
-    /// Text of an operand that stands beside `other`: a string beside a timestamp column is a timestamp.
+    /// Whether `expr` is a timestamp column, its bucket, or the time of a zone.
+    fn is_time(&self, expr: &Expr) -> bool {
+        let derived = matches!(unnested(expr), Expr::AtTimeZone { .. }) || is_bucket(expr);
+        derived || self.is_column(expr, ColumnType::Timestamp)
+    }
+
+    /// Text of an operand that stands beside `other`: a string beside a time is a timestamp.
     fn beside(&mut self, expr: &Expr, other: &Expr) -> Result<String, Fault> {
         match string_literal(expr) {
-            Some((text, span)) if self.is_column(other, ColumnType::Timestamp) => {
+            Some((text, span)) if self.is_time(other) => {
                 let outer = std::mem::replace(&mut self.span, span);
                 let text = self.timestamp(text)?;
                 self.span = outer;
@@ -352,138 +371,7 @@ impl Normalizer<'_> {
         }
         Ok(format!("{text} END"))
     }
-
-    fn cast(&mut self, expr: &Expr, to: &DataType, format: Option<&CastFormat>) -> Result<String, Fault> {
-        let to = format.is_none().then(|| cast_target(to)).flatten().ok_or_else(|| {
-            self.fault(format!("a cast to {to} is not known"))
-                .help("casts are to BIGINT, DOUBLE, DECIMAL(precision, scale) and VARCHAR")
-        })?;
-        Ok(format!("TRY_CAST({} AS {to})", self.text(expr)?))
-    }
-
-    fn extract(&mut self, field: &str, expr: &Expr) -> Result<String, Fault> {
-        let field = field.to_ascii_uppercase();
-        if !PARTS.contains(&field.as_str()) {
-            let fault = self.fault(format!("a timestamp has no part {}", field.to_ascii_lowercase()));
-            return Err(fault.help(format!("its parts are {}", PARTS.join(", ").to_ascii_lowercase())));
-        }
-        let text = self.text(expr)?;
-        self.must_be(ColumnType::Timestamp, "a timestamp", &text)?;
-        // Polars adds whole seconds and their fraction, and rounds twice.
-        Ok(if field == "EPOCH" {
-            format!("TRY_CAST({text} AS BIGINT) / 1000000")
-        } else {
-            format!("EXTRACT({field} FROM {text})")
-        })
-    }
-
-    fn trim(
-        &mut self,
-        expr: &Expr,
-        side: Option<TrimWhereField>,
-        what: Option<&Expr>,
-        characters: Option<&[Expr]>,
-    ) -> Result<String, Fault> {
-        let what = match (what, characters) {
-            (None, Some([only])) => Some(only),
-            (what, None) => what,
-            _ => return Err(self.fault("TRIM takes one string of characters")),
-        };
-        if what.is_some_and(|what| string_literal(what).is_none()) {
-            return Err(self.fault("the characters of TRIM must be a string literal"));
-        }
-        let what = what.map(|what| self.text(what)).transpose()?;
-        let text = self.text(expr)?;
-        let text = match (side, what) {
-            (None | Some(TrimWhereField::Both), None) => format!("TRIM({text})"),
-            (None | Some(TrimWhereField::Both), Some(what)) => format!("TRIM(BOTH {what} FROM {text})"),
-            (Some(TrimWhereField::Leading), None) => format!("ltrim({text})"),
-            (Some(TrimWhereField::Leading), Some(what)) => format!("ltrim({text}, {what})"),
-            (Some(TrimWhereField::Trailing), None) => format!("rtrim({text})"),
-            (Some(TrimWhereField::Trailing), Some(what)) => format!("rtrim({text}, {what})"),
-        };
-        Ok(text)
-    }
-
-    fn function(&mut self, function: &Function) -> Result<String, Fault> {
-        let name = function.name.to_string();
-        if function.over.is_some() {
-            return Err(self.fault(format!("`{name}` OVER …: window functions are not allowed")));
-        }
-        if names::is_aggregate(&name) {
-            let fault = self.fault(format!("`{name}` is an aggregate, which is not allowed inside an expression"));
-            return Err(fault.help("an aggregate stands alone in a view's SELECT; compute with its answers"));
-        }
-        if name.eq_ignore_ascii_case("date_trunc") {
-            return Err(self.fault("date_trunc is the bucket of a view and no part of an expression").help(
-                "write date_trunc('hour', <event-time column>) once, as a column of its own; EXTRACT(HOUR FROM …) gives a part",
-            ));
-        }
-        let known = functions::find(&name).ok_or_else(|| self.unknown_function(&name))?;
-        let arguments = plain_arguments(function).ok_or_else(|| {
-            self.fault(format!("`{name}` takes its arguments only, without DISTINCT, FILTER, ORDER BY or names"))
-        })?;
-        match (known.name, arguments.as_slice()) {
-            ("date_part", [part, expr]) => match string_literal(part) {
-                Some((part, _)) => self.extract(part, expr),
-                None => Err(self.fault("the first argument of date_part must be a string literal")),
-            },
-            ("trim", [expr]) => self.trim(expr, None, None, None),
-            ("trim", [expr, what]) => self.trim(expr, None, Some(what), None),
-            _ => self.call(known.name, &arguments),
-        }
-    }
-
-    fn unknown_function(&self, name: &str) -> Fault {
-        let fault = self.fault(format!("there is no function `{name}`"));
-        let fault = match suggest::nearest(&name.to_ascii_lowercase(), functions::names()) {
-            Some(near) => fault.help(format!("did you mean `{near}`?")),
-            None => fault,
-        };
-        fault.help(format!("scalar functions are {}", suggest::list(functions::names())))
-    }
-
-    fn call(&mut self, name: &'static str, arguments: &[&Expr]) -> Result<String, Fault> {
-        let known = functions::find(name).expect("callers pass names from the list of functions");
-        if !known.arguments.contains(&arguments.len()) {
-            let (least, most) = (known.arguments.start(), known.arguments.end());
-            let count = if least == most { least.to_string() } else { format!("at least {least}") };
-            return Err(self.fault(format!("`{name}` takes {count} arguments, not {}", arguments.len())));
-        }
-        if let Some(position) = known.positions.clone().filter_map(|at| arguments.get(at)).find(|a| !is_position(a)) {
-            let fault = Fault::new(position.span(), format!("`{position}` is no whole number as `{name}` takes it"));
-            return Err(fault.help("positions and lengths are literals of at most 9 digits"));
-        }
-        let arguments: Vec<String> = arguments.iter().map(|a| self.text(a)).collect::<Result<_, _>>()?;
-        Ok(format!("{name}({})", arguments.join(", ")))
-    }
 }
 
 const TIMESTAMP_HELP: &str = "timestamps are '2013-01-31', '2013-01-31 12:00:00.5' (in UTC) or '2013-01-31T12:00:00-05:00', to the \
                               microsecond";
-
-/// The parts of a timestamp that EXTRACT knows.
-const PARTS: &[&str] =
-    &["YEAR", "QUARTER", "MONTH", "WEEK", "DAY", "DOY", "DOW", "ISODOW", "HOUR", "MINUTE", "SECOND", "EPOCH"];
-
-fn cast_target(to: &DataType) -> Option<String> {
-    let name = match to {
-        DataType::Int(None) | DataType::Integer(None) | DataType::BigInt(None) | DataType::Int64 => "BIGINT",
-        DataType::Double(ExactNumberInfo::None)
-        | DataType::DoublePrecision
-        | DataType::Float(ExactNumberInfo::None) => "DOUBLE",
-        DataType::Varchar(None) | DataType::Text | DataType::String(None) => "VARCHAR",
-        DataType::Decimal(info) | DataType::Numeric(info) => return decimal_target(info),
-        _ => return None,
-    };
-    Some(name.to_owned())
-}
-
-fn decimal_target(info: &ExactNumberInfo) -> Option<String> {
-    let (precision, scale) = match *info {
-        ExactNumberInfo::PrecisionAndScale(precision, scale) => (precision, u64::try_from(scale).ok()?),
-        ExactNumberInfo::Precision(precision) => (precision, 0),
-        ExactNumberInfo::None => return None,
-    };
-    ((1..=38).contains(&precision) && scale <= precision).then(|| format!("DECIMAL({precision}, {scale})"))
-}
