@@ -6,6 +6,9 @@ use polars::prelude::{DataType, Expr, NonExistent, TimeUnit, TimeZone, coalesce,
 
 const HOUR_US: i64 = 3_600_000_000;
 
+/// How far clocks jump ahead: not at all, a quarter of an hour (Kathmandu, 1986), half of one (Lord Howe), or one.
+const JUMPS_US: [i64; 4] = [0, HOUR_US / 4, HOUR_US / 2, HOUR_US];
+
 /// The start of the bucket of `time` by `grain`.
 ///
 /// # Errors
@@ -31,10 +34,9 @@ pub(super) fn start(grain: Grain, time: Expr) -> Result<Expr, String> {
         // Up to an hour, steps follow elapsed time: the clock has gone on since the start as much as the time has.
         Some(_) if grain.nominal_us() <= HOUR_US => time - (shown - step),
         Some(zone) => {
-            // Where the clock jumps over the start, the bucket starts at the jump: an hour, in all zones of today.
-            let starts = on_clock(step.clone(), Some(zone.clone()), NonExistent::Null);
-            let jumped = on_clock(step + duration(HOUR_US), Some(zone), NonExistent::Null);
-            without_zone(coalesce(&[starts, jumped]).dt().convert_time_zone(TimeZone::UTC))
+            // Where the clock jumps over the start, the bucket starts at the jump, and the clock shows what it jumped to.
+            let at = |jumped_us| on_clock(step.clone() + duration(jumped_us), Some(zone.clone()), NonExistent::Null);
+            without_zone(coalesce(&JUMPS_US.map(at)).dt().convert_time_zone(TimeZone::UTC))
         }
     })
 }
@@ -122,6 +124,18 @@ mod tests {
             let times: Vec<i64> = times.into_iter().filter(|time| !changes(time)).collect();
             let expected: Vec<i64> = times.iter().map(|&time| grain.bucket(time)).collect();
             prop_assert_eq!(starts(grain, &times), expected, "{}", grain);
+        }
+    }
+
+    #[test]
+    fn a_bucket_starts_where_the_clock_jumps_over_its_start() {
+        for (zone, time) in [("Asia/Kathmandu", "1986-06-01T00:00:00Z"), ("America/Sao_Paulo", "2018-11-04T12:00:00Z")]
+        {
+            for step in ["year", "day"] {
+                let grain = Grain::named(step).unwrap().in_zone(Zone::named(zone).unwrap());
+                let time = time.parse::<Timestamp>().unwrap().as_microsecond();
+                assert_eq!(starts(grain, &[time]), [grain.bucket(time)], "{grain} in {zone}");
+            }
         }
     }
 
