@@ -85,7 +85,10 @@ impl Fold {
             return Ok(());
         }
         let batch = Batch::new(&self.reads, events);
-        self.plans.iter_mut().try_for_each(|plan| plan.fold(&batch, events.num_rows()))
+        self.views.iter().zip(&mut self.plans).try_for_each(|(view, plan)| {
+            let named = |source| Error::View { view: view.name.clone(), source: Box::new(source) };
+            plan.fold(&batch, events.num_rows()).map_err(named)
+        })
     }
 
     /// Brings everything to the shards that this fold was made for.

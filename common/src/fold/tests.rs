@@ -575,10 +575,11 @@ fn a_column_of_another_type_is_an_error_that_names_it() {
             let column = if field.name() == "fraction" { events.column(1) } else { column };
             (field.name().clone(), Arc::clone(column))
         }));
-    match Fold::new(&[Arc::clone(&view)]).fold(&wrong.unwrap()) {
-        Err(Error::Type { column, got: DataType::Int64, expected: DataType::Float64 }) => {
-            assert_eq!(column, "fraction")
-        }
+    let Err(Error::View { source, .. }) = Fold::new(&[Arc::clone(&view)]).fold(&wrong.unwrap()) else {
+        panic!("a column of another type was folded");
+    };
+    match *source {
+        Error::Type { column, got: DataType::Int64, expected: DataType::Float64 } => assert_eq!(column, "fraction"),
         other => panic!("{other:?}"),
     }
     let partial = folded(&[Arc::clone(&view)], &[events]).remove(0);
@@ -602,7 +603,27 @@ fn an_event_without_a_time_is_an_error() {
     });
     let events = RecordBatch::try_from_iter(columns).unwrap();
     let result = Fold::new(&views()).fold(&events);
-    assert!(matches!(result, Err(Error::Null { column }) if column == "happened"));
+    let Err(Error::View { view, source }) = result else { panic!("{result:?}") };
+    assert_eq!(view, views()[0].name);
+    assert!(matches!(*source, Error::Null { column } if column == "happened"));
+}
+
+/// So that whoever reads the log knows what to change.
+#[test]
+fn an_expression_that_fails_is_named_with_its_view() {
+    let columns = [("word".to_owned(), ColumnType::String)];
+    let upper = Expression::parse("upper(word)", &columns).unwrap();
+    let view = view("by_upper", &["word"], None, HOUR);
+    let dimensions = vec![Dimension { name: "upper".to_owned(), input: upper }];
+    let view = Arc::new(View { dimensions, ..(*view).clone() });
+    let events = batch(&[Event::default()], false);
+    let word = events.schema_ref().index_of("word").unwrap();
+    let others: Vec<usize> = (0..events.num_columns()).filter(|column| *column != word).collect();
+    let error = Fold::new(&[view]).fold(&events.project(&others).unwrap()).unwrap_err();
+    let mut causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+    let causes: Vec<String> = causes.by_ref().map(ToString::to_string).collect();
+    assert_eq!(causes[0], "folding view by_upper failed");
+    assert!(causes.iter().any(|cause| cause == "evaluating `upper(word)` failed"), "{causes:?}");
 }
 
 #[test]

@@ -81,6 +81,15 @@ pub enum Error {
         /// Which column.
         column: String,
     },
+    /// Folding a view failed.
+    #[error("folding view {view} failed")]
+    View {
+        /// The view.
+        view: crate::names::ViewName,
+        /// The cause.
+        #[source]
+        source: Box<Self>,
+    },
     /// An expression failed.
     #[error(transparent)]
     Expression(#[from] crate::expression::Error),
