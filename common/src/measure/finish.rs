@@ -7,8 +7,8 @@ use arrow::array::ArrayRef;
 use super::{
     Error, StateFunction, StateSpec,
     finished::{self, Finished},
+    frequent,
     spec::{DISTINCT_PRECISION, QUANTILES_RELATIVE_ERROR},
-    top_k,
     value::ValueType,
 };
 use crate::{expression::Expression, schema::ColumnType};
@@ -194,10 +194,10 @@ impl Measure {
     }
 
     /// The error that the counts of an `approx_top_k` may have, as a part of all that were counted: they may be too great by it,
-    /// never too small. `None` of other measures. See `top_k` for how sure that is, and when counts are exact.
+    /// never too small. `None` of other measures. See `frequent` for how sure that is, and when counts are exact.
     #[must_use]
     pub fn error_of_total(&self) -> Option<f64> {
-        matches!(self.finish, Finish::TopK { .. }).then_some(top_k::ERROR_OF_TOTAL)
+        matches!(self.finish, Finish::TopK { .. }).then_some(frequent::ERROR_OF_TOTAL)
     }
 
     /// Whether the value is exact, but for one rounding of a double.

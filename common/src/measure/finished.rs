@@ -16,11 +16,11 @@ use super::{
     big::quotient,
     count, datasketches, distinct,
     finish::state_type,
-    histogram, hyperloglog, ordered,
+    frequent, histogram, hyperloglog, ordered,
     pick::Layout,
     quantiles::Percentiles,
     spec::sum_width,
-    squares, sum, top_k,
+    squares, sum,
     value::ValueType,
     variance::{Units, WORDS, variance},
     wide::{FIXED_POINT, Wide},
@@ -241,7 +241,7 @@ fn percentiles(spec: &StateSpec, states: &ArrayRef, asked: &[f64]) -> Result<Fin
 fn top(spec: &StateSpec, states: &ArrayRef, k: usize) -> Result<Finished, Error> {
     let (name, input) = (spec.name(), spec.input_type());
     let sketches = distinct::sketches(&name, states)?;
-    let tops = sketches.iter().map(|bytes| top_k::top(&name, bytes.unwrap_or_default(), input, k));
+    let tops = sketches.iter().map(|bytes| frequent::top(&name, bytes.unwrap_or_default(), input, k));
     let tops = tops.collect::<Result<Vec<_>, _>>()?;
     let values = ordered::column("top_k", input, tops.iter().flatten().map(|&(value, _)| Some(value)))?;
     let counts: Int64Array = tops.iter().flatten().map(|&(_, count)| Some(count)).collect();

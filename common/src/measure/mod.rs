@@ -17,6 +17,7 @@ mod datasketches;
 mod ddsketch;
 mod distinct;
 mod extreme;
+mod frequent;
 mod histogram;
 mod hyperloglog;
 mod leb128;
@@ -39,11 +40,11 @@ use arrow::datatypes::DataType;
 
 pub use finish::{Finish, Measure};
 pub use finished::Finished;
+pub use frequent::VALUES_MAX as TOP_K_VALUES_MAX;
 pub use histogram::Edges;
 pub(crate) use spec::{DISTINCT_PRECISION, QUANTILES_RELATIVE_ERROR};
 use spec::{NARROW_SUM, WIDE_SUM};
 pub use spec::{StateFunction, StateSpec};
-pub use top_k::VALUES_MAX as TOP_K_VALUES_MAX;
 pub use value::ValueType;
 
 /// Why a state could not be folded, merged or finished.

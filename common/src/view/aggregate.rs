@@ -1,10 +1,10 @@
 //! From an aggregate of a view's `SELECT` to the states it is kept in and the way it is finished.
 
 use sqlparser::ast::{
-    Array, BinaryOperator, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
-    Spanned, UnaryOperator, Value, ValueWithSpan,
+    BinaryOperator, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Spanned, Value,
 };
 
+use super::argument::{elements, number, precision_of, quantile_of, relative_error_of};
 use crate::{
     expression::{Expression, Fault, plain_arguments, unnested},
     limits::{HISTOGRAM_EDGES_MAX, PERCENTILES_MAX, TOP_K_MAX},
@@ -297,50 +297,6 @@ fn condition(expr: &Expr, scope: Scope<'_>) -> Result<Expression, Fault> {
 
 fn not_a_condition(expr: &Expr, column_type: ColumnType) -> Fault {
     Fault::new(expr.span(), format!("`{expr}` is {column_type}, not a condition")).help("compare it with something")
-}
-
-/// The elements of a list.
-fn elements(expr: &Expr) -> Option<&[Expr]> {
-    match unnested(expr) {
-        Expr::Array(Array { elem, .. }) => Some(elem),
-        _ => None,
-    }
-}
-
-/// A number as it is written, with its sign.
-fn number(expr: &Expr) -> Option<String> {
-    match unnested(expr) {
-        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => {
-            number(expr).map(|text| text.strip_prefix('-').map_or(format!("-{text}"), str::to_owned))
-        }
-        Expr::Value(ValueWithSpan { value: Value::Number(text, _), .. }) => Some(text.clone()),
-        _ => None,
-    }
-}
-
-fn quantile_of(expr: &Expr) -> Result<f64, Fault> {
-    let value = number(expr).and_then(|text| text.parse::<f64>().ok());
-    value.filter(|quantile| (0.0..=1.0).contains(quantile)).ok_or_else(|| {
-        Fault::new(expr.span(), "a quantile is a number from 0 to 1").help("0.95 is the 95th percentile")
-    })
-}
-
-fn relative_error_of(expr: &Expr) -> Result<f64, Fault> {
-    let value = number(expr).and_then(|text| text.parse::<f64>().ok());
-    value.filter(|error| (0.0001..=0.5).contains(error)).ok_or_else(|| {
-        Fault::new(expr.span(), "a relative error is a number from 0.0001 to 0.5")
-            .help(format!("{QUANTILES_RELATIVE_ERROR} is the default: 1 % of the value"))
-    })
-}
-
-fn precision_of(expr: &Expr) -> Result<u8, Fault> {
-    let value = number(expr).and_then(|text| text.parse::<u8>().ok());
-    value.filter(|precision| (4..=16).contains(precision)).ok_or_else(|| {
-        Fault::new(expr.span(), "a precision is a whole number from 4 to 16").help(format!(
-            "{DISTINCT_PRECISION} is the default: an error of 1.6 %, at most 4 KiB a group; 2 more halve the error and take \
-             four times the memory"
-        ))
-    })
 }
 
 fn is_distinct(function: &Function) -> bool {

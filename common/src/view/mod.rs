@@ -14,6 +14,7 @@ use crate::{
 };
 
 mod aggregate;
+mod argument;
 mod identity;
 mod parse;
 mod select;

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::{View, identity, parse};
 use crate::{
     grain::{Grain, Zone},
-    measure::{Finish, StateFunction},
+    measure::{Finish, StateFunction, StateSpec},
     pipeline::Sources,
     schema::{ColumnType, Schema},
     testing::departures,
@@ -354,6 +354,30 @@ fn measures_have_one_spelling() {
         "approx_top_k(carrier, 10), histogram(fare, [-1, 0.5, 10.25]), histogram(distance, (ARRAY[0, 1e3]))",
         "avg(seen_at), mean(fare) FILTER (WHERE cancelled) AS mean_fare, sum(fare) FILTER (WHERE cancelled) AS fares",
     ]));
+}
+
+#[test]
+fn measures_of_the_same_events_share_their_states() {
+    let view = view(
+        "date_trunc('day', departed_at), sum(fare) FILTER (WHERE cancelled) AS a, avg(fare) FILTER (WHERE (cancelled)) AS b, \
+         stddev(fare) FILTER (WHERE Cancelled) AS c, var_pop(fare) AS d, avg(fare), approx_median(fare), \
+         approx_percentile(fare, [0.1, 0.9]), approx_distinct(carrier), hll_sketch(carrier), approx_top_k(origin, 3), \
+         approx_top_k(origin, 9) AS more",
+        1,
+    );
+    let states: Vec<String> = view.states.iter().map(StateSpec::name).collect();
+    let expected = [
+        "sum(fare) FILTER (WHERE cancelled)",
+        "count(fare) FILTER (WHERE cancelled)",
+        "squares(fare) FILTER (WHERE cancelled)",
+        "squares(fare)",
+        "sum(fare)",
+        "count(fare)",
+        "quantiles(fare, 0.01)",
+        "distinct(carrier, 12)",
+        "top_k(origin)",
+    ];
+    assert_eq!(states, expected);
 }
 
 #[test]

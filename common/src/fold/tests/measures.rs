@@ -74,6 +74,7 @@ proptest! {
         let deviation = of(variance(&view, "whole", true, true));
         let of_doubles = of(variance(&view, "fraction", false, false));
         let (first, last) = (state("first(whole)"), state("last(word)"));
+        let flagged = state("count(*) FILTER (WHERE flag)");
         let (least, greatest) = (state("arg_min(word, whole)"), state("arg_max(fraction, narrow)"));
         for (row, group) in grouped(&events).into_iter().enumerate() {
             let ints: Vec<f64> = group.iter().filter_map(|e| e.int).map(|int| int as f64).collect();
@@ -87,6 +88,9 @@ proptest! {
             let doubles: Vec<f64> = group.iter().filter_map(|e| e.double).collect();
             let expected = if poisons(&doubles) { None } else { two_pass(&doubles, false) };
             check_variance(&of_doubles, row, &doubles, expected);
+
+            let expected = group.iter().filter(|e| e.bool == Some(true)).count() as i64;
+            prop_assert_eq!(flagged.values.as_primitive::<Int64Type>().value(row), expected);
 
             let expected = group.iter().filter(|e| e.int.is_some()).min_by_key(|e| position(e)).and_then(|e| e.int);
             prop_assert_eq!(first.values.as_primitive::<Int64Type>().iter().nth(row).unwrap(), expected);
@@ -231,6 +235,23 @@ fn states_of_shape_that_are_not_canonical_are_corrupt() {
         let finish = Finish::State(state(&view, name));
         assert!(matches!(finished(&view, &broken, finish), Err(Error::Corrupt { .. })), "{name} {bytes:?}");
     }
+}
+
+#[test]
+fn counts_of_bins_past_63_bits_are_errors() {
+    let view = view("total", &[], None, HOUR);
+    let partial = folded(&[Arc::clone(&view)], &[batch(&[Event::default()], false)]).remove(0);
+    let merged = |count: i64| {
+        let bytes: Vec<u8> = [0, count, 0, 0, 0].iter().flat_map(|count: &i64| count.to_le_bytes()).collect();
+        let mut columns = partial.columns().to_vec();
+        columns[1 + state(&view, "histogram(whole, [-1, 0, 2, 1000])")] =
+            Arc::new(arrow::array::FixedSizeBinaryArray::new(40, bytes.into(), None));
+        let full = RecordBatch::try_new(partial.schema(), columns).unwrap();
+        partial::merge(&view, [&full, &full])
+    };
+    assert!(merged(i64::MAX / 2).is_ok());
+    assert!(matches!(merged(i64::MAX), Err(Error::Overflow { .. })));
+    assert!(matches!(merged(-1), Err(Error::Corrupt { .. })));
 }
 
 #[test]
