@@ -380,16 +380,6 @@ proptest! {
     }
 
     #[test]
-    fn l1_shards_come_to_the_partial_of_one_fold((events, way) in events_and_ways(60), bytes_max in 0..20_000_usize) {
-        let views = views();
-        let expected = folded(&views, &[batch(&events, false)]);
-        let got = gathered_by(&way, &views, &events, bytes_max);
-        for ((view, expected), got) in views.iter().zip(&expected).zip(&got) {
-            prop_assert_eq!(expected, got, "{}", view.name);
-        }
-    }
-
-    #[test]
     fn l1_merging_with_nothing_and_merging_once_more_change_nothing((events, _) in events_and_ways(30)) {
         for view in views() {
             let one = folded(&[Arc::clone(&view)], &[batch(&events, true)]).remove(0);
@@ -416,6 +406,21 @@ proptest! {
         let view = view("by_text", &["word"], None, 1 << 50);
         let partial = partials_by(&way, &[Arc::clone(&view)], &events).remove(0);
         check_against_plain(&view, &partial, &events);
+    }
+}
+
+proptest! {
+    // Each case makes hundreds of tables.
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn l1_shards_come_to_the_partial_of_one_fold((events, way) in events_and_ways(60), bytes_max in 0..20_000_usize) {
+        let views = views();
+        let expected = folded(&views, &[batch(&events, false)]);
+        let got = gathered_by(&way, &views, &events, bytes_max);
+        for ((view, expected), got) in views.iter().zip(&expected).zip(&got) {
+            prop_assert_eq!(expected, got, "{}", view.name);
+        }
     }
 }
 
