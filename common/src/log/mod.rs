@@ -215,7 +215,8 @@ pub trait Subscription: Send {
     /// The next event; waits until there is one. Safe to cancel: nothing is lost.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] when a started position is gone, [`Error::Io`].
+    /// [`Error::OutOfRange`] when a started position is gone: said once, the partition is not read until it is started
+    /// again. [`Error::Io`].
     async fn next(&mut self) -> Result<LogEvent, Error>;
 
     /// Reads `partition` from `position` on; also to go back on a partition that runs already.

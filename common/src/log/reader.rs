@@ -55,12 +55,16 @@ impl<R: Readable> Reader<R> {
         Some(LogEvent::Assigned((known..partitions).map(partition).collect()))
     }
 
-    /// The first partition in turn that has something to read, and what.
-    fn due(&self, bounds: &[OffsetRange]) -> Result<Option<(usize, OffsetRange)>, Error> {
+    /// The first partition in turn that has something to read, and what. One whose position is gone is said to be once,
+    /// and then not read until it is started again: a reader that is told over and over could do nothing else.
+    fn due(&mut self, bounds: &[OffsetRange]) -> Result<Option<(usize, OffsetRange)>, Error> {
         let count = self.positions.len();
         for index in (0..count).map(|i| (self.turn + i) % count) {
             let Some(position) = self.positions[index] else { continue };
-            self.check(partition(index), position, bounds[index])?;
+            if let Err(gone) = self.check(partition(index), position, bounds[index]) {
+                self.positions[index] = None;
+                return Err(gone);
+            }
             if position < bounds[index].to {
                 return Ok(Some((index, OffsetRange::new(position, bounds[index].to))));
             }

@@ -12,7 +12,7 @@ pub(crate) fn load(path: &Path) -> anyhow::Result<Pipeline> {
             1 => "1 error".to_owned(),
             n => format!("{n} errors"),
         };
-        anyhow::anyhow!("{}\n\n{count} in the pipeline", all.join("\n\n"))
+        anyhow::anyhow!("{count} in the pipeline\n\n{}", all.join("\n\n"))
     })
 }
 
