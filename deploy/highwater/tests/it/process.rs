@@ -24,7 +24,8 @@ pub(crate) fn highwater<I: IntoIterator<Item = S>, S: AsRef<std::ffi::OsStr>>(ar
 
 /// Sends `signal`, as `TERM`, to a child that was not waited for yet.
 fn send(child: &Child, signal: &str) {
-    succeeds(Command::new("kill").args(["-s", signal, &child.id().to_string()]));
+    // The shell's own `kill`: not every machine has one as a program.
+    succeeds(Command::new("sh").args(["-c", "kill -s $0 $1", signal, &child.id().to_string()]));
 }
 
 /// The text a command wrote, whether it went well or not.
