@@ -37,11 +37,20 @@ COMPARISONS = {
 }
 
 
-def selected(exact):
-    return [f"{function}({column or '*'}) AS {name}" for name, (function, column) in exact.items()]
+def columns(dimensions, exact, distinct, quantiles, count_distinct, percentiles):
+    """What SQL selects of the rows of a group, and of that what it answers."""
+    of_rows = [f"{function}({column or '*'}) AS {name}" for name, (function, column) in exact.items()]
+    answered = ["bucket", *dimensions, *exact]
+    if distinct:
+        of_rows.append(f"{count_distinct}({distinct[1]}) AS {distinct[0]}")
+        answered.append(distinct[0])
+    if quantiles:
+        of_rows.append(percentiles(quantiles[0], list(quantiles[1].values())) + " AS q")
+        answered += [f"q[{at}] AS {name}" for at, name in enumerate(quantiles[1], 1)]
+    return ", ".join(dimensions + of_rows), ", ".join(answered)
 
 
-def duckdb(views, files, output):
+def duckdb(files, output):
     import duckdb
 
     connection = duckdb.connect()
@@ -50,38 +59,29 @@ def duckdb(views, files, output):
     def run(view, grain, time_column, dimensions, exact, distinct, quantiles):
         # Truncating a time stamp with a zone goes by a calendar library; one without is as fast as it gets.
         bucket = f"date_trunc('{grain}', make_timestamp(epoch_us({time_column})))"
-        columns, names = selected(exact), ["bucket", *dimensions, *exact]
-        if distinct:
-            columns.append(f"approx_count_distinct({distinct[1]}) AS {distinct[0]}")
-            names.append(distinct[0])
-        if quantiles:
-            columns.append(f"approx_quantile({quantiles[0]}, {list(quantiles[1].values())}) AS q")
-            names += [f"q[{at}] AS {name}" for at, name in enumerate(quantiles[1], 1)]
+        of_rows, answered = columns(
+            dimensions, exact, distinct, quantiles, "approx_count_distinct", lambda column, q: f"approx_quantile({column}, {q})")
         connection.execute(
-            f"COPY (SELECT {', '.join(names)} FROM (SELECT {bucket} AS bucket,"
-            f" {', '.join(dimensions + columns)} FROM read_parquet('{files}', hive_partitioning = false)"
+            f"COPY (SELECT {answered} FROM (SELECT {bucket} AS bucket,"
+            f" {of_rows} FROM read_parquet('{files}', hive_partitioning = false)"
             f" GROUP BY bucket, {', '.join(dimensions)})) TO '{output}/{view}.parquet' (FORMAT parquet, COMPRESSION zstd)")
 
     return run
 
 
-def clickhouse(views, files, output):
+def clickhouse(files, output):
     from chdb import session
 
     engine = session.Session()
 
     def run(view, grain, time_column, dimensions, exact, distinct, quantiles):
-        columns, names = [c.replace("count(*)", "count()") for c in selected(exact)], ["bucket", *dimensions, *exact]
-        if distinct:
-            columns.append(f"uniqCombined(12)({distinct[1]}) AS {distinct[0]}")
-            names.append(distinct[0])
-        if quantiles:
-            columns.append(f"quantilesTDigest({', '.join(map(str, quantiles[1].values()))})({quantiles[0]}) AS q")
-            names += [f"q[{at}] AS {name}" for at, name in enumerate(quantiles[1], 1)]
+        of_rows, answered = columns(
+            dimensions, exact, distinct, quantiles, "uniqCombined(12)",
+            lambda column, q: f"quantilesTDigest({', '.join(map(str, q))})({column})")
         # An average named as its column would be taken for it in the other expressions.
         engine.query(
-            f"INSERT INTO FUNCTION file('{output}/{view}.parquet', Parquet) SELECT {', '.join(names)} FROM"
-            f" (SELECT toStartOf{grain.capitalize()}({time_column}) AS bucket, {', '.join(dimensions + columns)}"
+            f"INSERT INTO FUNCTION file('{output}/{view}.parquet', Parquet) SELECT {answered} FROM"
+            f" (SELECT toStartOf{grain.capitalize()}({time_column}) AS bucket, {of_rows}"
             f" FROM file('{files}', Parquet) GROUP BY bucket, {', '.join(dimensions)})"
             f" SETTINGS max_threads = {THREADS}, use_hive_partitioning = 0, prefer_column_name_to_alias = 1,"
             f" output_format_parquet_compression_method = 'zstd'")
@@ -89,23 +89,24 @@ def clickhouse(views, files, output):
     return run
 
 
-def polars(views, files, output):
+def polars(files, output):
     import polars as pl
 
     every = {"minute": "1m", "hour": "1h", "day": "1d"}
     functions = {"sum": pl.Expr.sum, "min": pl.Expr.min, "max": pl.Expr.max, "avg": pl.Expr.mean}
 
     def run(view, grain, time_column, dimensions, exact, distinct, quantiles):
-        columns = [
+        of_rows = [
             (functions[function](pl.col(column)) if column else pl.len()).alias(name)
             for name, (function, column) in exact.items()
         ]
         if distinct:
-            columns.append(pl.col(distinct[1]).approx_n_unique().alias(distinct[0]))
+            of_rows.append(pl.col(distinct[1]).approx_n_unique().alias(distinct[0]))
         if quantiles:
-            columns += [pl.col(quantiles[0]).quantile(q).alias(name) for name, q in quantiles[1].items()]
+            # Equiprobable is the definition of the other engines, SQL's percentile_disc.
+            of_rows += [pl.col(quantiles[0]).quantile(q, "equiprobable").alias(name) for name, q in quantiles[1].items()]
         rows = pl.scan_parquet(files, hive_partitioning=False)
-        groups = rows.group_by(pl.col(time_column).dt.truncate(every[grain]).alias("bucket"), *dimensions).agg(columns)
+        groups = rows.group_by(pl.col(time_column).dt.truncate(every[grain]).alias("bucket"), *dimensions).agg(of_rows)
         groups.sink_parquet(f"{output}/{view}.parquet", compression="zstd", engine="streaming")
 
     return run
@@ -119,7 +120,7 @@ def peak_bytes():
 if __name__ == "__main__":
     engine, comparison, files, output = sys.argv[1:]
     views = COMPARISONS[comparison]
-    run = {"duckdb": duckdb, "clickhouse": clickhouse, "polars": polars}[engine](views, files, output)
+    run = {"duckdb": duckdb, "clickhouse": clickhouse, "polars": polars}[engine](files, output)
     wall, cpu, by_view = time.perf_counter(), time.process_time(), {}
     for view, question in views.items():
         started = time.perf_counter()

@@ -125,19 +125,7 @@ impl<'a> Scanner<'a> {
     /// After a member's value: true before the next member, false if the object ended.
     #[inline]
     pub(super) fn next_member(&mut self) -> Result<bool> {
-        self.skip_space();
-        match self.peek() {
-            Some(b',') => {
-                self.at += 1;
-                self.skip_space();
-                Ok(true)
-            }
-            Some(b'}') => {
-                self.at += 1;
-                Ok(false)
-            }
-            _ => self.fail("`,` or `}`"),
-        }
+        self.next_of(b'}', "`,` or `}`")
     }
 
     /// After `[`: true before an element, false if the array ended.
@@ -152,6 +140,11 @@ impl<'a> Scanner<'a> {
 
     /// After an element: true before the next one, false if the array ended.
     pub(super) fn next_element(&mut self) -> Result<bool> {
+        self.next_of(b']', "`,` or `]`")
+    }
+
+    #[inline]
+    fn next_of(&mut self, end: u8, allowed: &'static str) -> Result<bool> {
         self.skip_space();
         match self.peek() {
             Some(b',') => {
@@ -159,11 +152,11 @@ impl<'a> Scanner<'a> {
                 self.skip_space();
                 Ok(true)
             }
-            Some(b']') => {
+            Some(byte) if byte == end => {
                 self.at += 1;
                 Ok(false)
             }
-            _ => self.fail("`,` or `]`"),
+            _ => self.fail(allowed),
         }
     }
 
