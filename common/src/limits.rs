@@ -106,6 +106,9 @@ pub const LOG_JOURNAL_BYTES_MAX: u64 = 64 << 20;
 /// what is nested deeper is a dead letter, not a stack overflow.
 pub const JSON_DEPTH_MAX: u32 = 127;
 
+/// Most fields of a CSV line: each is kept for the length of a record.
+pub const COLUMNS_MAX: usize = 4096;
+
 /// Most steps of a column's path: each is a level of recursion of the decoder.
 pub const PATH_STEPS_MAX: usize = 16;
 

@@ -12,7 +12,7 @@ use std::{
 
 use common::{
     decode::Rules,
-    schema::{Column, ColumnType, TimestampFormat},
+    schema::{Column, ColumnType, Origin, TimestampFormat},
 };
 use polars::prelude::{
     CsvReadOptions, DataFrame, DataType, Expr, IntoLazy, JsonFormat, JsonReader, LazyFrame, NULL, PlRefPath,
@@ -39,10 +39,14 @@ fn scan_file(rules: &Rules, file: &Path) -> Result<LazyFrame, Error> {
     let wrong = |message: String| Error::Raw { path: file.display().to_string(), message };
     let read = |source| Error::Polars { action: "read a raw file", source };
     let columns = rules.schema.columns();
-    if let Some(column) = columns.iter().find(|column| !column.path.is_member(&column.name)) {
+    if !rules.format.is_plain_json() {
+        return Err(wrong(format!("the source takes {}, which the audit does not read", rules.format.name())));
+    }
+    let is_member = |column: &&Column| column.origin == Origin::Value && column.path.is_member(&column.name);
+    if let Some(column) = columns.iter().find(|column| !is_member(column)) {
         return Err(wrong(format!(
-            "column {} stands at {}, which the audit does not follow",
-            column.name, column.path
+            "column {} stands at {} of the record's {:?}, which the audit does not follow",
+            column.name, column.path, column.origin
         )));
     }
     let name = file.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();

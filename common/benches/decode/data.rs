@@ -34,7 +34,7 @@ pub(super) fn rules() -> Rules {
     let column =
         |(name, column_type)| Column { timestamp_format: TimestampFormat::Millis, ..Column::new(name, column_type) };
     let schema = Arc::new(Schema::new(columns.map(column).to_vec()));
-    Rules { schema, event_time: "ts".to_owned(), ahead_max: None, behind_max: None }
+    Rules::new(schema, "ts")
 }
 
 /// Picks from `0..n`, number `i` with a weight of `1 / (i + 1)^exponent`.

@@ -1,6 +1,8 @@
 //! One column of events under construction: a value is converted to the column's type, checked and appended, or refused.
 //! A row that fails is taken back with [`ColumnBuilder::truncate`], so that columns never differ in length for long.
 
+mod typed;
+
 use std::{borrow::Cow, sync::Arc};
 
 use arrow::{
@@ -11,6 +13,7 @@ use arrow::{
     buffer::{NullBuffer, ScalarBuffer},
 };
 
+pub(super) use self::typed::Typed;
 use super::{
     dictionary::Key,
     leading, number,

@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use super::scan::{Raw, SyntaxError};
+use super::scan::SyntaxError;
 use crate::{
     event::{DeadLetter, Reason, Record},
     limits::{EXCERPT_CHARS_MAX, RECORD_BYTES_MAX},
@@ -42,34 +42,43 @@ impl Fault {
         Self { reason: Reason::Malformed, column: None, detail }
     }
 
-    /// `value` of `column` was refused with `reason`; `None` is one that is not there.
-    pub(super) fn column(reason: Reason, column: &Column, value: Option<Raw>, text: &str) -> Self {
-        let found = value.map_or_else(|| "nothing".to_owned(), |raw| excerpt(raw.quoted(text)));
+    /// The bytes are not of their format; `detail` says where, and what is allowed.
+    pub(super) fn malformed(detail: String) -> Self {
+        Self { reason: Reason::Malformed, column: None, detail }
+    }
+
+    /// What was `found` for `column` was refused with `reason`.
+    pub(super) fn column(reason: Reason, column: &Column, found: &str) -> Self {
         let allowed = match reason {
             Reason::Range => range_allowed(column),
             _ => type_allowed(column),
         };
-        let detail = format!("column {}: found {found}; allowed is {allowed}", column.name);
+        let detail = format!("column {}: found {}; allowed is {allowed}", column.name, excerpt(found));
         Self { reason, column: Some(column.name.clone()), detail }
     }
 
-    /// The event time `value` is after `limit_us`, which is `ahead_max` ahead of the record's own time stamp.
-    pub(super) fn too_far_ahead(column: &Column, value: Option<Raw>, text: &str, rule: (SignedDuration, i64)) -> Self {
+    /// The same, said of a record's key: what is wrong with a column says enough already.
+    pub(super) fn of_key(self) -> Self {
+        let detail = if self.column.is_none() { format!("the key: {}", self.detail) } else { self.detail };
+        Self { detail, ..self }
+    }
+
+    /// The event time `found` is after `limit_us`, which is `ahead_max` ahead of the record's own time stamp.
+    pub(super) fn too_far_ahead(column: &Column, found: &str, rule: (SignedDuration, i64)) -> Self {
         let (ahead_max, limit_us) = rule;
         let allowed = format!("up to {} ({ahead_max:#} ahead of the record's time stamp)", instant(limit_us));
-        Self::event_time(Reason::TooFarAhead, column, value, text, &allowed)
+        Self::event_time(Reason::TooFarAhead, column, found, &allowed)
     }
 
-    /// The event time `value` is before `limit_us`, which is `behind_max` behind the record's own time stamp.
-    pub(super) fn too_far_behind(column: &Column, value: Option<Raw>, text: &str, rule: (SignedDuration, i64)) -> Self {
+    /// The event time `found` is before `limit_us`, which is `behind_max` behind the record's own time stamp.
+    pub(super) fn too_far_behind(column: &Column, found: &str, rule: (SignedDuration, i64)) -> Self {
         let (behind_max, limit_us) = rule;
         let allowed = format!("from {} on ({behind_max:#} behind the record's time stamp)", instant(limit_us));
-        Self::event_time(Reason::TooFarBehind, column, value, text, &allowed)
+        Self::event_time(Reason::TooFarBehind, column, found, &allowed)
     }
 
-    fn event_time(reason: Reason, column: &Column, value: Option<Raw>, text: &str, allowed: &str) -> Self {
-        let found = value.map_or_else(String::new, |raw| excerpt(raw.quoted(text)));
-        let detail = format!("column {}: found {found}; allowed is {allowed}", column.name);
+    fn event_time(reason: Reason, column: &Column, found: &str, allowed: &str) -> Self {
+        let detail = format!("column {}: found {}; allowed is {allowed}", column.name, excerpt(found));
         Self { reason, column: Some(column.name.clone()), detail }
     }
 }
@@ -87,7 +96,8 @@ fn excerpt(text: &str) -> String {
     excerpt + more
 }
 
-fn instant(us: i64) -> String {
+/// An instant as a person reads it.
+pub(super) fn instant(us: i64) -> String {
     jiff::Timestamp::from_microsecond(us).map_or_else(|_| format!("{us} µs after 1970"), |instant| instant.to_string())
 }
 

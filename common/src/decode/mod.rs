@@ -1,5 +1,9 @@
 //! Records become events: decoding by the source's schema, validation, dead letters (L7).
 //!
+//! A column is taken from its record's value or key (a [`Part`](part), which a reader of its [`Format`] reads) or from what stands
+//! `around` these. All formats share the columns and so every rule about what a column takes: the same event is the same in
+//! each of them.
+//!
 //! What a JSON record must be, and how its values are read:
 //!
 //! - one JSON object by RFC 8259, in UTF-8, of at most [`RECORD_BYTES_MAX`] bytes, nested at most
@@ -15,29 +19,36 @@
 //! - `string`, `bool`: these and nothing else;
 //! - `timestamp`: by [`TimestampFormat`](crate::schema::TimestampFormat), in the years 1 to 9999.
 //!
-//! A record that fails in several ways is given the first: its grammar, then its columns in the schema's order, then its
-//! event time. What a record becomes depends on nothing but the record and the rules: not on the clock, not on what was
+//! A record that fails in several ways is given the first: its grammar, then its columns in the schema's order, those of
+//! the value before those of the key and these before all others, then its event time. What a record becomes depends on nothing but the record and the rules: not on the clock, not on what was
 //! read before.
 //!
-//! There are two ways for a record to become an event, and they lead to the same one. `speculate` bets that it is written
+//! There are two ways for a JSON record to become an event, and they lead to the same one. `speculate` bets that it is written
 //! like the ones before and reads it straight into the columns, by `leading` and `window`. What it gives up is taken by the
 //! general path: `scan` (grammar), `object` (where each column's value is), `number` and `time` (text to values). Only the
 //! general path refuses records, with the words of `fault`. Columns are built by `column`, `strings` and `dictionary`, and
 //! `envelope`.
 
+mod around;
 mod column;
+mod csv;
 mod dictionary;
 mod envelope;
 mod fault;
+mod format;
+mod framing;
+mod json;
 mod leading;
 mod number;
 mod object;
+mod part;
 mod scan;
 mod shape;
 mod speculate;
 mod strings;
 #[cfg(test)]
 mod tests;
+mod text;
 mod time;
 mod window;
 
@@ -50,13 +61,14 @@ use arrow::{
 };
 use jiff::SignedDuration;
 
-use self::{
-    column::ColumnBuilder, envelope::Envelopes, fault::Fault, object::ObjectReader, scan::Raw, speculate::Speculator,
+use self::{around::Around, column::ColumnBuilder, envelope::Envelopes, fault::Fault, part::Part};
+pub use self::{
+    csv::CsvLayout,
+    format::{Format, Framing, KeyFormat},
 };
 use crate::{
     event::{Decoded, Record},
-    limits::RECORD_BYTES_MAX,
-    schema::{Column, ColumnType, Schema},
+    schema::{Column, ColumnType, Origin, Schema},
 };
 
 /// What a decoder needs to know of its source.
@@ -71,37 +83,70 @@ pub struct Rules {
     pub ahead_max: Option<SignedDuration>,
     /// How far an event time may be behind the record's own time stamp.
     pub behind_max: Option<SignedDuration>,
+    /// The format of the values.
+    pub format: Format,
+    /// The format of the keys, if columns are taken from them.
+    pub keys: KeyFormat,
 }
 
-/// Decodes the JSON records of one source.
+impl Rules {
+    /// Plain JSON in these columns, with any event time.
+    #[must_use]
+    pub fn new(schema: Arc<Schema>, event_time: &str) -> Self {
+        Self {
+            schema,
+            event_time: event_time.to_owned(),
+            ahead_max: None,
+            behind_max: None,
+            format: Format::default(),
+            keys: KeyFormat::default(),
+        }
+    }
+}
+
+/// Decodes the records of one source.
 #[derive(Debug)]
 pub struct Decoder {
     rules: Rules,
-    event_time: usize,
-    speculator: Speculator,
-    objects: ObjectReader,
-    columns: Vec<ColumnBuilder>,
+    event_time: Seat,
+    value: Part,
+    /// `None` where no column is taken from the key.
+    key: Option<Part>,
+    around: Vec<Around>,
+    /// Where each column of the schema is built.
+    seats: Vec<Seat>,
     /// The schema of the last batch: which strings are dictionaries differs.
     schema: SchemaRef,
+}
+
+/// Where a column is built.
+#[derive(Debug, Clone, Copy)]
+enum Seat {
+    Value(usize),
+    Key(usize),
+    Around(usize),
 }
 
 impl Decoder {
     /// A decoder by these rules.
     ///
     /// # Panics
-    /// If the event-time column is not a timestamp of the schema, or a column lies within another: the pipeline file has
-    /// checked that.
+    /// If the event-time column is not a timestamp of the schema, a column lies within another, or the format has no place for
+    /// one: the pipeline file has checked that.
     #[must_use]
     pub fn new(rules: Rules) -> Self {
         let columns = rules.schema.columns();
+        let seats = seats(columns);
         let is_event_time = |c: &Column| c.name == rules.event_time && c.column_type == ColumnType::Timestamp;
         let event_time = columns.iter().position(is_event_time);
-        let event_time = event_time.expect("the pipeline file names a timestamp column as the event time");
-        let nodes: Arc<[_]> = shape::tree(columns).into();
-        let (speculator, objects) = (Speculator::new(Arc::clone(&nodes)), ObjectReader::new(nodes));
-        let columns = columns.iter().enumerate().map(|(at, c)| ColumnBuilder::new(c, at == event_time)).collect();
+        let event_time = seats[event_time.expect("the pipeline file names a timestamp column as the event time")];
+        let value = Part::of_value(rules.schema.columns_of(&Origin::Value), &rules.event_time, &rules.format);
+        let has_key = rules.schema.columns_of(&Origin::Key).next().is_some();
+        let key = has_key.then(|| Part::of_key(rules.schema.columns_of(&Origin::Key), &rules.event_time, &rules.keys));
+        let around = columns.iter().filter(|c| !matches!(c.origin, Origin::Value | Origin::Key));
+        let around = around.map(|column| Around::new(column, column.name == rules.event_time)).collect();
         let schema = rules.schema.event_schema();
-        Self { rules, event_time, speculator, objects, columns, schema }
+        Self { rules, event_time, value, key, around, seats, schema }
     }
 
     /// Decodes a run of records of one partition. Never fails: what cannot be an event is a dead letter.
@@ -113,13 +158,13 @@ impl Decoder {
         let delivered = records.len();
         let mut envelopes = Envelopes::with_capacity(delivered);
         let (mut dead_letters, mut tombstones) = (Vec::new(), 0);
-        self.columns.iter_mut().for_each(|column| column.reserve(delivered));
+        self.builders().for_each(|column| column.reserve(delivered));
         for record in records {
             let Some(value) = &record.value else {
                 tombstones += 1;
                 continue;
             };
-            match self.append(value, record.timestamp_us, envelopes.len()) {
+            match self.append(value, &record, envelopes.len()) {
                 Ok(()) => envelopes.append(&record),
                 Err(fault) => {
                     self.truncate(envelopes.len());
@@ -132,48 +177,42 @@ impl Decoder {
         Decoded { events: self.finish(envelopes), dead_letters, tombstones }
     }
 
-    /// Appends the event in `value` to the columns, which have `row` rows. After an error some of them may have one more.
-    fn append(&mut self, value: &[u8], timestamp_us: i64, row: usize) -> Result<(), Fault> {
-        if value.len() <= RECORD_BYTES_MAX && self.speculator.read(value, &mut self.columns, row).is_some() {
-            let time_us = self.event_time_us();
-            if self.latest(timestamp_us).is_none_or(|(_, limit_us)| time_us <= limit_us)
-                && self.earliest(timestamp_us).is_none_or(|(_, limit_us)| time_us >= limit_us)
-            {
-                return Ok(());
+    /// Appends the event in `record`, which has this `value`, to the columns, which have `row` rows. After an error some of them
+    /// may have one more.
+    fn append(&mut self, value: &[u8], record: &Record, row: usize) -> Result<(), Fault> {
+        self.value.append(value, row)?;
+        if let Some(key) = &mut self.key {
+            match &record.key {
+                Some(bytes) => key.append(bytes, row).map_err(Fault::of_key)?,
+                None => key.append_absent()?,
             }
         }
-        self.truncate(row);
-        self.append_generally(value, timestamp_us)
+        self.around.iter_mut().try_for_each(|column| column.append(record))?;
+        self.check_event_time(value, record)
     }
 
-    /// As [`Self::append`], with nothing taken for granted: it has the last word, and the words for what is wrong.
-    fn append_generally(&mut self, value: &[u8], timestamp_us: i64) -> Result<(), Fault> {
-        if value.len() > RECORD_BYTES_MAX {
-            return Err(Fault::too_large(value.len()));
+    fn check_event_time(&mut self, value: &[u8], record: &Record) -> Result<(), Fault> {
+        let time_us = self.builder(self.event_time).last_timestamp().expect("the event time was just appended");
+        if let Some(rule) = self.latest(record.timestamp_us).filter(|(_, limit_us)| time_us > *limit_us) {
+            return Err(self.wrong_event_time(value, record, |column, found| Fault::too_far_ahead(column, found, rule)));
         }
-        let text = std::str::from_utf8(value).map_err(Fault::not_utf8)?;
-        let values = self.objects.read(text).map_err(|error| Fault::syntax(error, text))?;
-        for (at, (builder, value)) in self.columns.iter_mut().zip(values).enumerate() {
-            if let Err(reason) = builder.append(value.map(|raw| raw.of(text))) {
-                return Err(Fault::column(reason, &self.rules.schema.columns()[at], *value, text));
-            }
+        if let Some(rule) = self.earliest(record.timestamp_us).filter(|(_, limit_us)| time_us < *limit_us) {
+            return Err(
+                self.wrong_event_time(value, record, |column, found| Fault::too_far_behind(column, found, rule))
+            );
         }
-        let value = values[self.event_time];
-        self.check_event_time(value, text, timestamp_us)
+        Ok(())
     }
 
-    fn check_event_time(&self, value: Option<Raw>, text: &str, timestamp_us: i64) -> Result<(), Fault> {
-        let (time_us, column) = (self.event_time_us(), &self.rules.schema.columns()[self.event_time]);
-        match (self.latest(timestamp_us), self.earliest(timestamp_us)) {
-            (Some(rule), _) if time_us > rule.1 => Err(Fault::too_far_ahead(column, value, text, rule)),
-            (_, Some(rule)) if time_us < rule.1 => Err(Fault::too_far_behind(column, value, text, rule)),
-            _ => Ok(()),
-        }
-    }
-
-    /// The event time that was just appended.
-    fn event_time_us(&self) -> i64 {
-        self.columns[self.event_time].last_timestamp().expect("the event time was just appended")
+    #[cold]
+    fn wrong_event_time(&mut self, value: &[u8], record: &Record, fault: impl FnOnce(&Column, &str) -> Fault) -> Fault {
+        let found = match (self.event_time, &mut self.key) {
+            (Seat::Value(at), _) => self.value.found(value, at),
+            (Seat::Key(at), Some(key)) => key.found(record.key.as_deref().unwrap_or_default(), at),
+            (seat, _) => self.builder(seat).last_timestamp().map_or_else(String::new, fault::instant),
+        };
+        let column = self.rules.schema.column(&self.rules.event_time).expect("the event time is a column");
+        fault(column, &found)
     }
 
     /// How far ahead an event time may be of the record's time stamp, and the instant that is.
@@ -186,13 +225,30 @@ impl Decoder {
         self.rules.behind_max.map(|behind_max| (behind_max, timestamp_us.saturating_sub(micros(behind_max))))
     }
 
+    fn builder(&mut self, seat: Seat) -> &mut ColumnBuilder {
+        match seat {
+            Seat::Value(at) => &mut self.value.builders[at],
+            Seat::Key(at) => &mut self.key.as_mut().expect("a column of the key has its part").builders[at],
+            Seat::Around(at) => &mut self.around[at].builder,
+        }
+    }
+
+    fn builders(&mut self) -> impl Iterator<Item = &mut ColumnBuilder> {
+        let key = self.key.iter_mut().flat_map(|key| &mut key.builders);
+        let around = self.around.iter_mut().map(|column| &mut column.builder);
+        self.value.builders.iter_mut().chain(key).chain(around)
+    }
+
     fn truncate(&mut self, rows: usize) {
-        self.columns.iter_mut().for_each(|column| column.truncate(rows));
+        self.builders().for_each(|column| column.truncate(rows));
     }
 
     fn finish(&mut self, envelopes: Envelopes) -> RecordBatch {
-        let own = self.columns.iter_mut().map(ColumnBuilder::finish);
-        let columns: Vec<ArrayRef> = own.chain(envelopes.finish()).collect();
+        let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.schema.fields().len());
+        for at in 0..self.seats.len() {
+            columns.push(self.builder(self.seats[at]).finish());
+        }
+        columns.extend(envelopes.finish());
         let fields = self.schema.fields().iter();
         if fields.zip(&columns).any(|(field, column)| field.data_type() != column.data_type()) {
             let event_schema = self.rules.schema.event_schema();
@@ -203,6 +259,17 @@ impl Decoder {
         }
         RecordBatch::try_new(Arc::clone(&self.schema), columns).expect("the columns are built by the schema")
     }
+}
+
+/// Where each of `columns` is built.
+fn seats(columns: &[Column]) -> Vec<Seat> {
+    let (mut value, mut key, mut around) = (0.., 0.., 0..);
+    let seat = |column: &Column| match column.origin {
+        Origin::Value => value.next().map(Seat::Value),
+        Origin::Key => key.next().map(Seat::Key),
+        _ => around.next().map(Seat::Around),
+    };
+    columns.iter().filter_map(seat).collect()
 }
 
 /// A duration in microseconds, as far as 64 bits go.

@@ -19,6 +19,7 @@ use crate::{
 };
 
 mod diagnostic;
+mod format;
 mod load;
 mod reader;
 mod source;

@@ -5,20 +5,20 @@ use std::{ops::Range, sync::Arc};
 use toml::{Spanned, de::DeValue};
 
 use super::{
-    PARTITIONS, Source,
+    PARTITIONS, Source, format,
     reader::{Reader, Section, double, integer},
-    values::{COLUMN_TYPE, DURATION, Kind, PATH, TEXT, TIMESTAMP_FORMAT, is_column_name},
+    values::{COLUMN_TYPE, DURATION, Kind, ORIGIN, PATH, TEXT, TIMESTAMP_FORMAT, is_column_name},
 };
 use crate::{
-    decode::Rules,
+    decode::{Format, Rules},
     limits::PARTITIONS_MAX,
     names::SourceName,
-    schema::{self, Column, ColumnType, Path, Schema, TimestampFormat},
+    schema::{self, Column, ColumnType, Origin, Path, Schema, TimestampFormat},
     suggest,
 };
 
 const KEYS: &[&str] = &["partitions", "event_time", "key", "ahead_max", "behind_max", "columns"];
-const COLUMN_KEYS: &[&str] = &["type", "path", "format", "min", "max"];
+const COLUMN_KEYS: &[&str] = &["type", "from", "path", "format", "min", "max"];
 
 const COLUMN_NAME: Kind<String> =
     Kind { what: "a column's name", allowed: "it is the name of a column", parse: TEXT.parse };
@@ -37,7 +37,7 @@ pub(super) fn source(
 ) -> Option<Source> {
     let mut section = reader.table(value, format!("sources.{name}"));
     section.span = name_span.clone();
-    reader.only(&section, KEYS);
+    reader.only(&section, &[KEYS, &format::KEYS].concat());
     let name =
         SourceName::new(name).map_err(|error| reader.fault(name_span, error.to_string(), "rename the source")).ok();
     let partitions = reader.count(&section, "partitions", 1..=PARTITIONS_MAX, PARTITIONS);
@@ -47,9 +47,11 @@ pub(super) fn source(
     let event_time = reader.required(&section, "event_time", &EVENT_TIME);
     let key = reader.optional(&section, "key", &COLUMN_NAME);
     let columns = columns?;
-    let key = key.filter(|key| column(reader, &section, "key", key, &columns).is_some());
+    let formats = (format::of_values(reader, &section, &columns), format::of_keys(reader, &section, &columns));
+    let key = key.filter(|key| key_is_valid(reader, &section, key, &columns, formats.0.as_ref()));
     let event_time = event_time.filter(|name| event_time_is_valid(reader, &section, name, &columns))?;
-    let rules = Rules { schema: Arc::new(Schema::new(columns)), event_time, ahead_max, behind_max };
+    let (format, keys) = (formats.0?, formats.1?);
+    let rules = Rules { schema: Arc::new(Schema::new(columns)), event_time, ahead_max, behind_max, format, keys };
     Some(Source { name: name?, partitions, key, rules })
 }
 
@@ -83,7 +85,7 @@ fn columns(reader: &mut Reader<'_>, source: &Section<'_>) -> Option<Vec<Column>>
             whole = false;
             continue;
         };
-        if let Some(other) = columns.iter().find(|other| overlap(&other.path, &column.path)) {
+        if let Some(other) = columns.iter().find(|other| overlap(other, &column)) {
             let message = format!("`{name}` is at {} and `{}` at {}", column.path, other.name, other.path);
             reader.fault(value.span(), message, "a value is of one column, and then no other column lies within it");
         }
@@ -92,8 +94,9 @@ fn columns(reader: &mut Reader<'_>, source: &Section<'_>) -> Option<Vec<Column>>
     whole.then_some(columns)
 }
 
-fn overlap(a: &Path, b: &Path) -> bool {
-    a.leads_towards(b) || b.leads_towards(a)
+fn overlap(a: &Column, b: &Column) -> bool {
+    let has_path = matches!(a.origin, Origin::Value | Origin::Key);
+    has_path && a.origin == b.origin && (a.path.leads_towards(&b.path) || b.path.leads_towards(&a.path))
 }
 
 /// A column: `"int?"`, or `{ type = "int?", min = 0 }`.
@@ -105,13 +108,34 @@ fn column_of(reader: &mut Reader<'_>, name: &str, value: &Spanned<DeValue<'_>>, 
     let section = reader.table(value, path);
     reader.only(&section, COLUMN_KEYS);
     let (column_type, nullable) = reader.required(&section, "type", &COLUMN_TYPE)?;
+    let origin = origin(reader, &section, column_type);
     let path = reader.or(&section, "path", &PATH, Path::member(name));
     let timestamp_format = reader.or(&section, "format", &TIMESTAMP_FORMAT, TimestampFormat::default());
     if let Some(format) = section.get("format").filter(|_| column_type != ColumnType::Timestamp) {
         reader.fault(format.span(), format!("a {column_type} column has no format"), "only timestamps have one");
     }
     let range = range(reader, &section, column_type);
-    Some(Column { name: name.to_owned(), column_type, path, timestamp_format, nullable, range })
+    Some(Column { name: name.to_owned(), column_type, origin, path, timestamp_format, nullable, range })
+}
+
+/// Where the column is taken from. What the log itself says has one type only, and no path within.
+fn origin(reader: &mut Reader<'_>, section: &Section<'_>, column_type: ColumnType) -> Origin {
+    let origin = reader.or(section, "from", &ORIGIN, Origin::Value);
+    let only = match &origin {
+        Origin::Topic => ColumnType::String,
+        Origin::Partition | Origin::Offset => ColumnType::Int,
+        Origin::Timestamp => ColumnType::Timestamp,
+        Origin::Value | Origin::Key | Origin::Header(_) => column_type,
+    };
+    if let Some(from) = section.get("from").filter(|_| only != column_type) {
+        let message = format!("a {column_type} column cannot be from {}", reader.excerpt(from));
+        reader.fault(from.span(), message, format!("declare it as \"{only}\""));
+    }
+    if let Some(path) = section.get("path").filter(|_| !matches!(origin, Origin::Value | Origin::Key)) {
+        let message = format!("`{}` leads nowhere", section.path_of("path"));
+        reader.fault(path.span(), message, "only values and keys have paths within");
+    }
+    origin
 }
 
 fn range(reader: &mut Reader<'_>, section: &Section<'_>, column_type: ColumnType) -> Option<schema::Range> {
@@ -172,6 +196,24 @@ fn column<'c>(
         reader.fault(span, message, format!("{meant}the columns are {}", suggest::list(names())));
     }
     found
+}
+
+/// What is sent over HTTP is given its key where it is taken in, before it is decoded.
+fn key_is_valid(
+    reader: &mut Reader<'_>,
+    section: &Section<'_>,
+    name: &str,
+    columns: &[Column],
+    format: Option<&Format>,
+) -> bool {
+    let Some(column) = column(reader, section, "key", name, columns) else { return false };
+    let plain = format.is_none_or(Format::is_plain_json) && column.origin == Origin::Value;
+    if !plain {
+        let span = section.get("key").map_or(section.span.clone(), Spanned::span);
+        let message = format!("`{}` cannot be read from what is sent", section.path_of("key"));
+        reader.fault(span, message, "only columns from the value of plain JSON can be the key; remove it");
+    }
+    plain
 }
 
 fn event_time_is_valid(reader: &mut Reader<'_>, section: &Section<'_>, name: &str, columns: &[Column]) -> bool {

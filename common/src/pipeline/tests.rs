@@ -5,6 +5,8 @@ use std::{fs, path::Path};
 use bytesize::ByteSize;
 use jiff::SignedDuration;
 
+mod formats;
+
 use super::{Diagnostic, Pipeline};
 use crate::schema::{Column, ColumnType, Path as ValuePath, Range, TimestampFormat};
 

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, SpanRelativeTo, fmt::friendly::SpanParser};
 
 use crate::{
     limits::NAME_LENGTH_MAX,
-    schema::{ColumnType, Path, TimestampFormat},
+    schema::{ColumnType, Origin, Path, TimestampFormat},
 };
 
 /// A kind of value that is written as a string.
@@ -75,6 +75,20 @@ pub(super) const PATH: Kind<Path> = Kind {
     what: "a path",
     allowed: "a path is $ and up to 16 steps, .name, ['any name'] or [0], the first to a name, as \"$.user.id\"",
     parse: Path::parse,
+};
+
+pub(super) const ORIGIN: Kind<Origin> = Kind {
+    what: "a part of a record",
+    allowed: "a column is from \"value\", \"key\", \"header:<name>\", \"topic\", \"partition\", \"offset\" or \"timestamp\"",
+    parse: |text| match text {
+        "value" => Some(Origin::Value),
+        "key" => Some(Origin::Key),
+        "topic" => Some(Origin::Topic),
+        "partition" => Some(Origin::Partition),
+        "offset" => Some(Origin::Offset),
+        "timestamp" => Some(Origin::Timestamp),
+        _ => text.strip_prefix("header:").filter(|name| !name.is_empty()).map(|name| Origin::Header(name.to_owned())),
+    },
 };
 
 /// Whether `name` can be a column's: it becomes a name in Delta tables, SQL and answers.

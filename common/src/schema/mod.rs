@@ -87,6 +87,26 @@ pub enum TimestampFormat {
     Nanos,
 }
 
+/// What part of its record a column is taken from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// The value, where the column's path leads.
+    #[default]
+    Value,
+    /// The key: where the path leads, or all of it if keys are plain text.
+    Key,
+    /// The last header of this name, as text.
+    Header(String),
+    /// The name of the topic.
+    Topic,
+    /// The number of the partition.
+    Partition,
+    /// The offset.
+    Offset,
+    /// The log's time stamp.
+    Timestamp,
+}
+
 /// One column of a source.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Column {
@@ -94,7 +114,9 @@ pub struct Column {
     pub name: String,
     /// Its type.
     pub column_type: ColumnType,
-    /// Where it stands in the record's value.
+    /// The part of the record that it is taken from.
+    pub origin: Origin,
+    /// Where it stands in that part, if that is the value or the key.
     pub path: Path,
     /// How it is written, if it is a timestamp.
     pub timestamp_format: TimestampFormat,
@@ -111,6 +133,7 @@ impl Column {
         Self {
             name: name.to_owned(),
             column_type,
+            origin: Origin::default(),
             path: Path::member(name),
             timestamp_format: TimestampFormat::default(),
             nullable: false,
@@ -168,16 +191,21 @@ impl Schema {
         self.columns.iter().find(|c| c.name == name)
     }
 
-    /// The column that stands at the member `name` of the record itself.
-    #[must_use]
-    pub fn member(&self, name: &str) -> Option<&Column> {
-        self.columns.iter().find(|c| c.path.is_member(name))
+    /// The columns taken from this part of a record.
+    pub fn columns_of(&self, origin: &Origin) -> impl Iterator<Item = &Column> {
+        self.columns.iter().filter(move |c| c.origin == *origin)
     }
 
-    /// The first column that lies deeper in the record than its members.
+    /// The column that stands at the member `name` of the record's value itself.
+    #[must_use]
+    pub fn member(&self, name: &str) -> Option<&Column> {
+        self.columns_of(&Origin::Value).find(|c| c.path.is_member(name))
+    }
+
+    /// The first column that lies deeper in the record's value than its members.
     #[must_use]
     pub fn nested(&self) -> Option<&Column> {
-        self.columns.iter().find(|c| c.path.steps().len() > 1)
+        self.columns_of(&Origin::Value).find(|c| c.path.steps().len() > 1)
     }
 
     /// The Arrow schema of an event batch: the source's own columns, then `_topic` (Utf8), `_partition` (Int32),

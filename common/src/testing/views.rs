@@ -34,12 +34,7 @@ pub fn departures() -> Source {
         name: SourceName::new("departures").expect("a constant that is a valid name"),
         partitions: 4,
         key: None,
-        rules: Rules {
-            schema: Arc::new(Schema::new(columns)),
-            event_time: "departed_at".to_owned(),
-            ahead_max: None,
-            behind_max: None,
-        },
+        rules: Rules::new(Arc::new(Schema::new(columns)), "departed_at"),
     }
 }
 

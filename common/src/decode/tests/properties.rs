@@ -168,7 +168,10 @@ fn generally(mut decoder: Decoder, records: Vec<Record>) -> Decoded {
     let mut envelopes = Envelopes::with_capacity(0);
     let mut dead_letters = Vec::new();
     for record in records {
-        match decoder.append_generally(record.value.as_ref().unwrap(), record.timestamp_us) {
+        let value = record.value.as_ref().unwrap();
+        let (json, builders) = json(&mut decoder);
+        let appended = json.append_generally(value, builders);
+        match appended.and_then(|()| decoder.check_event_time(value, &record)) {
             Ok(()) => envelopes.append(&record),
             Err(fault) => {
                 decoder.truncate(envelopes.len());

@@ -18,6 +18,7 @@ use bytes::Bytes;
 use crate::{
     decode::Rules,
     limits::{LOG_RECORD_BYTES_MAX, REPLAY_COUNTED_BYTES_MAX},
+    schema::{Column, Origin},
 };
 
 mod csv;
@@ -130,6 +131,10 @@ impl Rows {
     /// [`Error::UnknownKind`], [`Error::Open`], [`Error::Unfit`].
     pub fn open(path: &Path, rules: &Rules) -> Result<Self, Error> {
         let kind = kind_of(path)?;
+        if !rules.format.is_plain_json() {
+            let message = format!("rows become JSON, and the source takes {}", rules.format.name());
+            return Err(Error::Unfit { path: path.to_owned(), message });
+        }
         let (reader, rows) = read(path, kind, rules)?;
         let total = match rows {
             Some(rows) => Some(rows),
@@ -160,6 +165,13 @@ impl Rows {
     }
 }
 
+impl Rows {
+    /// The event-time column, if it stands in the value.
+    fn event_time(&self) -> Option<&Column> {
+        self.rules.schema.columns_of(&Origin::Value).find(|column| column.name == self.rules.event_time)
+    }
+}
+
 impl Iterator for Rows {
     type Item = Result<Row, Error>;
 
@@ -168,7 +180,7 @@ impl Iterator for Rows {
         Some(value.map(|value| {
             let number = self.next;
             self.next += 1;
-            let event_time_us = self.rules.schema.column(&self.rules.event_time).and_then(|c| json::time_us(&value, c));
+            let event_time_us = self.event_time().and_then(|column| json::time_us(&value, column));
             Row { number, value, event_time_us }
         }))
     }

@@ -32,7 +32,7 @@ fn rules() -> Rules {
         column("carrier", ColumnType::String),
     ];
     let schema = Arc::new(Schema::new(columns));
-    Rules { schema, event_time: "departed_at".to_owned(), ahead_max: None, behind_max: None }
+    Rules::new(schema, "departed_at")
 }
 
 /// A file of this name with these bytes, and its rows.

@@ -1,0 +1,170 @@
+//! Values that come with a type of their own, as binary formats give them: taken into a column if its type holds them exactly.
+//!
+//! What fits which column must be what a JSON text of the same value would be: one event is the same in all formats.
+
+use uuid::Uuid;
+
+use super::{ColumnBuilder, Key, Values, number, time};
+use crate::{event::Reason, schema::TimestampFormat};
+
+/// A value of a binary format.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[allow(dead_code, reason = "binary formats make the others")]
+pub(in super::super) enum Typed<'v> {
+    /// There is none.
+    Absent,
+    /// There is one that says it is none.
+    Null,
+    Int(i64),
+    /// Beyond the 64 bits of an [`Self::Int`].
+    Large(u64),
+    Double(f64),
+    Bool(bool),
+    Text(&'v str),
+    /// `unscaled` / 10^`scale`; `None` beyond 128 bits.
+    Decimal {
+        unscaled: Option<i128>,
+        scale: u32,
+    },
+    /// Microseconds since 1970-01-01 UTC; `None` beyond 64 bits.
+    Instant(Option<i64>),
+    /// As text, 8-4-4-4-12 digits.
+    Uuid([u8; 16]),
+    /// What no column takes: a record, an array, a map.
+    Composite,
+}
+
+impl Typed<'_> {
+    /// The value as a dead letter shows it.
+    pub(in super::super) fn shown(&self) -> String {
+        match self {
+            Self::Absent => "nothing".to_owned(),
+            Self::Null => "null".to_owned(),
+            Self::Int(value) => value.to_string(),
+            Self::Large(value) => value.to_string(),
+            Self::Double(value) => value.to_string(),
+            Self::Bool(value) => value.to_string(),
+            Self::Text(text) => format!("\"{text}\""),
+            Self::Decimal { unscaled: Some(unscaled), scale: 0 } => unscaled.to_string(),
+            Self::Decimal { unscaled: Some(unscaled), scale } => format!("{unscaled}e-{scale}"),
+            Self::Decimal { unscaled: None, .. } => "a number of more than 128 bits".to_owned(),
+            Self::Instant(Some(us)) => super::super::fault::instant(*us),
+            Self::Instant(None) => "a time beyond all calendars".to_owned(),
+            Self::Uuid(bytes) => Uuid::from_bytes(*bytes).to_string(),
+            Self::Composite => "a value of several parts".to_owned(),
+        }
+    }
+}
+
+impl ColumnBuilder {
+    /// Appends `value`.
+    ///
+    /// # Errors
+    /// [`Reason::Missing`], [`Reason::Type`], [`Reason::Range`]: then nothing was appended.
+    pub(in super::super) fn append_typed(&mut self, value: Typed<'_>) -> Result<(), Reason> {
+        match value {
+            Typed::Absent | Typed::Null if self.nullable => self.push_null(),
+            Typed::Absent | Typed::Null => return Err(Reason::Missing),
+            value => {
+                self.values.append_typed(value)?;
+                self.rows += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Values {
+    fn append_typed(&mut self, value: Typed<'_>) -> Result<(), Reason> {
+        match (self, value) {
+            (Self::Int { values, min, max }, Typed::Int(value)) => push(values, value, *min, *max),
+            (Self::Double { values, min, max }, Typed::Double(value)) if value.is_finite() => {
+                push(values, value, *min, *max)
+            }
+            (Self::Double { values, min, max }, Typed::Int(value)) => push(values, value as f64, *min, *max),
+            (Self::Double { values, min, max }, Typed::Large(value)) => push(values, value as f64, *min, *max),
+            (Self::Decimal { values, precision, scale, .. }, value) => {
+                values.push(decimal(value, *precision, *scale).ok_or(Reason::Type)?);
+                Ok(())
+            }
+            (Self::String(strings), Typed::Text(text)) => {
+                strings.push(&Key::new(text.as_bytes()));
+                Ok(())
+            }
+            (Self::String(strings), Typed::Uuid(bytes)) => {
+                let mut text = Uuid::encode_buffer();
+                strings.push(&Key::new(Uuid::from_bytes(bytes).as_hyphenated().encode_lower(&mut text).as_bytes()));
+                Ok(())
+            }
+            (Self::Bool(values), Typed::Bool(value)) => {
+                values.push(value);
+                Ok(())
+            }
+            (Self::Timestamp { values, format }, value) => {
+                values.push(instant(value, *format).ok_or(Reason::Type)?);
+                Ok(())
+            }
+            _ => Err(Reason::Type),
+        }
+    }
+}
+
+fn push<T: PartialOrd>(values: &mut Vec<T>, value: T, min: T, max: T) -> Result<(), Reason> {
+    if value < min || value > max {
+        return Err(Reason::Range);
+    }
+    values.push(value);
+    Ok(())
+}
+
+/// The value times 10^`scale`, if that is whole and has at most `precision` digits.
+fn decimal(value: Typed<'_>, precision: u8, scale: u8) -> Option<i128> {
+    let (unscaled, from) = match value {
+        Typed::Int(value) => (value.into(), 0),
+        Typed::Large(value) => (value.into(), 0),
+        Typed::Decimal { unscaled, scale } => (unscaled?, scale),
+        Typed::Text(text) if number::is_number(text) => return number::decimal(text, precision, scale).ok(),
+        _ => return None,
+    };
+    let to = u32::from(scale);
+    let value = match 10_i128.checked_pow(to.abs_diff(from)) {
+        _ if unscaled == 0 => 0,
+        Some(power) if to >= from => unscaled.checked_mul(power)?,
+        Some(power) if unscaled % power == 0 => unscaled / power,
+        _ => return None,
+    };
+    (value.unsigned_abs() < 10_u128.pow(precision.into())).then_some(value)
+}
+
+fn instant(value: Typed<'_>, format: TimestampFormat) -> Option<i64> {
+    match value {
+        Typed::Instant(us) => time::epoch(us?, TimestampFormat::Micros),
+        Typed::Int(count) => time::epoch(count, format),
+        Typed::Text(text) if format == TimestampFormat::Rfc3339 => time::rfc3339(text.as_bytes()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_decimal_is_what_its_text_is(unscaled in any::<i128>(), from in 0..40_u32, precision in 1..=38_u8, scale in 0..=38_u8) {
+            prop_assume!(scale <= precision);
+            let text = format!("{unscaled}e-{from}");
+            let expected = number::decimal(&text, precision, scale).ok();
+            prop_assert_eq!(decimal(Typed::Decimal { unscaled: Some(unscaled), scale: from }, precision, scale), expected);
+        }
+
+        #[test]
+        fn an_int_is_a_decimal_without_places(value in any::<i64>(), precision in 1..=38_u8, scale in 0..=38_u8) {
+            prop_assume!(scale <= precision);
+            let expected = number::decimal(&value.to_string(), precision, scale).ok();
+            prop_assert_eq!(decimal(Typed::Int(value), precision, scale), expected);
+        }
+    }
+}
