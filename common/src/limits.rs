@@ -85,7 +85,19 @@ pub const LOG_RUN_BYTES_MAX: usize = 4 << 20;
 /// Largest record that the embedded log takes, in bytes of key, headers and value: it is written and read in memory.
 pub const LOG_RECORD_BYTES_MAX: usize = 64 << 20;
 
-/// Bytes of records after which the embedded log's writer gathers no more appends for one fsync.
+/// Records of Kafka that wait in librdkafka, over all partitions of a source, in KiB, unless the pipeline file says otherwise.
+pub const KAFKA_QUEUE_KIB_MAX: u32 = 64 << 10;
+
+/// Runs of records of Kafka that wait for the speed layer before no more are taken out of librdkafka's queue.
+pub const KAFKA_RUNS_WAITING_MAX: usize = 4;
+
+/// How long a question to Kafka's brokers may take.
+pub const KAFKA_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often Kafka is asked whether what was committed can be read already. It can within a few milliseconds.
+pub const KAFKA_VISIBLE_ATTEMPTS_MAX: u32 = 10_000;
+
+/// Bytes of records after which the log's writer gathers no more appends for one fsync or transaction.
 pub const LOG_GROUP_BYTES_MAX: usize = 16 << 20;
 
 /// Appends that wait for the embedded log's writer before the next one waits to be let in.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::{
     event::Record,
-    limits::{LOG_RECORD_BYTES_MAX, PRODUCER_LENGTH_MAX},
+    limits::PRODUCER_LENGTH_MAX,
     names::InvalidName,
     position::{OffsetRange, Partition, Position},
 };
@@ -17,6 +17,7 @@ use crate::{
 mod append;
 pub mod embedded;
 pub mod files;
+pub mod kafka;
 pub(crate) mod reader;
 
 pub use append::partition_of_key;
@@ -74,13 +75,21 @@ pub enum Error {
         /// The number it has.
         had: u32,
     },
+    /// The brokers have no such topic.
+    #[error("there is no topic {topic}")]
+    UnknownTopic {
+        /// The topic asked for.
+        topic: String,
+    },
     /// A record is larger than the log takes. Nothing of the call was appended.
-    #[error("topic {topic}: a record has {bytes} bytes; {LOG_RECORD_BYTES_MAX} are allowed")]
+    #[error("topic {topic}: a record has {bytes} bytes; {allowed} are allowed")]
     TooLarge {
         /// The topic.
         topic: String,
         /// The size of its key, headers and value.
         bytes: usize,
+        /// The size allowed; a broker's limit is of a record as it is sent, compressed and with a few bytes around it.
+        allowed: usize,
     },
     /// The embedded log is open in another process (or in this one).
     #[error("the log in {} is in use by another process", directory.display())]
@@ -195,7 +204,8 @@ pub trait EventLog: Debug + Send + Sync + 'static {
     /// [`Error::Io`].
     async fn next_row(&self, producer: &str) -> Result<u64, Error>;
 
-    /// Starts to read. The first event is [`LogEvent::Assigned`].
+    /// Starts to read. The first event is [`LogEvent::Assigned`]. Of logs that share partitions out among their readers, one
+    /// handle has one subscription at a time.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -224,4 +234,7 @@ pub trait Subscription: Send {
     /// # Errors
     /// [`Error::UnknownPartition`], [`Error::OutOfRange`], [`Error::Io`].
     async fn start(&mut self, partition: Partition, position: Position) -> Result<(), Error>;
+
+    /// Ends in good order: other readers are given the partitions at once. Dropping is as a crash, which they notice later.
+    async fn close(self: Box<Self>) {}
 }

@@ -158,6 +158,7 @@ impl Worker {
                 event = subscription.next(), if may_read => self.take(event)?,
             }
         }
+        subscription.close().await;
         self.farewell().await;
         Ok(())
     }

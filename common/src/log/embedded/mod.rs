@@ -150,7 +150,8 @@ impl EventLog for EmbeddedLog {
 
     async fn append(&self, records: Vec<NewRecord>, run: Option<ProducerRun>) -> Result<Appended, Error> {
         if let Some(bytes) = records.iter().map(record_bytes).find(|bytes| *bytes > LOG_RECORD_BYTES_MAX) {
-            return Err(Error::TooLarge { topic: self.topic.name().to_string(), bytes });
+            let topic = self.topic.name().to_string();
+            return Err(Error::TooLarge { topic, bytes, allowed: LOG_RECORD_BYTES_MAX });
         }
         let topic = Arc::clone(&self.topic);
         let append = |reply| Command::Append { topic, records, run, reply };

@@ -1,0 +1,230 @@
+//! What the safe wrapper of librdkafka lacks: reading records by the batch from one queue of all partitions, and Java's
+//! partitioner. The only unsafe code of the Kafka log; it decides nothing.
+
+use std::{
+    ffi::{CString, c_char, c_void},
+    ptr, slice,
+};
+
+use bytes::Bytes;
+use rdkafka::{
+    bindings as native,
+    consumer::{BaseConsumer, Consumer, ConsumerContext},
+    error::RDKafkaErrorCode,
+    types::RDKafkaRespErr,
+};
+
+use crate::position::Partition;
+
+/// A queue of librdkafka. Must not outlive the consumer that it was made of, which its owner sees to.
+#[derive(Debug)]
+pub(super) struct Queue {
+    queue: *mut native::rd_kafka_queue_t,
+    /// What [`Queue::on_records`] was given; it lives until the queue is gone.
+    wake: Option<Box<Wake>>,
+}
+
+struct Wake(Box<dyn Fn() + Send + Sync>);
+
+impl std::fmt::Debug for Wake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Wake")
+    }
+}
+
+impl Queue {
+    /// A new queue of `consumer`.
+    pub(super) fn new<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> Self {
+        // SAFETY: the client is alive as long as `consumer` is borrowed.
+        let queue = unsafe { native::rd_kafka_queue_new(consumer.client().native_ptr()) };
+        Self { queue, wake: None }
+    }
+
+    /// The queue that `consumer` is polled by.
+    pub(super) fn of<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> Self {
+        // SAFETY: as above; a consumer with a group has such a queue.
+        let queue = unsafe { native::rd_kafka_queue_get_consumer(consumer.client().native_ptr()) };
+        Self { queue, wake: None }
+    }
+
+    /// Whether nothing waits in it.
+    pub(super) fn is_empty(&self) -> bool {
+        // SAFETY: the queue is alive.
+        unsafe { native::rd_kafka_queue_length(self.queue) == 0 }
+    }
+
+    /// Calls `wake`, on a thread of librdkafka, whenever records come into the empty queue.
+    pub(super) fn on_records(&mut self, wake: impl Fn() + Send + Sync + 'static) {
+        unsafe extern "C" fn call(_: *mut native::rd_kafka_t, wake: *mut c_void) {
+            // SAFETY: it is the `Wake` given below, which lives until this callback has been taken back.
+            unsafe { (*wake.cast::<Wake>()).0() }
+        }
+        let wake = Box::new(Wake(Box::new(wake)));
+        let opaque = ptr::from_ref(&*wake).cast_mut().cast();
+        // SAFETY: `opaque` points into the box, whose place does not change.
+        unsafe { native::rd_kafka_queue_cb_event_enable(self.queue, Some(call), opaque) };
+        self.wake = Some(wake);
+    }
+
+    /// Lets the records of one partition come into this queue from now on.
+    pub(super) fn take_partition<C: ConsumerContext>(
+        &self,
+        consumer: &BaseConsumer<C>,
+        topic: &str,
+        partition: Partition,
+    ) {
+        let topic = CString::new(topic).expect("a topic that has partitions has no NUL in its name");
+        // SAFETY: the client is alive as long as `consumer` is borrowed; the partition's queue is given back at once, and
+        // the forwarding stays with the partition.
+        unsafe {
+            let client = consumer.client().native_ptr();
+            let of_partition = native::rd_kafka_queue_get_partition(client, topic.as_ptr(), partition.0 as i32);
+            if !of_partition.is_null() {
+                native::rd_kafka_queue_forward(of_partition, self.queue);
+                native::rd_kafka_queue_destroy(of_partition);
+            }
+        }
+    }
+
+    /// Moves what waits to the end of `into`, at most its spare capacity. Does not wait.
+    pub(super) fn drain_into(&self, into: &mut Vec<Message>) {
+        let spare = into.spare_capacity_mut();
+        let (messages, size) = (spare.as_mut_ptr().cast::<*mut native::rd_kafka_message_t>(), spare.len());
+        // SAFETY: `Message` is a transparent pointer, and librdkafka writes at most `size` of them.
+        let count = unsafe { native::rd_kafka_consume_batch_queue(self.queue, 0, messages, size) };
+        if let Ok(count) = usize::try_from(count) {
+            // SAFETY: so many were written.
+            unsafe { into.set_len(into.len() + count) };
+        }
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        // SAFETY: the queue is alive until here. Taking the callback back waits for one that is under way.
+        unsafe {
+            if self.wake.is_some() {
+                native::rd_kafka_queue_cb_event_enable(self.queue, None, ptr::null_mut());
+            }
+            native::rd_kafka_queue_destroy(self.queue);
+        }
+    }
+}
+
+/// A record or an error, in librdkafka's memory.
+#[derive(Debug)]
+#[repr(transparent)]
+pub(super) struct Message(*mut native::rd_kafka_message_t);
+
+impl Message {
+    fn inner(&self) -> &native::rd_kafka_message_t {
+        // SAFETY: the message is ours until it is dropped.
+        unsafe { &*self.0 }
+    }
+
+    /// The error that this is, if it is no record.
+    pub(super) fn error(&self) -> Option<RDKafkaErrorCode> {
+        let error = self.inner().err;
+        (error != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| error.into())
+    }
+
+    /// Its partition; `None` for an error that is of none.
+    pub(super) fn partition(&self) -> Option<Partition> {
+        u32::try_from(self.inner().partition).ok().map(Partition)
+    }
+
+    /// Its offset; `None` for an error without one.
+    pub(super) fn offset(&self) -> Option<u64> {
+        u64::try_from(self.inner().offset).ok()
+    }
+
+    pub(super) fn key(&self) -> Option<&[u8]> {
+        let message = self.inner();
+        // SAFETY: librdkafka says where the key is, and keeps it as long as the message.
+        unsafe { bytes(message.key, message.key_len) }
+    }
+
+    pub(super) fn value(&self) -> Option<&[u8]> {
+        let message = self.inner();
+        // SAFETY: as for the key.
+        unsafe { bytes(message.payload, message.len) }
+    }
+
+    /// Milliseconds since 1970-01-01 UTC; negative if the record has no time stamp.
+    pub(super) fn timestamp_ms(&self) -> i64 {
+        let mut kind = native::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+        // SAFETY: the message is ours.
+        unsafe { native::rd_kafka_message_timestamp(self.0, &raw mut kind) }
+    }
+
+    /// Its headers, copied. A header without a value has an empty one.
+    pub(super) fn headers(&self) -> Vec<(String, Bytes)> {
+        let mut headers = ptr::null_mut();
+        // SAFETY: the message is ours, and its headers live as long as it does.
+        unsafe {
+            if native::rd_kafka_message_headers(self.0, &raw mut headers) != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR
+            {
+                return Vec::new();
+            }
+            (0..native::rd_kafka_header_cnt(headers)).map(|index| header(headers, index)).collect()
+        }
+    }
+}
+
+impl Drop for Message {
+    fn drop(&mut self) {
+        // SAFETY: it is ours, and given back once.
+        unsafe { native::rd_kafka_message_destroy(self.0) }
+    }
+}
+
+/// # Safety
+/// `at` is null, or the start of `length` bytes that live as long as the answer.
+unsafe fn bytes<'a>(at: *const c_void, length: usize) -> Option<&'a [u8]> {
+    // SAFETY: as the caller says.
+    (!at.is_null()).then(|| unsafe { slice::from_raw_parts(at.cast(), length) })
+}
+
+/// # Safety
+/// `headers` has more than `index` headers.
+unsafe fn header(headers: *const native::rd_kafka_headers_t, index: usize) -> (String, Bytes) {
+    let (mut name, mut value, mut length): (*const c_char, _, _) = (ptr::null(), ptr::null(), 0);
+    // SAFETY: as the caller says; name and value live as long as the headers.
+    unsafe {
+        native::rd_kafka_header_get_all(headers, index, &raw mut name, &raw mut value, &raw mut length);
+        let name = std::ffi::CStr::from_ptr(name).to_string_lossy().into_owned();
+        (name, bytes(value, length).map(Bytes::copy_from_slice).unwrap_or_default())
+    }
+}
+
+/// The partition of a key, as Java's clients choose it: murmur2 without its sign, modulo `partitions`.
+pub(super) fn partition_of_key(key: &[u8], partitions: u32) -> Partition {
+    let count = i32::try_from(partitions).expect("Kafka counts partitions in i32");
+    // SAFETY: this partitioner looks at nothing but the key and the count.
+    let partition = unsafe {
+        native::rd_kafka_msg_partitioner_murmur2(
+            ptr::null(),
+            key.as_ptr().cast(),
+            key.len(),
+            count,
+            ptr::null_mut(),
+            ptr::null_mut(),
+        )
+    };
+    Partition(u32::try_from(partition).expect("a remainder is not negative"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Golden: murmur2 of Kafka's own tests (`UtilsTest.testMurmur2`), without the sign, modulo a billion.
+    #[test]
+    fn a_key_has_the_partition_that_java_gives_it() {
+        let hashes = [("21", -973_932_308_i32), ("foobar", -790_332_482), ("a-little-bit-long-string", -985_981_536)];
+        for (key, hash) in hashes {
+            let partition = partition_of_key(key.as_bytes(), 1_000_000_000).0;
+            assert_eq!(partition, (hash & i32::MAX) as u32 % 1_000_000_000, "{key}");
+        }
+    }
+}

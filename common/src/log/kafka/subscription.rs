@@ -1,0 +1,158 @@
+//! A reader's end of the polling thread.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, mpsc},
+    thread,
+};
+
+use async_trait::async_trait;
+use rdkafka::consumer::Consumer;
+use tokio::sync::{OwnedSemaphorePermit, mpsc as events, oneshot};
+
+use super::{
+    KafkaLog, Topic,
+    context::Context,
+    poll::{Command, Ends, Poller, Said, Wake},
+};
+use crate::{
+    limits::KAFKA_RUNS_WAITING_MAX,
+    log::{Error, LogEvent, Subscription},
+    position::{Partition, Position},
+};
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Reader {
+    log: KafkaLog,
+    poller: PollerHandle,
+    events: events::Receiver<Said>,
+    /// The term of each started partition, and the one given last.
+    terms: BTreeMap<Partition, u64>,
+    term: u64,
+    /// What was received and not returned yet: the log is asked first what it has.
+    gone: VecDeque<(Partition, Position)>,
+    /// Answers when the thread has ended.
+    ended: oneshot::Receiver<()>,
+}
+
+/// Tells a polling thread what to do. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct PollerHandle {
+    commands: mpsc::Sender<Command>,
+    wake: Arc<Wake>,
+}
+
+impl PollerHandle {
+    /// Tells; a thread that has ended does not hear it.
+    pub(super) fn tell(&self, command: Command) {
+        _ = self.commands.send(command);
+        self.wake.wake();
+    }
+}
+
+impl Reader {
+    /// Joins the group and starts the thread, which holds `only` until it has left the group.
+    pub(super) fn open(log: &KafkaLog, only: OwnedSemaphorePermit) -> Result<Self, Error> {
+        let topic = log.topic();
+        let consumer: rdkafka::consumer::BaseConsumer<Context> = topic
+            .settings()
+            .member(topic.group())
+            .create_with_context(Context::default())
+            .map_err(topic.failed("subscribe"))?;
+        consumer.subscribe(&[topic.name()]).map_err(topic.failed("subscribe"))?;
+        let (command, commands) = mpsc::channel();
+        let (event, events) = events::channel(KAFKA_RUNS_WAITING_MAX);
+        let (ending, ended) = oneshot::channel();
+        let wake = Arc::new(Wake::default());
+        let ends = Ends { commands, events: event, wake: Arc::clone(&wake) };
+        let name = Arc::clone(topic.name_shared());
+        let spawned = thread::Builder::new().name("kafka reader".to_owned()).spawn(move || {
+            Poller::new(name, consumer, ends).run();
+            drop(only);
+            _ = ending.send(());
+        });
+        spawned.map_err(topic.failed("start a reader's thread"))?;
+        let poller = PollerHandle { commands: command, wake };
+        topic.read_by(poller.clone());
+        Ok(Self { log: log.clone(), poller, events, terms: BTreeMap::new(), term: 0, gone: VecDeque::new(), ended })
+    }
+
+    /// What is to be returned of what the thread said; `None` if it is of a start before the present one.
+    fn hear(&mut self, said: Said) -> Result<Option<LogEvent>, Error> {
+        Ok(Some(match said {
+            Said::Assigned(partitions) => {
+                partitions.iter().for_each(|partition| _ = self.terms.remove(partition));
+                LogEvent::Assigned(partitions)
+            }
+            Said::Revoked(partitions) => {
+                partitions.iter().for_each(|partition| _ = self.terms.remove(partition));
+                LogEvent::Revoked(partitions)
+            }
+            Said::Run { term, run } if self.terms.get(&run.partition) == Some(&term) => LogEvent::Records(run),
+            Said::Gone { term, partition, position } if self.terms.get(&partition) == Some(&term) => {
+                self.gone.push_back((partition, position));
+                return Ok(None);
+            }
+            Said::Run { .. } | Said::Gone { .. } => return Ok(None),
+            Said::Failed(error) => return Err(self.log.topic().failed("read")(error)),
+        }))
+    }
+
+    /// The error of a partition whose position is gone. It is told once: then it is not started any more.
+    async fn tell_gone(&mut self) -> Option<Error> {
+        let &(partition, position) = self.gone.front()?;
+        let topic = Arc::clone(self.log.topic());
+        // Not taken before the answer is there: this may be dropped while it waits.
+        let told = match topic.bounds(partition).await {
+            Ok(bounds) => Error::OutOfRange { topic: topic.name().to_owned(), partition, position, bounds },
+            Err(error) => return Some(error),
+        };
+        self.gone.pop_front();
+        self.terms.remove(&partition);
+        Some(told)
+    }
+}
+
+#[async_trait]
+impl Subscription for Reader {
+    async fn next(&mut self) -> Result<LogEvent, Error> {
+        loop {
+            if let Some(error) = self.tell_gone().await {
+                return Err(error);
+            }
+            let Some(said) = self.events.recv().await else {
+                return Err(self.log.topic().failed("read")("the reader's thread has ended"));
+            };
+            self.poller.wake.wake();
+            if let Some(event) = self.hear(said)? {
+                return Ok(event);
+            }
+        }
+    }
+
+    async fn start(&mut self, partition: Partition, position: Position) -> Result<(), Error> {
+        let topic: &Arc<Topic> = self.log.topic();
+        let bounds = topic.bounds(partition).await?;
+        if position < bounds.from || position > bounds.to {
+            return Err(Error::OutOfRange { topic: topic.name().to_owned(), partition, position, bounds });
+        }
+        self.term += 1;
+        self.terms.insert(partition, self.term);
+        self.gone.retain(|(gone, _)| *gone != partition);
+        self.poller.tell(Command::Start { partition, position, term: self.term });
+        Ok(())
+    }
+
+    async fn close(mut self: Box<Self>) {
+        self.poller.tell(Command::Stop);
+        // The thread never fails to end; if it panicked there is nothing to wait for.
+        _ = (&mut self.ended).await;
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.poller.tell(Command::Stop);
+    }
+}
