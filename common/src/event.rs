@@ -27,6 +27,16 @@ pub struct Record {
     pub value: Option<Bytes>,
 }
 
+impl Record {
+    /// The same, with bytes of its own.
+    #[must_use]
+    pub fn detached(self) -> Self {
+        let own = |bytes: Bytes| Bytes::copy_from_slice(&bytes);
+        let headers = self.headers.into_iter().map(|(name, value)| (name, own(value))).collect();
+        Self { key: self.key.map(own), headers, value: self.value.map(own), ..self }
+    }
+}
+
 /// Why a record could not become an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -179,8 +179,12 @@ impl Tail {
             self.part.bytes += decoded.events.get_array_memory_size() as u64;
             self.part.events.push(decoded.events);
         }
-        self.part.bytes += decoded.dead_letters.iter().map(|d| record_bytes(&d.record)).sum::<u64>();
-        self.part.dead_letters.extend(decoded.dead_letters);
+        for mut letter in decoded.dead_letters {
+            // Logs give out records as slices of a whole run, which one letter would keep until it is committed.
+            letter.record = letter.record.detached();
+            self.part.bytes += record_bytes(&letter.record);
+            self.part.dead_letters.push(letter);
+        }
         self.part.counts += counts;
         self.next = range.to;
         Ok(Done::Read { to: range.to, delivered, counts })

@@ -44,7 +44,13 @@ struct Times {
 fn main() {
     let mut arguments = std::env::args().skip(1).filter_map(|argument| argument.parse().ok());
     let (rows, rounds) = (arguments.next().unwrap_or(ROWS), arguments.next().unwrap_or(ROUNDS));
-    let source = Source { name: SourceName::new("clicks").unwrap(), partitions: 1, key: None, rules: data::rules() };
+    let source = Source {
+        name: SourceName::new("clicks").unwrap(),
+        kafka: None,
+        partitions: 1,
+        key: None,
+        rules: data::rules(),
+    };
     let views: Vec<Arc<View>> = VIEWS.iter().map(|sql| testing::view(sql, &source)).collect();
     let mut report = Map::from_iter([("rows".to_owned(), json!(rows)), ("rounds".to_owned(), json!(rounds))]);
     println!("{}, {rows} records, {rounds} rounds", machine());

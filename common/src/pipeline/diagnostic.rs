@@ -61,6 +61,12 @@ impl Diagnostic {
         }
     }
 
+    /// The same without the line at fault: it may have a secret.
+    #[must_use]
+    pub fn without_excerpt(self) -> Self {
+        Self { excerpt: None, ..self }
+    }
+
     /// The same with a line that says what is allowed.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {

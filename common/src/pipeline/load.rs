@@ -12,7 +12,7 @@ use url::Url;
 
 use super::{
     ADVANCE_EVERY, BATCH_MEMORY, BODY_LIMIT, COMMIT_INTERVAL, COMMIT_SIZE, Diagnostic, LISTEN, LOG_DIRECTORY, Pipeline,
-    STORE_URL, Source, Sources,
+    STORE_URL, Source, Sources, kafka,
     reader::{Environment, Reader, Section},
     source::source,
     values::{ADDRESS, CLUSTER, DURATION, Kind, SIZE, TEXT},
@@ -22,7 +22,7 @@ use crate::{
     view::{self, View},
 };
 
-const KEYS: &[&str] = &["name", "store", "log", "commit", "serving", "batch", "sources"];
+const KEYS: &[&str] = &["name", "store", "log", "kafka", "commit", "serving", "batch", "sources"];
 
 const STORE: Kind<String> = Kind {
     what: "a store's URL",
@@ -86,6 +86,7 @@ fn settings(reader: &mut Reader<'_>, root: &Section<'_>, directory: &Path) -> Op
         name: name.clone().unwrap_or_default(),
         store: store_url(reader, &store, directory)?,
         log_directory: directory.join(log_directory),
+        kafka: kafka::settings(reader, root, directory),
         commit_interval: reader.or(&commit, "interval", &DURATION, COMMIT_INTERVAL),
         commit_size: reader.or(&commit, "size", &SIZE, COMMIT_SIZE),
         listen: reader.or(&serving, "listen", &ADDRESS, LISTEN),
@@ -123,8 +124,18 @@ fn sources(reader: &mut Reader<'_>, root: &Section<'_>) -> Option<Sources> {
         reader.fault(0..0, "the pipeline has no source", "[sources.<name>] is one");
         return None;
     }
-    let sources: Vec<Option<Source>> =
-        entries.into_iter().map(|(name, span, value)| source(reader, name, span, value)).collect();
+    let mut sources: Vec<Option<Source>> = Vec::new();
+    for (name, span, value) in entries {
+        let source = source(reader, name, span.clone(), value);
+        if source.as_ref().is_some_and(|source| source.kafka.is_some()) && root.get("kafka").is_none() {
+            reader.fault(
+                span,
+                format!("`sources.{name}.topic` is of Kafka, and there is no [kafka]"),
+                "[kafka] names the brokers",
+            );
+        }
+        sources.push(source);
+    }
     sources.into_iter().map(|source| source.map(|source| (source.name.clone(), source))).collect()
 }
 

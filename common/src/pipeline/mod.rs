@@ -13,6 +13,7 @@ use url::Url;
 
 use crate::{
     decode::Rules,
+    log,
     names::{SourceName, ViewName},
     schema,
     view::View,
@@ -20,12 +21,14 @@ use crate::{
 
 mod diagnostic;
 mod format;
+mod kafka;
 mod load;
 mod reader;
 mod source;
 mod values;
 
 pub use diagnostic::Diagnostic;
+pub use kafka::KafkaTopic;
 
 /// `store.url` where the file has none: a directory beside it.
 pub const STORE_URL: &str = "file:state/store";
@@ -65,6 +68,8 @@ pub type Sources = BTreeMap<SourceName, Source>;
 pub struct Source {
     /// Its name; also the embedded log's topic.
     pub name: SourceName,
+    /// The topic of Kafka that its records come from; from the embedded log if `None`.
+    pub kafka: Option<KafkaTopic>,
     /// Partitions of the embedded log.
     pub partitions: u32,
     /// The column whose value in the JSON decides the partition; records go round if `None`.
@@ -91,6 +96,8 @@ pub struct Pipeline {
     pub store: Url,
     /// Where the embedded log is.
     pub log_directory: PathBuf,
+    /// How Kafka is reached, if a source needs it.
+    pub kafka: Option<log::kafka::Settings>,
     /// The longest time between commits while events arrive.
     pub commit_interval: SignedDuration,
     /// A commit is made earlier when this many bytes of events wait.
@@ -125,6 +132,14 @@ impl Pipeline {
     /// See [`Self::load`].
     pub fn load_with(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<Diagnostic>> {
         load::load(path, environment)
+    }
+
+    /// The consumer group that reads `source` from Kafka: what the file says, or the names of cluster and source, since every
+    /// worker of a source has to be in one group, and no others.
+    #[must_use]
+    pub fn group(&self, source: &Source) -> String {
+        let named = source.kafka.as_ref().and_then(|topic| topic.group.clone());
+        named.unwrap_or_else(|| format!("highwater-{}-{}", self.name, source.name))
     }
 
     /// The views of `source`, by name.

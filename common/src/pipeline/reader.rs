@@ -68,6 +68,11 @@ impl<'a> Reader<'a> {
         self.faults.push(Diagnostic::at(self.file, self.text, span, message).help(help));
     }
 
+    /// Notes a fault of the bytes `span`, without quoting the line they stand in.
+    pub(super) fn secret_fault(&mut self, span: Range<usize>, message: impl Into<String>, help: impl Into<String>) {
+        self.faults.push(Diagnostic::at(self.file, self.text, span, message).help(help).without_excerpt());
+    }
+
     /// Notes every key of `section` that is not `allowed`.
     pub(super) fn only(&mut self, section: &Section<'_>, allowed: &[&str]) {
         for (key, span, _) in section.entries() {

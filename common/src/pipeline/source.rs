@@ -5,7 +5,7 @@ use std::{ops::Range, sync::Arc};
 use toml::{Spanned, de::DeValue};
 
 use super::{
-    PARTITIONS, Source, format,
+    PARTITIONS, Source, format, kafka,
     reader::{Reader, Section, double, integer},
     values::{COLUMN_TYPE, DURATION, Kind, ORIGIN, PATH, TEXT, TIMESTAMP_FORMAT, is_column_name},
 };
@@ -37,10 +37,11 @@ pub(super) fn source(
 ) -> Option<Source> {
     let mut section = reader.table(value, format!("sources.{name}"));
     section.span = name_span.clone();
-    reader.only(&section, &[KEYS, &format::KEYS].concat());
+    reader.only(&section, &[KEYS, &format::KEYS, &kafka::SOURCE_KEYS].concat());
     let name =
         SourceName::new(name).map_err(|error| reader.fault(name_span, error.to_string(), "rename the source")).ok();
     let partitions = reader.count(&section, "partitions", 1..=PARTITIONS_MAX, PARTITIONS);
+    let kafka = kafka::topic(reader, &section);
     let ahead_max = reader.optional(&section, "ahead_max", &DURATION);
     let behind_max = reader.optional(&section, "behind_max", &DURATION);
     let columns = columns(reader, &section);
@@ -52,7 +53,7 @@ pub(super) fn source(
     let event_time = event_time.filter(|name| event_time_is_valid(reader, &section, name, &columns))?;
     let (format, keys) = (formats.0?, formats.1?);
     let rules = Rules { schema: Arc::new(Schema::new(columns)), event_time, ahead_max, behind_max, format, keys };
-    Some(Source { name: name?, partitions, key, rules })
+    Some(Source { name: name?, kafka, partitions, key, rules })
 }
 
 /// The columns in the order of the file; `None` if one of them is wrong.

@@ -6,6 +6,7 @@ use bytesize::ByteSize;
 use jiff::SignedDuration;
 
 mod formats;
+mod kafka;
 
 use super::{Diagnostic, Pipeline};
 use crate::schema::{Column, ColumnType, Path as ValuePath, Range, TimestampFormat};

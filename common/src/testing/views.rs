@@ -31,6 +31,7 @@ pub fn departures() -> Source {
         column("seen_at", ColumnType::Timestamp),
     ];
     Source {
+        kafka: None,
         name: SourceName::new("departures").expect("a constant that is a valid name"),
         partitions: 4,
         key: None,

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use anyhow::Context;
 use common::{
     dataset::Dataset,
-    log::{EventLog, embedded::EmbeddedLogs},
+    log::{EventLog, embedded::EmbeddedLogs, kafka::Kafka},
     names::SourceName,
     pipeline::{Pipeline, Source},
     store::Store,
@@ -33,15 +33,28 @@ pub(crate) async fn datasets(pipeline: &Pipeline, store: &Store) -> anyhow::Resu
     Ok(datasets)
 }
 
-/// The logs of all sources. One process at a time can have them open.
+/// The logs of all sources. One process at a time can have embedded ones open; topics of Kafka are for any number.
 pub(crate) async fn logs(pipeline: &Pipeline) -> anyhow::Result<BTreeMap<SourceName, Arc<dyn EventLog>>> {
-    let directory = &pipeline.log_directory;
-    let opened = EmbeddedLogs::open(directory).await;
-    let opened = opened.with_context(|| format!("cannot open the log in {}", directory.display()))?;
     let mut logs: BTreeMap<SourceName, Arc<dyn EventLog>> = BTreeMap::new();
+    let directory = &pipeline.log_directory;
+    let mut embedded: Option<EmbeddedLogs> = None;
+    let kafka = pipeline.kafka.clone().map(Kafka::new).transpose()?;
     for source in pipeline.sources.values() {
-        let topic = opened.topic(source.name.as_str(), source.partitions).await?;
-        logs.insert(source.name.clone(), Arc::new(topic));
+        let log: Arc<dyn EventLog> = match (&source.kafka, &kafka) {
+            (Some(topic), Some(kafka)) => {
+                let opened = kafka.topic(&topic.name, &pipeline.group(source)).await;
+                Arc::new(opened.with_context(|| format!("cannot open the topic of source `{}`", source.name))?)
+            }
+            _ => {
+                if embedded.is_none() {
+                    let opened = EmbeddedLogs::open(directory).await;
+                    embedded = Some(opened.with_context(|| format!("cannot open the log in {}", directory.display()))?);
+                }
+                let logs = embedded.as_ref().expect("it was opened above");
+                Arc::new(logs.topic(source.name.as_str(), source.partitions).await?)
+            }
+        };
+        logs.insert(source.name.clone(), log);
     }
     Ok(logs)
 }

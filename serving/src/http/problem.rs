@@ -148,6 +148,7 @@ impl From<common::log::Error> for Problem {
             common::log::Error::OutOfSequence { due, .. } => {
                 Self { next_row: Some(due), ..Self::new(Kind::OutOfSequence, error.to_string()) }
             }
+            common::log::Error::TooLarge { .. } => Self::new(Kind::RecordTooLarge, error.to_string()),
             error => {
                 tracing::error!(error = &error as &dyn std::error::Error, "the log failed to take records");
                 Self::new(Kind::LogFailed, "nothing of the request counts as done; send it again")

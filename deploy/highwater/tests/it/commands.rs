@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::process::{Server, fails, flights, highwater, succeeds};
 
-const PIPELINE: &str = r#"
+pub(crate) const PIPELINE: &str = r#"
 name = "shop"
 [commit]
 interval = "100ms"
@@ -35,7 +35,7 @@ this is no JSON
 "#;
 
 /// A folder with a small pipeline and a file of rows.
-fn shop() -> tempfile::TempDir {
+pub(crate) fn shop() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     write(folder.path(), "pipeline.toml", PIPELINE);
     fs::create_dir(folder.path().join("views")).expect("the folder is new");
@@ -44,18 +44,18 @@ fn shop() -> tempfile::TempDir {
     folder
 }
 
-fn write(folder: &Path, name: &str, text: &str) {
+pub(crate) fn write(folder: &Path, name: &str, text: &str) {
     fs::write(folder.join(name), text).expect("the folder is writable");
 }
 
 /// What `query sales` answers, as the API gives it.
-fn sales(server: &Server, folder: &Path, more: &[&str]) -> Value {
+pub(crate) fn sales(server: &Server, folder: &Path, more: &[&str]) -> Value {
     let arguments = ["query", "sales", "--format", "json", "--dimensions", "customer", "--url", &server.url()];
     let answer = succeeds(highwater(arguments).args(more).current_dir(folder));
     serde_json::from_str(&answer).expect("the answer is JSON")
 }
 
-fn replay(server: &Server, folder: &Path) -> String {
+pub(crate) fn replay(server: &Server, folder: &Path) -> String {
     let arguments = ["replay", "--source", "orders", "rows.ndjson", "--url", &server.url()];
     succeeds(highwater(arguments).current_dir(folder))
 }

@@ -2,5 +2,6 @@
 
 mod commands;
 mod crash;
+mod kafka;
 mod process;
 mod tree;

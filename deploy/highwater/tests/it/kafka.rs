@@ -1,0 +1,83 @@
+//! The program over topics of a real Kafka broker.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use common::{
+    log::{EventLog, NewRecord, kafka::Kafka},
+    testing::kafka::Broker,
+};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+use crate::{
+    commands::{PIPELINE, replay, sales, shop, write},
+    process::{Server, highwater, succeeds},
+};
+
+/// The shop with its orders in the topic `topic` of `broker`, which is made with so many partitions.
+fn shop_on(broker: &Broker, topic: &str, partitions: u32) -> tempfile::TempDir {
+    let folder = shop();
+    write(folder.path(), "pipeline.toml", &pipeline(broker, topic));
+    let kafka = Kafka::new(broker.settings()).expect("the settings are good");
+    runtime().block_on(kafka.create_topic(topic, partitions, &[])).expect("the broker makes topics");
+    folder
+}
+
+fn pipeline(broker: &Broker, topic: &str) -> String {
+    PIPELINE.replace("partitions = 2", &format!("topic = \"{topic}\""))
+        + &format!("[kafka]\nbrokers = \"{}\"\nproperties.topic.metadata.refresh.interval.ms = 200\n", broker.address())
+}
+
+fn runtime() -> Runtime {
+    Runtime::new().expect("a runtime starts")
+}
+
+/// What somebody else appends to the topic.
+fn append(broker: &Broker, topic: &str, values: &[Value]) {
+    let records =
+        values.iter().map(|value| NewRecord { value: Some(Bytes::from(value.to_string())), ..NewRecord::default() });
+    let records = records.collect();
+    runtime().block_on(async {
+        let kafka = Kafka::new(broker.settings()).expect("the settings are good");
+        let log = kafka.topic(topic, "nobody").await.expect("the topic is there");
+        log.append(records, None).await.expect("the broker takes records");
+    });
+}
+
+/// Reads the log of `server` until its commits have taken so many records in all.
+fn wait_for_records(server: &mut Server, records: u64) {
+    let mut committed = 0;
+    while committed < records {
+        let line = server.wait_for("committed");
+        let counts = line["counts"].as_str().expect("a commit says its counts");
+        committed += counts.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse::<u64>().ok()).sum::<u64>();
+    }
+}
+
+fn dead_letters(folder: &Path) -> String {
+    succeeds(highwater(["dead-letters", "--source", "orders"]).current_dir(folder))
+}
+
+#[test]
+fn l7_a_topic_is_read_from_end_to_end() {
+    let Some(broker) = Broker::shared() else { return };
+    let folder = shop_on(broker, "orders.end-to-end", 2);
+    let mut server = Server::start("run", folder.path());
+    assert!(replay(&server, folder.path()).contains("5 rows sent"));
+    assert!(replay(&server, folder.path()).contains("0 rows sent to orders, 5 were there before"));
+    append(
+        broker,
+        "orders.end-to-end",
+        &[json!({"at": "2026-01-01T01:06:00Z", "customer": "bob", "cents": 3}), json!(7)],
+    );
+    wait_for_records(&mut server, 7);
+    server.stop("TERM");
+    assert!(dead_letters(folder.path()).contains("orders: 3 dead letters shown"));
+
+    let server = Server::start("run", folder.path());
+    let answer = sales(&server, folder.path(), &["--order-by", "customer"]);
+    assert_eq!(answer["rows"], json!([["ann", 2, 350], ["bob", 2, 10]]));
+    assert!(replay(&server, folder.path()).contains("5 were there before"));
+    server.stop("INT");
+}
