@@ -154,6 +154,7 @@ impl Lab {
         let pipeline = Pipeline {
             name: "test".to_owned(),
             store: memory(),
+            kafka: None,
             log_directory: "unused".into(),
             commit_interval: jiff::SignedDuration::from_secs(10),
             commit_size: "64MiB".parse().unwrap(),
