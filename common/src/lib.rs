@@ -24,6 +24,7 @@ pub mod pipeline;
 pub mod dead_letter;
 pub mod decode;
 pub mod log;
+pub mod registry;
 
 pub mod dataset;
 pub mod feed;

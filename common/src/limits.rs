@@ -118,6 +118,16 @@ pub const LOG_JOURNAL_BYTES_MAX: u64 = 64 << 20;
 /// what is nested deeper is a dead letter, not a stack overflow.
 pub const JSON_DEPTH_MAX: u32 = 127;
 
+/// Largest schema that is taken from a registry, in bytes of its answer.
+pub const SCHEMA_BYTES_MAX: usize = 16 << 20;
+
+/// Most schemas that one schema refers to, directly or not.
+pub const SCHEMA_REFERENCES_MAX: usize = 1_000;
+
+/// Ids of schemas that the registry does not know, or that do not fit, that a decoder remembers: broken records may name any.
+/// Beyond, they are forgotten and asked for again.
+pub const SCHEMAS_REFUSED_MAX: usize = 4_096;
+
 /// Most fields of a CSV line: each is kept for the length of a record.
 pub const COLUMNS_MAX: usize = 4096;
 

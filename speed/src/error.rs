@@ -1,7 +1,7 @@
 //! Why a worker stopped. Whatever the reason, nothing it held counts as done: its next start reads it again.
 
 use common::{
-    dataset, dead_letter, log, measure,
+    dataset, dead_letter, decode, log, measure,
     position::{OffsetRange, Partition, Position},
 };
 
@@ -71,6 +71,10 @@ pub enum Error {
     /// The deltas of a commit could not be merged into its segment. The commit itself is made.
     #[error("merging the deltas of a commit failed")]
     Segment(#[source] measure::Error),
+    /// Records are written by a schema that does not fit the source's columns, or whose registry failed, as often as
+    /// [`Retry`](crate::Retry) allows. Reading on would lose them.
+    #[error(transparent)]
+    Decode(#[from] decode::Error),
     /// The log failed, as often as [`Retry`](crate::Retry) allows.
     #[error(transparent)]
     Log(#[from] log::Error),

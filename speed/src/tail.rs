@@ -1,12 +1,12 @@
 //! The tail of one partition: its uncommitted events and dead letters, and the fold of what came since the last delta.
 //!
-//! All of it is CPU work without I/O: it runs off the async runtime, and it must never be kept in any durable place (L5).
+//! All of its work is CPU work without I/O: it runs off the async runtime, and it must never be kept in any durable place (L5).
 
 use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 use common::{
-    decode::{Decoder, Rules},
+    decode::{self, Decoder, Rules},
     event::{Counts, DeadLetter, Record},
     feed::Delta,
     fold::Fold,
@@ -137,7 +137,21 @@ impl Tail {
         self.part.bytes
     }
 
-    /// Does `jobs` in order.
+    /// Gets ready for `jobs`: learns the schemas that their records were written with. This is all the I/O there is, and
+    /// nothing for most sources.
+    ///
+    /// # Errors
+    /// See [`decode::Error`]. The tail is as it was, and may be made ready again.
+    pub(crate) async fn prepare(&mut self, jobs: &[Job]) -> Result<(), decode::Error> {
+        for job in jobs {
+            if let Job::Read(run) = job {
+                self.decoder.prepare(&run.records).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Does `jobs`, for which it was made ready, in order.
     ///
     /// # Errors
     /// See [`Error`]. The tail is not to be used after one.

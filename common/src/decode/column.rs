@@ -13,7 +13,7 @@ use arrow::{
     buffer::{NullBuffer, ScalarBuffer},
 };
 
-pub(super) use self::typed::Typed;
+pub(super) use self::typed::{Typed, twos_complement};
 use super::{
     dictionary::Key,
     leading, number,

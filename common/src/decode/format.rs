@@ -1,6 +1,10 @@
 //! What format the values and the keys of a source are in.
 
-use super::csv::CsvLayout;
+use super::{
+    csv::CsvLayout,
+    schemas::{RegisteredSchemas, Schemas},
+};
+use crate::registry::SchemaKind;
 
 /// The format of a source's values.
 #[derive(Debug, Clone, PartialEq)]
@@ -9,6 +13,10 @@ pub enum Format {
     Json(Framing),
     /// One CSV line.
     Csv(CsvLayout),
+    /// One value in Avro's binary encoding.
+    Avro(Schemas),
+    /// One Protobuf message.
+    Protobuf(Schemas),
 }
 
 impl Default for Format {
@@ -24,7 +32,24 @@ impl Format {
         match self {
             Self::Json(_) => "json",
             Self::Csv(_) => "csv",
+            Self::Avro(_) => "avro",
+            Self::Protobuf(_) => "protobuf",
         }
+    }
+
+    /// The schemas of a registry that values are written with, and their kind.
+    pub(super) fn registered(&self) -> Option<(SchemaKind, &RegisteredSchemas)> {
+        match self {
+            Self::Avro(Schemas::Registered(schemas)) => Some((SchemaKind::Avro, schemas)),
+            Self::Protobuf(Schemas::Registered(schemas)) => Some((SchemaKind::Protobuf, schemas)),
+            Self::Avro(Schemas::One(_)) | Self::Protobuf(Schemas::One(_)) | Self::Json(_) | Self::Csv(_) => None,
+        }
+    }
+
+    /// Whether a value is text, so that line breaks may stand between values.
+    #[must_use]
+    pub fn is_text(&self) -> bool {
+        matches!(self, Self::Json(Framing::None) | Self::Csv(_))
     }
 
     /// Whether a value is JSON and nothing else, so that lines of JSON are values.

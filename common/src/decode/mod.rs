@@ -30,19 +30,26 @@
 //! `envelope`.
 
 mod around;
+mod avro;
+mod binary;
 mod column;
 mod csv;
 mod dictionary;
 mod envelope;
+mod error;
 mod fault;
 mod format;
 mod framing;
 mod json;
 mod leading;
+mod misfit;
 mod number;
 mod object;
 mod part;
+mod plan;
+mod protobuf;
 mod scan;
+mod schemas;
 mod shape;
 mod speculate;
 mod strings;
@@ -60,11 +67,15 @@ use arrow::{
     record_batch::RecordBatch,
 };
 use jiff::SignedDuration;
+use tracing::{info, warn};
 
-use self::{around::Around, column::ColumnBuilder, envelope::Envelopes, fault::Fault, part::Part};
+use self::{around::Around, column::ColumnBuilder, envelope::Envelopes, fault::Fault, part::Part, plan::Message};
 pub use self::{
     csv::CsvLayout,
+    error::{Error, Incompatible},
     format::{Format, Framing, KeyFormat},
+    protobuf::imports,
+    schemas::{OnIncompatible, RegisteredSchemas, SchemaFault, Schemas, WriterSchema},
 };
 use crate::{
     event::{Decoded, Record},
@@ -101,6 +112,32 @@ impl Rules {
             format: Format::default(),
             keys: KeyFormat::default(),
         }
+    }
+
+    /// Looks at the newest schemas of the source's subjects, so that one that does not fit is known before its first record.
+    /// A subject without a schema is as good as one that fits.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn check_newest(&self) -> Result<(), Error> {
+        let keys = match &self.keys {
+            KeyFormat::As(format) => format.registered(),
+            KeyFormat::Text => None,
+        };
+        for (registered, origin) in [(self.format.registered(), Origin::Value), (keys, Origin::Key)] {
+            let Some((kind, schemas)) = registered else { continue };
+            let columns: Vec<Column> = self.schema.columns_of(&origin).cloned().collect();
+            match schemas.registry.latest(&schemas.subject).await? {
+                Some(schema) => {
+                    let plan = schemas.plan(&schema, kind, Message::Any, &columns, origin == Origin::Key)?;
+                    if let Err(reason) = plan {
+                        warn!(subject = schemas.subject, reason, "records of the newest schema become dead letters");
+                    }
+                }
+                None => info!(subject = schemas.subject, "the registry has no such subject yet"),
+            }
+        }
+        Ok(())
     }
 }
 
@@ -149,10 +186,25 @@ impl Decoder {
         Self { rules, event_time, value, key, around, seats, schema }
     }
 
+    /// Gets ready to decode `records`: learns the schemas that they were written with, where they name one. Does nothing for
+    /// sources whose records name none. It may be tried again, and be dropped.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn prepare(&mut self, records: &[Record]) -> Result<(), Error> {
+        // What a tombstone's key was written with is of no interest, and neither is the key of a value that is refused.
+        let present = || records.iter().filter(|record| record.value.is_some());
+        self.value.prepare(present().filter_map(|record| record.value.as_deref())).await?;
+        match &mut self.key {
+            Some(key) => key.prepare(present().filter_map(|record| record.key.as_deref())).await,
+            None => Ok(()),
+        }
+    }
+
     /// Decodes a run of records of one partition. Never fails: what cannot be an event is a dead letter.
     ///
     /// # Panics
-    /// If the records have 2 GiB of text in one column: logs give out runs that are far smaller.
+    /// If records name schemas that [`Self::prepare`] was not called for. If the records have 2 GiB of text in one column: logs give out runs that are far smaller.
     #[must_use]
     pub fn decode(&mut self, records: Vec<Record>) -> Decoded {
         let delivered = records.len();

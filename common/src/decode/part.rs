@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use super::{
+    binary::Binary,
     column::ColumnBuilder,
     csv::Csv,
+    error::Error,
     fault::{self, Fault},
     format::{Format, Framing, KeyFormat},
     framing,
     json::Json,
     text,
 };
-use crate::{limits::RECORD_BYTES_MAX, schema::Column};
+use crate::{limits::RECORD_BYTES_MAX, registry::SchemaKind, schema::Column};
 
 /// The columns of one part.
 #[derive(Debug)]
@@ -29,6 +31,7 @@ pub(super) enum Reader {
         framing: Framing,
     },
     Csv(Box<Csv>),
+    Binary(Box<Binary>),
     /// All of the part is the value of each column.
     Text,
 }
@@ -36,14 +39,14 @@ pub(super) enum Reader {
 impl Part {
     /// The columns of a record's value; `event_time` is never null.
     pub(super) fn of_value<'c>(columns: impl Iterator<Item = &'c Column>, event_time: &str, format: &Format) -> Self {
-        Self::new(columns, event_time, |columns| Reader::new(columns, format))
+        Self::new(columns, event_time, |columns| Reader::new(columns, format, false))
     }
 
     /// The columns of a record's key, likewise.
     pub(super) fn of_key<'c>(columns: impl Iterator<Item = &'c Column>, event_time: &str, format: &KeyFormat) -> Self {
         Self::new(columns, event_time, |columns| match format {
             KeyFormat::Text => Reader::Text,
-            KeyFormat::As(format) => Reader::new(columns, format),
+            KeyFormat::As(format) => Reader::new(columns, format, true),
         })
     }
 
@@ -58,7 +61,18 @@ impl Part {
         Self { columns, builders, reader }
     }
 
-    /// Appends what stands in `bytes` to the columns, which have `row` rows. After an error some of them may have one more.
+    /// Gets ready to read `parts` of records: learns the schemas that they name.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub(super) async fn prepare<'r>(&mut self, parts: impl Iterator<Item = &'r [u8]>) -> Result<(), Error> {
+        match &mut self.reader {
+            Reader::Binary(binary) => binary.prepare(parts).await,
+            Reader::Json { .. } | Reader::Csv(_) | Reader::Text => Ok(()),
+        }
+    }
+
+    /// Appends what stands in `bytes`, for which it is ready, to the columns, which have `row` rows. After an error some of them may have one more.
     #[inline]
     pub(super) fn append(&mut self, bytes: &[u8], row: usize) -> Result<(), Fault> {
         if bytes.len() > RECORD_BYTES_MAX {
@@ -67,9 +81,11 @@ impl Part {
         match &mut self.reader {
             Reader::Json { json, framing: Framing::None } => json.append(bytes, &mut self.builders, row),
             Reader::Json { json, framing: Framing::Confluent } => {
-                json.append(framing::split(bytes)?.1, &mut self.builders, row)
+                let start = framing::length(SchemaKind::Other, bytes)?;
+                json.append(&bytes[start..], &mut self.builders, row)
             }
             Reader::Csv(csv) => csv.append(bytes, &mut self.builders),
+            Reader::Binary(binary) => binary.append(bytes, &mut self.builders),
             Reader::Text => self.append_text(bytes),
         }
     }
@@ -101,9 +117,13 @@ impl Part {
 }
 
 impl Reader {
-    fn new(columns: Arc<[Column]>, format: &Format) -> Self {
+    /// A reader of these columns. If `whole` is set, what has no members may be the value of each of them.
+    fn new(columns: Arc<[Column]>, format: &Format, whole: bool) -> Self {
+        let binary = |columns, kind, schemas| Self::Binary(Box::new(Binary::new(columns, kind, schemas, whole)));
         match format {
             Format::Json(framing) => Self::Json { json: Box::new(Json::new(columns)), framing: *framing },
+            Format::Avro(schemas) => binary(columns, SchemaKind::Avro, schemas),
+            Format::Protobuf(schemas) => binary(columns, SchemaKind::Protobuf, schemas),
             Format::Csv(layout) => Self::Csv(Box::new(Csv::new(columns, layout))),
         }
     }

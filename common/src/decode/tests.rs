@@ -9,8 +9,11 @@ use arrow::{
 use bytes::Bytes;
 
 mod around;
+mod avro;
 mod csv;
+mod formats;
 mod properties;
+mod protobuf;
 
 use super::{json::Json, part::Reader, *};
 use crate::{

@@ -6,17 +6,19 @@ use toml::{Spanned, de::DeValue};
 
 use super::{
     reader::{Reader, Section},
+    schemas::{self, Use},
     values::{Kind, TEXT},
 };
 use crate::{
     decode::{CsvLayout, Format, Framing, KeyFormat},
     limits::COLUMNS_MAX,
+    registry::SchemaKind,
     schema::{Column, Origin},
     suggest,
 };
 
 /// The keys of `[sources.<name>]` that are read here.
-pub(super) const KEYS: [&str; 4] = ["format", "keys", "json", "csv"];
+pub(super) const KEYS: [&str; 6] = ["format", "keys", "json", "csv", "avro", "protobuf"];
 
 /// The formats by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,17 +26,20 @@ enum Name {
     Text,
     Json,
     Csv,
+    Avro,
+    Protobuf,
 }
 
 /// Formats that have a table of their own.
-const TABLES: [(Name, &str); 2] = [(Name::Json, "json"), (Name::Csv, "csv")];
+const TABLES: [(Name, &str); 4] =
+    [(Name::Json, "json"), (Name::Csv, "csv"), (Name::Avro, "avro"), (Name::Protobuf, "protobuf")];
 
 const VALUE_FORMAT: Kind<Name> =
-    Kind { what: "a format", allowed: "formats are \"json\" and \"csv\"", parse: table_of };
+    Kind { what: "a format", allowed: "formats are \"json\", \"csv\", \"avro\" and \"protobuf\"", parse: table_of };
 
 const KEY_FORMAT: Kind<Name> = Kind {
     what: "a format of keys",
-    allowed: "formats of keys are \"text\" and \"json\"",
+    allowed: "formats of keys are \"text\", \"json\", \"avro\" and \"protobuf\"",
     parse: |text| match text {
         "text" => Some(Name::Text),
         _ => table_of(text).filter(|name| *name != Name::Csv),
@@ -64,27 +69,56 @@ fn table_of(text: &str) -> Option<Name> {
     TABLES.iter().find(|(_, name)| *name == text).map(|(name, _)| *name)
 }
 
-/// The format of the values of `source`; `None` if it cannot be known, which is noted.
-pub(super) fn of_values(reader: &mut Reader<'_>, source: &Section<'_>, columns: &[Column]) -> Option<Format> {
-    let name = named(reader, source, &VALUE_FORMAT, Name::Json)?;
-    let of_value = columns.iter().filter(|column| column.origin == Origin::Value).collect();
-    format(reader, source, name, of_value)
+/// The format of the values of `source`, whose records are in `topic`; `None` if it cannot be known, which is noted.
+pub(super) fn of_values(
+    reader: &mut Reader<'_>,
+    source: &Section<'_>,
+    topic: &str,
+    columns: &[Column],
+) -> Option<Format> {
+    let format = named(reader, source, &VALUE_FORMAT, Name::Json)?;
+    let columns = of(columns, &Origin::Value);
+    let place_of = |column: &str| place_of(source, column);
+    let part = Part { columns: &columns, place_of: &place_of, of_keys: false, subject: &format!("{topic}-value") };
+    read(reader, source, format, part)
 }
 
 /// The format of the keys of `source`, likewise.
-pub(super) fn of_keys(reader: &mut Reader<'_>, source: &Section<'_>, columns: &[Column]) -> Option<KeyFormat> {
-    let keys = reader.section(source, "keys", &["format", "json"]);
-    let name = named(reader, &keys, &KEY_FORMAT, Name::Text)?;
-    let of_key: Vec<&Column> = columns.iter().filter(|column| column.origin == Origin::Key).collect();
-    if name != Name::Text {
-        return Some(KeyFormat::As(format(reader, &keys, name, of_key)?));
+pub(super) fn of_keys(
+    reader: &mut Reader<'_>,
+    source: &Section<'_>,
+    topic: &str,
+    columns: &[Column],
+) -> Option<KeyFormat> {
+    let keys = reader.section(source, "keys", &["format", "json", "avro", "protobuf"]);
+    let format = named(reader, &keys, &KEY_FORMAT, Name::Text)?;
+    let columns = of(columns, &Origin::Key);
+    let place_of = |column: &str| place_of(source, column);
+    if format != Name::Text {
+        let part = Part { columns: &columns, place_of: &place_of, of_keys: true, subject: &format!("{topic}-key") };
+        return Some(KeyFormat::As(read(reader, &keys, format, part)?));
     }
-    for column in of_key.iter().filter(|column| !column.path.is_member(&column.name)) {
+    for column in columns.iter().filter(|column| !column.path.is_member(&column.name)) {
         let message = format!("`{}` is at {} of the key, and keys are text", column.name, column.path);
         let help = format!("[{}] format = \"json\" says that keys are JSON; a text has no paths", keys.path);
-        reader.fault(place_of(source, &column.name), message, help);
+        reader.fault(place_of(&column.name), message, help);
     }
     Some(KeyFormat::Text)
+}
+
+/// What is read in a format: the values or the keys of a source.
+#[derive(Clone, Copy)]
+struct Part<'p> {
+    columns: &'p [Column],
+    /// Where a column stands in the file.
+    place_of: &'p dyn Fn(&str) -> Range<usize>,
+    of_keys: bool,
+    /// The subject of their schemas, as Confluent's serializers name it.
+    subject: &'p str,
+}
+
+fn of(columns: &[Column], origin: &Origin) -> Vec<Column> {
+    columns.iter().filter(|column| column.origin == *origin).cloned().collect()
 }
 
 /// The format that `section` names. No other may have a table there.
@@ -104,18 +138,24 @@ fn named(reader: &mut Reader<'_>, section: &Section<'_>, kind: &Kind<Name>, defa
     Some(name)
 }
 
-fn format(reader: &mut Reader<'_>, section: &Section<'_>, name: Name, columns: Vec<&Column>) -> Option<Format> {
-    match name {
+fn read(reader: &mut Reader<'_>, section: &Section<'_>, format: Name, part: Part<'_>) -> Option<Format> {
+    let schemas = |reader: &mut Reader<'_>, table, kind| {
+        let Part { columns, place_of, of_keys, subject } = part;
+        schemas::schemas(reader, section, Use { table, kind, columns, place_of, of_keys, subject })
+    };
+    match format {
         Name::Text => None,
         Name::Json => {
             let table = reader.section(section, "json", &["framing"]);
             Some(Format::Json(reader.or(&table, "framing", &FRAMING, Framing::None)))
         }
-        Name::Csv => csv(reader, section, &columns).map(Format::Csv),
+        Name::Csv => csv(reader, section, part).map(Format::Csv),
+        Name::Avro => schemas(reader, "avro", SchemaKind::Avro).map(Format::Avro),
+        Name::Protobuf => schemas(reader, "protobuf", SchemaKind::Protobuf).map(Format::Protobuf),
     }
 }
 
-fn csv(reader: &mut Reader<'_>, source: &Section<'_>, columns: &[&Column]) -> Option<CsvLayout> {
+fn csv(reader: &mut Reader<'_>, source: &Section<'_>, part: Part<'_>) -> Option<CsvLayout> {
     let table = reader.section(source, "csv", &["fields", "delimiter"]);
     let delimiter = reader.or(&table, "delimiter", &DELIMITER, b',');
     let Some(value) = table.get("fields") else {
@@ -125,10 +165,11 @@ fn csv(reader: &mut Reader<'_>, source: &Section<'_>, columns: &[&Column]) -> Op
     };
     let fields = texts(reader, value, &table.path_of("fields"), FIELDS_HELP)?;
     let layout = CsvLayout { fields, delimiter };
-    for column in columns.iter().filter(|column| layout.field(&column.path).is_none()) {
+    for column in part.columns.iter().filter(|column| layout.field(&column.path).is_none()) {
         let message = format!("`{}` is at {}, which is no field of a line", column.name, column.path);
         let fields = suggest::list(layout.fields.iter().map(String::as_str));
-        reader.fault(place_of(source, &column.name), message, format!("the fields are {fields}, and have no paths"));
+        let help = format!("the fields are {fields}, and have no paths");
+        reader.fault((part.place_of)(&column.name), message, help);
     }
     Some(layout)
 }

@@ -24,6 +24,7 @@ mod format;
 mod kafka;
 mod load;
 mod reader;
+mod schemas;
 mod source;
 mod values;
 

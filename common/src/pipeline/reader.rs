@@ -1,6 +1,9 @@
 //! Reads tables of a TOML file, and notes everything that is wrong with them and where.
 
-use std::ops::Range;
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+};
 
 use toml::{
     Spanned,
@@ -61,6 +64,11 @@ impl<'a> Reader<'a> {
     /// A reader of `text`, which is what `file` holds.
     pub(super) fn new(file: &'a str, text: &'a str, environment: Environment<'a>) -> Self {
         Self { file, text, environment, faults: Vec::new() }
+    }
+
+    /// A path in the file, which is relative to where the file is.
+    pub(super) fn beside(&self, path: &str) -> PathBuf {
+        Path::new(self.file).with_file_name("").join(path)
     }
 
     /// Notes a fault of the bytes `span`.

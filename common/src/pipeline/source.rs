@@ -38,6 +38,7 @@ pub(super) fn source(
     let mut section = reader.table(value, format!("sources.{name}"));
     section.span = name_span.clone();
     reader.only(&section, &[KEYS, &format::KEYS, &kafka::SOURCE_KEYS].concat());
+    let source_name = name;
     let name =
         SourceName::new(name).map_err(|error| reader.fault(name_span, error.to_string(), "rename the source")).ok();
     let partitions = reader.count(&section, "partitions", 1..=PARTITIONS_MAX, PARTITIONS);
@@ -48,10 +49,12 @@ pub(super) fn source(
     let event_time = reader.required(&section, "event_time", &EVENT_TIME);
     let key = reader.optional(&section, "key", &COLUMN_NAME);
     let columns = columns?;
-    let formats = (format::of_values(reader, &section, &columns), format::of_keys(reader, &section, &columns));
-    let key = key.filter(|key| key_is_valid(reader, &section, key, &columns, formats.0.as_ref()));
+    let topic = kafka.as_ref().map_or(source_name, |topic| topic.name.as_str());
+    let values = format::of_values(reader, &section, topic, &columns);
+    let keys = format::of_keys(reader, &section, topic, &columns);
+    let key = key.filter(|key| key_is_valid(reader, &section, key, &columns, values.as_ref()));
     let event_time = event_time.filter(|name| event_time_is_valid(reader, &section, name, &columns))?;
-    let (format, keys) = (formats.0?, formats.1?);
+    let (format, keys) = (values?, keys?);
     let rules = Rules { schema: Arc::new(Schema::new(columns)), event_time, ahead_max, behind_max, format, keys };
     Some(Source { name: name?, kafka, partitions, key, rules })
 }

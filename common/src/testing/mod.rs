@@ -2,6 +2,7 @@
 
 pub mod kafka;
 pub mod log;
+pub mod registry;
 pub mod store;
 mod views;
 

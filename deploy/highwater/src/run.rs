@@ -144,8 +144,9 @@ impl Running {
         let address = listener.local_addr()?;
         let body_limit = usize::try_from(pipeline.body_limit.as_u64()).context("serving.body_limit is too large")?;
         let ingests = self.logs.iter().map(|(source, log)| {
-            let key = pipeline.sources[source].key_path();
-            (source.clone(), Ingest { log: Arc::clone(log), key })
+            let settings = &pipeline.sources[source];
+            let (key, lines) = (settings.key_path(), settings.rules.format.is_text());
+            (source.clone(), Ingest { log: Arc::clone(log), key, lines })
         });
         let router = if self.logs.is_empty() {
             http::router(Arc::clone(&self.served))

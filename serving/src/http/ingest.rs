@@ -36,7 +36,16 @@ pub struct Ingest {
     pub log: Arc<dyn EventLog>,
     /// Where in a record the value stands that is its key, which decides the partition; records go round without one.
     pub key: Option<schema::Path>,
+    /// Whether each line of a body is a record; else all of it is one, of a format that is no text.
+    pub lines: bool,
 }
+
+/// What a body of lines may be called.
+const LINES: &[&str] =
+    &["application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines", "text/csv"];
+
+/// What a body that is one record may be called.
+const ONE: &[&str] = &["application/octet-stream", "avro/binary", "application/protobuf", "application/x-protobuf"];
 
 #[derive(Debug, Clone)]
 struct Intake {
@@ -102,14 +111,11 @@ async fn append(
 ) -> Result<Json<Accepted>, Problem> {
     let Path(source) = path?;
     let source = intake.source(&source)?;
-    body::check_content_type(
-        &headers,
-        &["application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"],
-    )?;
+    body::check_content_type(&headers, if source.lines { LINES } else { ONE })?;
     let run = producer_run(&headers)?;
     let body = body::read(body, intake.body_limit).await?;
-    let key = source.key.clone();
-    let split = tokio::task::spawn_blocking(move || records(&body, key.as_ref()));
+    let (key, lines) = (source.key.clone(), source.lines);
+    let split = tokio::task::spawn_blocking(move || if lines { records(&body, key.as_ref()) } else { record(body) });
     let records = split.await.map_err(|panic| Problem::internal(&panic))??;
     let sent = records.len() as u64;
     let appended = match sent {
@@ -176,6 +182,15 @@ fn records(body: &Bytes, key: Option<&schema::Path>) -> Result<Vec<NewRecord>, P
         records.push(NewRecord { key, headers: Vec::new(), value: Some(body.slice_ref(line)) });
     }
     Ok(records)
+}
+
+/// The record that is a whole body.
+fn record(body: Bytes) -> Result<Vec<NewRecord>, Problem> {
+    if body.len() > RECORD_BYTES_MAX {
+        let detail = format!("the body has {} bytes, a record may have {RECORD_BYTES_MAX}", body.len());
+        return Err(Problem::new(Kind::RecordTooLarge, detail));
+    }
+    Ok(vec![NewRecord { key: None, headers: Vec::new(), value: Some(body) }])
 }
 
 /// The value at `path` as key bytes: a string's text, or any other value as it is written. `None` where there is none, or

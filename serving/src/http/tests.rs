@@ -88,8 +88,11 @@ impl EventLog for Noted {
 
 fn whole(log: Noted, body_limit: usize) -> (Router, Arc<Noted>) {
     let log = Arc::new(log);
-    let ingest =
-        Ingest { log: Arc::clone(&log) as Arc<dyn EventLog>, key: Some(common::schema::Path::member("carrier")) };
+    let ingest = Ingest {
+        log: Arc::clone(&log) as Arc<dyn EventLog>,
+        key: Some(common::schema::Path::member("carrier")),
+        lines: true,
+    };
     (router_with_ingest(served(), [(source(), ingest)], body_limit), log)
 }
 

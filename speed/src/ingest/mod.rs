@@ -137,6 +137,7 @@ impl Worker {
     }
 
     async fn ingest(&mut self, stop: CancellationToken) -> Result<(), Error> {
+        self.check_schemas().await?;
         let mut subscription = self.subscribe().await?;
         loop {
             self.begin_commit();
@@ -161,6 +162,17 @@ impl Worker {
         subscription.close().await;
         self.farewell().await;
         Ok(())
+    }
+
+    /// What new records are written by must fit before any is read.
+    async fn check_schemas(&self) -> Result<(), Error> {
+        let mut failures = self.settings.retry.failures();
+        loop {
+            match self.settings.rules.check_newest().await {
+                Err(error) if error.is_transient() => failures.wait("look at the newest schema", error).await?,
+                checked => return Ok(checked?),
+            }
+        }
     }
 
     async fn subscribe(&self) -> Result<Box<dyn Subscription>, Error> {

@@ -15,6 +15,7 @@ use super::{Stage, Worker};
 use crate::{
     commit::{self, joined},
     error::Error,
+    retry::Retry,
     stats::PartitionStats,
     tail::{Done, Job, Part, Start, Tail},
 };
@@ -38,9 +39,12 @@ impl Worker {
     /// Starts the work that can be started: lanes with jobs, partitions whose position is to be read.
     pub(super) fn launch(&mut self) {
         for lane in self.lanes.values_mut() {
-            if let Some((tail, jobs)) = lane.take_work() {
-                let cores = Arc::clone(&self.cores);
+            if let Some((mut tail, jobs)) = lane.take_work() {
+                let (cores, retry) = (Arc::clone(&self.cores), self.settings.retry);
                 self.tasks.spawn(async move {
+                    if let Err(error) = prepare(&mut tail, &jobs, retry).await {
+                        return Outcome::Worked { tail, done: Err(error) };
+                    }
                     let permit = cores.acquire_owned().await.expect("the semaphore of cores is never closed");
                     joined(task::spawn_blocking(move || work(tail, jobs, permit)).await)
                 });
@@ -189,6 +193,17 @@ impl Worker {
             }
             Ok(_) => {}
             Err(error) => warn!(error = &error as &dyn std::error::Error, "lag not measured"),
+        }
+    }
+}
+
+/// Makes the tail ready for its jobs. No core is held meanwhile.
+async fn prepare(tail: &mut Tail, jobs: &[Job], retry: Retry) -> Result<(), Error> {
+    let mut failures = retry.failures();
+    loop {
+        match tail.prepare(jobs).await {
+            Err(error) if error.is_transient() => failures.wait("learn a schema", error).await?,
+            prepared => return Ok(prepared?),
         }
     }
 }

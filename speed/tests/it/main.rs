@@ -5,6 +5,7 @@ mod crash;
 mod feed;
 mod laws;
 mod pressure;
+mod schemas;
 mod stops;
 mod tripwire;
 mod world;

@@ -9,7 +9,6 @@ use crate::{event::Reason, schema::TimestampFormat};
 
 /// A value of a binary format.
 #[derive(Debug, Clone, Copy, PartialEq)]
-#[allow(dead_code, reason = "binary formats make the others")]
 pub(in super::super) enum Typed<'v> {
     /// There is none.
     Absent,
@@ -145,11 +144,40 @@ fn instant(value: Typed<'_>, format: TimestampFormat) -> Option<i64> {
     }
 }
 
+/// The number that `bytes` write, the highest first; `None` beyond 128 bits. No bytes are a 0.
+pub(in super::super) fn twos_complement(bytes: &[u8]) -> Option<i128> {
+    let negative = bytes.first().is_some_and(|&byte| byte >= 0x80);
+    let filler = if negative { 0xFF } else { 0 };
+    let spare = bytes.len().saturating_sub(16);
+    let (filling, significant) = bytes.split_at(spare);
+    let mut whole = [filler; 16];
+    whole[16 - significant.len()..].copy_from_slice(significant);
+    let number = i128::from_be_bytes(whole);
+    (filling.iter().all(|&byte| byte == filler) && (number < 0) == negative).then_some(number)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn decimals_are_of_any_length() {
+        for (bytes, expected) in [
+            (&[][..], Some(0)),
+            (&[0x7F], Some(127)),
+            (&[0x80], Some(-128)),
+            (&[0xFF, 0xFF, 0x80], Some(-128)),
+            (&[0x00, 0x80], Some(128)),
+            (&[0x00; 20], Some(0)),
+            (&[0xFF; 17], Some(-1)),
+            (&[0x7F; 17], None),
+            (&[0x00, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], None),
+        ] {
+            assert_eq!(twos_complement(bytes), expected, "{bytes:?}");
+        }
+    }
 
     proptest! {
         #[test]

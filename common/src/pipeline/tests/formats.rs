@@ -1,9 +1,12 @@
 //! Formats of values and keys, and columns from other parts of a record.
 
+use jiff::SignedDuration;
+
 use super::{load, said};
 use crate::{
-    decode::{CsvLayout, Format, Framing, KeyFormat},
-    pipeline::Source,
+    decode::{CsvLayout, Format, Framing, KeyFormat, OnIncompatible, Schemas},
+    pipeline::{Pipeline, Source},
+    registry::{Login, Secret, Settings},
     schema::Origin,
 };
 
@@ -73,4 +76,110 @@ fn everything_wrong_with_formats_is_reported() {
         .join("\n\n")
     );
     insta::assert_snapshot!(said(&file("", "", "id = { type = \"int\", from = \"key\", path = \"$.x\" }"), &[]));
+}
+
+/// As [`load`], with these files beside the pipeline file.
+fn load_beside(toml: &str, files: &[(&str, &str)]) -> Result<Pipeline, String> {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, text) in files.iter().chain(&[("pipeline.toml", toml)]) {
+        std::fs::write(directory.path().join(name), text).unwrap();
+    }
+    let home = format!("{}/", directory.path().display());
+    let environment = |name: &str| (name == "REGISTRY_PASSWORD").then(|| "open sesame".to_owned());
+    let loaded = Pipeline::load_with(&directory.path().join("pipeline.toml"), &environment);
+    loaded.map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n\n").replace(&home, ""))
+}
+
+const AVSC: &str = r#"{"type": "record", "name": "Order", "fields": [{"name": "x", "type": "string"},
+    {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}}]}"#;
+
+const PROTO: &str =
+    "syntax = \"proto3\"; package shop; import \"common.proto\"; import \"google/protobuf/timestamp.proto\";
+    message Order { google.protobuf.Timestamp at = 1; Money x = 2; } message Other {}";
+
+const COMMON: &str = "syntax = \"proto3\"; package shop; message Money { int64 cents = 1; }";
+
+#[test]
+fn schemas_are_in_files_beside_the_pipeline() {
+    let avro = file("format = \"avro\"", "[sources.orders.avro]\nschema = \"order.avsc\"", "x = \"string\"");
+    let pipeline = load_beside(&avro, &[("order.avsc", AVSC)]).unwrap();
+    let Format::Avro(Schemas::One(schema)) = &pipeline.sources["orders"].rules.format else { panic!("{pipeline:?}") };
+    assert_eq!((schema.text.as_str(), &schema.message), (AVSC, &None));
+    let table = "[sources.orders.protobuf]\nschema = \"order.proto\"\nmessage = \"shop.Order\"";
+    let protobuf = file("format = \"protobuf\"", table, "cents = { type = \"int?\", path = \"$.x.cents\" }");
+    let pipeline = load_beside(&protobuf, &[("order.proto", PROTO), ("common.proto", COMMON)]).unwrap();
+    let Format::Protobuf(Schemas::One(schema)) = &pipeline.sources["orders"].rules.format else {
+        panic!("{pipeline:?}")
+    };
+    assert_eq!((schema.message.as_deref(), schema.references[0].name.as_str()), (Some("shop.Order"), "common.proto"));
+}
+
+#[test]
+fn registries_are_asked_as_the_file_says() {
+    let table = |login: &str| {
+        format!(
+            "[sources.orders.avro]\nregistry = \"https://registry.example.com/path\"\nsubject = \"o\"\n\
+             timeout = \"3s\"\non_incompatible = \"dead_letter\"\n{login}"
+        )
+    };
+    let settings = |login: &str| {
+        let toml = file("format = \"avro\"", &table(login), "");
+        let pipeline = load_beside(&toml, &[("token", "a token\n")]).unwrap();
+        let Format::Avro(Schemas::Registered(schemas)) = &pipeline.sources["orders"].rules.format else {
+            panic!("{pipeline:?}")
+        };
+        assert!(!format!("{pipeline:?}").contains("sesame"), "secrets are never shown");
+        assert_eq!((schemas.subject.as_str(), schemas.on_incompatible), ("o", OnIncompatible::DeadLetter));
+        schemas.registry.settings().clone()
+    };
+    let expected = |login| Settings {
+        url: "https://registry.example.com/path".parse().unwrap(),
+        login,
+        timeout: SignedDuration::from_secs(3),
+    };
+    assert_eq!(settings(""), expected(Login::None));
+    let basic = settings("username = \"ali\"\npassword = \"${REGISTRY_PASSWORD}\"");
+    let password = Secret("open sesame".to_owned());
+    assert_eq!(basic, expected(Login::Basic { user: "ali".to_owned(), password }));
+    assert_eq!(settings("token_file = \"token\""), expected(Login::Bearer(Secret("a token".to_owned()))));
+    let keys = "[sources.orders.keys]\nformat = \"avro\"\navro.registry = \"http://localhost:8081\"";
+    let KeyFormat::As(Format::Avro(Schemas::Registered(schemas))) = source("", keys, "").rules.keys else { panic!() };
+    assert_eq!(schemas.subject, "orders-key");
+}
+
+#[test]
+fn everything_wrong_with_schemas_is_reported() {
+    let avro = |table: &str, columns: &str| {
+        let toml = file("format = \"avro\"", &format!("[sources.orders.avro]\n{table}"), columns);
+        load_beside(&toml, &[("order.avsc", AVSC), ("broken.avsc", "{"), ("secret", "x")]).unwrap_err()
+    };
+    let protobuf = |table: &str| {
+        let toml = file("format = \"protobuf\"", &format!("[sources.orders.protobuf]\n{table}"), "x = \"int\"");
+        load_beside(
+            &toml,
+            &[("order.proto", PROTO), ("common.proto", COMMON), ("lost.proto", "import \"gone.proto\";")],
+        )
+        .unwrap_err()
+    };
+    insta::assert_snapshot!(
+        [
+            avro("", ""),
+            avro("schema = \"gone.avsc\"", ""),
+            avro("schema = \"broken.avsc\"", ""),
+            avro(
+                "schema = \"order.avsc\"\nsubject = \"o\"\nmessage = \"Order\"",
+                "x = \"int\"\ny = \"int\"\nz = \"int?\""
+            ),
+            avro("registry = \"localhost:8081\"\non_incompatible = \"ignore\"", ""),
+            avro("registry = \"http://localhost:8081\"\nusername = \"ali\"", ""),
+            avro("registry = \"http://localhost:8081\"\npassword = \"a\"\npassword_file = \"secret\"", ""),
+            avro("registry = \"http://localhost:8081\"\npassword = \"a\"\ntoken = \"b\"", ""),
+            protobuf("schema = \"order.proto\""),
+            protobuf("schema = \"order.proto\"\nmessage = \"Ordr\""),
+            protobuf("schema = \"order.proto\"\nmessage = \"shop.Order\""),
+            protobuf("schema = \"lost.proto\""),
+            protobuf("registry = \"http://localhost:8081\"\nmessage = \"shop.Order\""),
+        ]
+        .join("\n\n")
+    );
 }
