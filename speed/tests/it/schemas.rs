@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray};
+use arrow::array::AsArray;
 use bytes::Bytes;
 use common::{
     decode::{self, Format, OnIncompatible, RegisteredSchemas, Rules, Schemas},
