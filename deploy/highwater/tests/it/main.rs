@@ -2,6 +2,7 @@
 
 mod commands;
 mod crash;
+mod evolution;
 mod kafka;
 mod process;
 mod tree;
