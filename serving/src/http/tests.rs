@@ -240,6 +240,21 @@ async fn l7_events_are_appended_whole_and_answered_with_positions() {
     assert_eq!(records[1].value.as_deref(), Some(b"broken".as_slice()));
 }
 
+#[tokio::test]
+async fn a_body_of_a_format_that_is_no_text_is_one_record() {
+    let log = Arc::new(Noted::default());
+    let ingest = Ingest { log: Arc::clone(&log) as Arc<dyn EventLog>, key: None, lines: false };
+    let app = router_with_ingest(served(), [(source(), ingest)], 8 << 20);
+    let path = "/v1/sources/departures/events";
+    let body = Bytes::from_static(b"\0\n\xFF\n");
+    let answer = json_of(send(app.clone(), post(path, "application/octet-stream", body.clone())).await).await;
+    assert_eq!(answer["accepted"], 1);
+    assert_eq!(log.appends.lock().unwrap()[0].0[0].value, Some(body));
+    problem(app.clone(), events("{}"), 415, "unsupported-media-type").await;
+    let large = vec![0; common::limits::RECORD_BYTES_MAX + 1];
+    problem(app, post(path, "application/octet-stream", large), 413, "record-too-large").await;
+}
+
 fn numbered(producer: Option<&str>, row: Option<&str>) -> Request<Body> {
     let mut request = events("{\"n\":1}\n{\"n\":2}\n{\"n\":3}");
     let headers = [("highwater-producer", producer), ("highwater-row", row)];
