@@ -55,11 +55,13 @@ pub enum Reason {
     TooFarBehind,
     /// The value is larger than a record may be.
     TooLarge,
+    /// It names a schema that is not known, or one that does not fit the source's columns.
+    Schema,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Malformed,
         Self::Missing,
         Self::Type,
@@ -67,6 +69,7 @@ impl Reason {
         Self::TooFarAhead,
         Self::TooFarBehind,
         Self::TooLarge,
+        Self::Schema,
     ];
 
     /// The reason as it stands in the store, in metrics and in the API.
@@ -80,6 +83,7 @@ impl Reason {
             Self::TooFarAhead => "too_far_ahead",
             Self::TooFarBehind => "too_far_behind",
             Self::TooLarge => "too_large",
+            Self::Schema => "schema",
         }
     }
 }

@@ -127,7 +127,7 @@ fn json_shows_text_as_text_and_other_bytes_in_hexadecimal() {
     let expected = serde_json::json!({
         "topic": "departures", "partition": 2, "offset": 10, "timestamp": "2013-01-01T12:00:00.00001Z", "key": "N14228",
         "headers": [{"name": "header 0", "value_hex": "ff"}], "value": "{\"flight\":\"10\"}",
-        "reason": "range", "column": "flight", "detail": "column flight: found \"10\"",
+        "reason": "type", "column": "flight", "detail": "column flight: found \"10\"",
     });
     assert_eq!(to_json(&letter), expected);
     letter.record.key = None;

@@ -165,7 +165,7 @@ impl Framed {
         let known = &self.known[self.last];
         match &known.plan {
             Ok(plan) => Ok((plan, known.framing.len())),
-            Err(reason) => Err(Fault::malformed(reason.clone())),
+            Err(reason) => Err(Fault::schema(reason.clone())),
         }
     }
 }

@@ -47,6 +47,11 @@ impl Fault {
         Self { reason: Reason::Malformed, column: None, detail }
     }
 
+    /// The schema that the bytes name is of no use, as `detail` says.
+    pub(super) fn schema(detail: String) -> Self {
+        Self { reason: Reason::Schema, column: None, detail }
+    }
+
     /// What was `found` for `column` was refused with `reason`.
     pub(super) fn column(reason: Reason, column: &Column, found: &str) -> Self {
         let allowed = match reason {

@@ -1,6 +1,6 @@
 //! Records become events: decoding by the source's schema, validation, dead letters (L7).
 //!
-//! A column is taken from its record's value or key (a [`Part`](part), which a reader of its [`Format`] reads) or from what stands
+//! A column is taken from its record's value or key (a `part`, which a reader of its [`Format`] reads) or from what stands
 //! `around` these. All formats share the columns and so every rule about what a column takes: the same event is the same in
 //! each of them.
 //!
@@ -20,8 +20,11 @@
 //! - `timestamp`: by [`TimestampFormat`](crate::schema::TimestampFormat), in the years 1 to 9999.
 //!
 //! A record that fails in several ways is given the first: its grammar, then its columns in the schema's order, those of
-//! the value before those of the key and these before all others, then its event time. What a record becomes depends on nothing but the record and the rules: not on the clock, not on what was
-//! read before.
+//! the value before those of the key and these before all others, then its event time. What a record becomes depends on
+//! nothing but the record and the rules: not on the clock, not on what was read before.
+//!
+//! Values of Avro and Protobuf are read by plans, which `schemas` and `plan` make of a schema and the columns (`misfit` says why
+//! there is none), and `binary` follows; what these schemas are is for [`Decoder::prepare`] to learn.
 //!
 //! There are two ways for a JSON record to become an event, and they lead to the same one. `speculate` bets that it is written
 //! like the ones before and reads it straight into the columns, by `leading` and `window`. What it gives up is taken by the

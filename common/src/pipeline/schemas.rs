@@ -189,7 +189,12 @@ fn login(reader: &mut Reader<'_>, table: &Section<'_>) -> Option<Login> {
 /// What stands at `key`, or in the file that `file_key` names; `None` after a fault.
 fn secret(reader: &mut Reader<'_>, table: &Section<'_>, key: &str, file_key: &str) -> Option<Option<Secret>> {
     let given = match table.get(key) {
-        Some(_) => Some(Secret(reader.optional(table, key, &TEXT)?)),
+        Some(value) if value.get_ref().is_str() => Some(Secret(reader.optional(table, key, &TEXT)?)),
+        Some(value) => {
+            let message = format!("`{}` is not a text in quotes", table.path_of(key));
+            reader.secret_fault(value.span(), message, format!("write it in quotes, or name a file by `{file_key}`"));
+            return None;
+        }
         None => None,
     };
     let Some(value) = table.get(file_key) else { return Some(given) };

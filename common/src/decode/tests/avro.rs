@@ -331,7 +331,8 @@ async fn each_value_is_read_by_the_schema_it_names() {
         format!("at byte 0: found only 3 bytes; {framing}"),
     ];
     assert_eq!(details, expected);
-    assert!(decoded.dead_letters.iter().all(|letter| letter.reason == Reason::Malformed));
+    let reasons: Vec<Reason> = decoded.dead_letters.iter().map(|letter| letter.reason).collect();
+    assert_eq!(reasons, [Reason::Schema, Reason::Malformed, Reason::Malformed, Reason::Malformed]);
     let asked = server.asked().len();
     prepared(&mut decoder, values).await.unwrap();
     assert_eq!(server.asked().len(), asked, "nothing is asked twice");

@@ -174,6 +174,7 @@ fn everything_wrong_with_schemas_is_reported() {
             avro("registry = \"http://localhost:8081\"\nusername = \"ali\"", ""),
             avro("registry = \"http://localhost:8081\"\npassword = \"a\"\npassword_file = \"secret\"", ""),
             avro("registry = \"http://localhost:8081\"\npassword = \"a\"\ntoken = \"b\"", ""),
+            avro("registry = \"http://localhost:8081\"\nusername = \"ali\"\npassword = 1234", ""),
             protobuf("schema = \"order.proto\""),
             protobuf("schema = \"order.proto\"\nmessage = \"Ordr\""),
             protobuf("schema = \"order.proto\"\nmessage = \"shop.Order\""),
