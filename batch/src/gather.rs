@@ -156,7 +156,7 @@ impl Gathering {
 /// Shards that are merged at the same time.
 const RUN_SHARDS: usize = 4;
 
-/// All groups of one view, in order within each shard.
+/// All groups of one view.
 #[derive(Debug)]
 pub struct Groups {
     view: Arc<View>,
@@ -165,7 +165,7 @@ pub struct Groups {
     rows: BTreeMap<i64, u64>,
 }
 
-/// A canonical partial of each shard, or one of all.
+/// A partial of each shard, ordered by bucket, or a canonical one of all.
 #[derive(Debug)]
 enum Pieces {
     Held(Vec<RecordBatch>),
@@ -223,7 +223,16 @@ impl Groups {
             let range = chunk::ranges(&self.view, &piece).find(|(start, _)| *start == from_us).map(|(_, range)| range);
             pieces.extend(range.map(|range| piece.slice(range.start, range.len())));
         }
-        Ok(partial::join(&self.view, &pieces)?)
+        self.join(&pieces)
+    }
+
+    /// The canonical partial of `pieces`.
+    fn join(&self, pieces: &[RecordBatch]) -> Result<RecordBatch, Error> {
+        match pieces {
+            // All groups in one shard are in order.
+            [piece] if self.shards() == 1 => Ok(piece.clone()),
+            pieces => Ok(partial::join(&self.view, pieces)?),
+        }
     }
 
     /// The canonical partial of all groups. CPU work.
@@ -232,7 +241,7 @@ impl Groups {
     /// [`Error::Spill`], [`Error::Measure`].
     pub fn whole(&self) -> Result<RecordBatch, Error> {
         let pieces = (0..self.shards()).map(|shard| self.piece(shard)).collect::<Result<Vec<_>, _>>()?;
-        Ok(partial::join(&self.view, &pieces)?)
+        self.join(&pieces)
     }
 }
 

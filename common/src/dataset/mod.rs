@@ -233,7 +233,7 @@ impl Dataset {
     }
 
     /// The events in `file`, which is read whole and decoded as batches are asked for: these have at least the columns named,
-    /// strings as `Dictionary(Int32, Utf8)`. A column that the table was given after the file was written is null. Asking for
+    /// strings as `Dictionary(Int32, Utf8)` and decimals of up to 18 digits as `Decimal64`. A column that the table was given after the file was written is null. Asking for
     /// the next batch is CPU work.
     ///
     /// # Errors
@@ -244,13 +244,17 @@ impl Dataset {
         Events::new(&file.path, bytes, &self.inner.schema, columns)
     }
 
-    /// All of [`Self::events`] at once. Decoding runs on the blocking pool.
+    /// All of [`Self::events`] at once, decimals in the type that the schema says. Decoding runs on the blocking pool.
     ///
     /// # Errors
     /// [`Error::Table`], [`Error::Store`].
     pub async fn read(&self, file: &DataFile, columns: &[String]) -> Result<Vec<RecordBatch>, Error> {
         let events = self.events(file, columns).await?;
-        let decoded = tokio::task::spawn_blocking(move || events.collect()).await;
+        let decoded = tokio::task::spawn_blocking(move || {
+            let widen = |batch| read::widened(&batch).map_err(Error::table("read a data file"));
+            events.map(|batch| batch.and_then(widen)).collect()
+        })
+        .await;
         decoded.map_err(Error::table("read a data file"))?
     }
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use arrow::{
     array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array},
-    datatypes::{DataType, Field, Schema as ArrowSchema, SchemaRef},
+    compute::cast,
+    datatypes::{DECIMAL64_MAX_PRECISION, DataType, Field, Schema as ArrowSchema, SchemaRef},
+    error::ArrowError,
 };
 use bytes::Bytes;
 use object_store::path::Path;
@@ -33,7 +35,8 @@ pub struct Events {
 }
 
 impl Events {
-    /// The columns named, strings as `Dictionary(Int32, Utf8)`; one that the file is too old to have is null.
+    /// The columns named, strings as `Dictionary(Int32, Utf8)` and decimals of up to 18 digits as `Decimal64`; one that the
+    /// file is too old to have is null.
     pub(super) fn new(path: &Path, file: Bytes, schema: &Schema, columns: &[String]) -> Result<Self, Error> {
         let opened = open(file, schema, columns);
         let (reader, wanted) = opened.map_err(|error| failed(path, &error))?;
@@ -62,7 +65,7 @@ fn open(
     let wanted = wanted(schema, columns)?;
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let metadata = ArrowReaderMetadata::load(&file, options.clone())?;
-    let hinted: Vec<Field> = metadata.schema().fields().iter().map(|field| as_dictionary(field)).collect();
+    let hinted: Vec<Field> = metadata.schema().fields().iter().map(|field| compact(field)).collect();
     let options = options.with_schema(Arc::new(ArrowSchema::new(hinted)));
     let metadata = ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options)?;
     let there = metadata.schema();
@@ -77,17 +80,38 @@ fn wanted(schema: &Schema, columns: &[String]) -> Result<SchemaRef, ParquetError
     let event_schema = schema.event_schema();
     let field = |name: &String| {
         let field = event_schema.field_with_name(name);
-        field.map(as_dictionary).map_err(|_| ParquetError::General(format!("events have no column {name}")))
+        field.map(compact).map_err(|_| ParquetError::General(format!("events have no column {name}")))
     };
     let fields = columns.iter().map(field).collect::<Result<Vec<_>, _>>()?;
     Ok(Arc::new(ArrowSchema::new(fields)))
 }
 
-fn as_dictionary(field: &Field) -> Field {
-    if field.data_type() != &DataType::Utf8 {
-        return field.clone();
+/// The field in the form that is read and folded fastest: what Parquet has, not what it stands for.
+fn compact(field: &Field) -> Field {
+    let data_type = match *field.data_type() {
+        DataType::Utf8 => DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)),
+        DataType::Decimal128(precision, scale) if precision <= DECIMAL64_MAX_PRECISION => {
+            DataType::Decimal64(precision, scale)
+        }
+        _ => return field.clone(),
+    };
+    field.clone().with_data_type(data_type)
+}
+
+/// `batch` with decimals in the type that events have them in.
+pub(super) fn widened(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let mut fields = Vec::with_capacity(batch.num_columns());
+    let mut columns = Vec::with_capacity(batch.num_columns());
+    for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+        let data_type = match *field.data_type() {
+            DataType::Decimal64(precision, scale) => DataType::Decimal128(precision, scale),
+            ref other => other.clone(),
+        };
+        columns.push(cast(column, &data_type)?);
+        fields.push(field.as_ref().clone().with_data_type(data_type));
     }
-    field.clone().with_data_type(DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)))
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(Arc::new(ArrowSchema::new(fields)), columns, &options)
 }
 
 fn conform(batch: &RecordBatch, wanted: &SchemaRef) -> Result<RecordBatch, ParquetError> {

@@ -65,6 +65,10 @@ pub(super) fn to_polars(name: &str, array: &ArrayRef, column_type: ColumnType) -
     let array = match column_type {
         // A dictionary's values or a column's text stay where they are: only the views are made.
         ColumnType::String => arrow::compute::cast(array, &arrow_type)?,
+        // The dataset reads short decimals as 64 bits.
+        ColumnType::Decimal { .. } if matches!(array.data_type(), ArrowType::Decimal64(..)) => {
+            arrow::compute::cast(array, &arrow_type)?
+        }
         _ => array.clone(),
     };
     if *array.data_type() != arrow_type {

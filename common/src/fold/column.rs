@@ -11,12 +11,13 @@ use arrow::{
     datatypes::TimestampMicrosecondType,
 };
 
-use super::{interner::Interner, steps::Steps};
+use super::{interner::Interner, spread, steps::Steps};
 use crate::{
+    grain::{Grain, SECOND_US, Step},
     measure::{
         Error,
         bytes::{ByteColumn, ByteRows},
-        input::{Input, Values, from_ordered, text, to_ordered},
+        input::{Input, Units, Values, from_ordered, text, to_ordered},
     },
     schema::ColumnType,
 };
@@ -53,8 +54,55 @@ impl Picked<'_> {
 enum Names {
     /// They are numbers.
     Own,
+    Multiples(Multiples),
     Steps(Box<Steps>),
     Bytes(Interner),
+}
+
+/// Time stamps that are all `origin_us + k · width_us`, by their k.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Multiples {
+    width_us: i64,
+    origin_us: i64,
+    inverse: f64,
+}
+
+impl Multiples {
+    /// Those that the buckets of `grain` start at, if they do so at a fixed distance of a second or more.
+    pub(super) fn of(grain: Grain) -> Option<Self> {
+        match (grain.zone(), grain.step()) {
+            (None, Step::Width { width_us: width_us @ SECOND_US.., origin_us }) => {
+                Some(Self { width_us, origin_us, inverse: 1.0 / width_us as f64 })
+            }
+            _ => None,
+        }
+    }
+
+    /// The k of a multiple. A product is less wrong than a thousandth for every time stamp, and faster than a division; adding
+    /// this much to it leaves its nearest integer in the low bits.
+    #[inline(always)]
+    fn number(self, time_us: i64) -> i64 {
+        const ROUND: f64 = 6_755_399_441_055_744.0; // 1.5 · 2^52
+        let product = time_us.wrapping_sub(self.origin_us) as f64 * self.inverse;
+        ((product + ROUND).to_bits() as i64).wrapping_sub(ROUND.to_bits() as i64)
+    }
+
+    #[inline(always)]
+    fn value(self, number: i64) -> i64 {
+        number.wrapping_mul(self.width_us).wrapping_add(self.origin_us)
+    }
+
+    /// The numbers of `times`, of which nulls may be anything.
+    fn numbers(self, times: &[i64], nulls: Option<&NullBuffer>) -> Result<Vec<i64>, Error> {
+        let numbers: Vec<i64> = times.iter().map(|&time| self.number(time)).collect();
+        let off = |(&number, &time): (&i64, &i64)| self.value(number) ^ time;
+        let exact = match nulls {
+            None => numbers.iter().zip(times).fold(0, |all, pair| all | off(pair)) == 0,
+            Some(nulls) => numbers.iter().zip(times).zip(nulls.iter()).all(|(pair, valid)| !valid || off(pair) == 0),
+        };
+        let message = || format!("a bucket does not start at a multiple of {} µs", self.width_us);
+        if exact { Ok(numbers) } else { Err(Error::Corrupt { state: "bucket", message: message() }) }
+    }
 }
 
 /// A key column.
@@ -74,11 +122,20 @@ pub(super) struct Column {
 #[derive(Debug)]
 pub(super) struct Read<'a> {
     own: Option<Cow<'a, [i64]>>,
-    nulls: Option<&'a NullBuffer>,
+    nulls: Option<NullBuffer>,
 }
 
 impl Column {
-    /// A column of this type. Of time stamps in the `first` column, the buckets, there are few.
+    /// The first column, of buckets: multiples, or else time stamps of which there are few.
+    pub(super) fn of_buckets(column_type: ColumnType, multiples: Option<Multiples>) -> Self {
+        let mut column = Self::new(column_type, true);
+        if let Some(multiples) = multiples {
+            column.names = Names::Multiples(multiples);
+        }
+        column
+    }
+
+    /// A column of this type. Of time stamps in the `first` column there are few.
     pub(super) fn new(column_type: ColumnType, first: bool) -> Self {
         let names = match column_type {
             ColumnType::Timestamp if first => Names::Steps(Box::default()),
@@ -95,14 +152,18 @@ impl Column {
 
     /// Forgets all values, but not their range: what comes next is likely to be like it.
     pub(super) fn clear(&mut self) {
-        let fresh = Self::new(self.column_type, matches!(self.names, Names::Steps(_)));
-        *self = Self { range: self.range, numbers: std::mem::take(&mut self.numbers), ..fresh };
+        match &mut self.names {
+            Names::Own | Names::Multiples(_) => {}
+            Names::Steps(steps) => **steps = Steps::default(),
+            Names::Bytes(interner) => *interner = Interner::default(),
+        }
+        self.dictionary = None;
     }
 
     /// Bytes held.
     pub(super) fn bytes(&self) -> usize {
         let names = match &self.names {
-            Names::Own => 0,
+            Names::Own | Names::Multiples(_) => 0,
             Names::Steps(steps) => steps.bytes(),
             Names::Bytes(interner) => interner.held(),
         };
@@ -112,7 +173,7 @@ impl Column {
     /// The least and the greatest number so far, none if not in order.
     pub(super) fn range(&self) -> (i64, i64) {
         match &self.names {
-            Names::Own => self.range,
+            Names::Own | Names::Multiples(_) => self.range,
             Names::Steps(steps) => (0, steps.values().len() as i64 - 1),
             Names::Bytes(interner) => (0, interner.len() as i64 - 1),
         }
@@ -125,15 +186,19 @@ impl Column {
     pub(super) fn read<'a>(&mut self, key: &'a Input, picked: Picked<'_>) -> Result<Read<'a>, Error> {
         let own = match key.values() {
             Values::Int(values) if matches!(self.names, Names::Own) => Some(Cow::Borrowed(values)),
+            Values::Int(values) if let Names::Multiples(multiples) = self.names => {
+                Some(Cow::Owned(multiples.numbers(values, key.nulls())?))
+            }
             Values::Double(values) => Some(values.iter().map(|&value| to_ordered(value)).collect()),
             Values::Bool(values) => Some(values.iter().map(i64::from).collect()),
-            Values::Decimal(values) if matches!(self.names, Names::Own) => {
-                Some(values.iter().map(|&value| value as i64).collect())
+            Values::Decimal(Units::Short(units)) if matches!(self.names, Names::Own) => Some(Cow::Borrowed(units)),
+            Values::Decimal(Units::Long(units)) if matches!(self.names, Names::Own) => {
+                Some(units.iter().map(|&units| units as i64).collect())
             }
             _ => None,
         };
         let nulls = key.nulls();
-        if let (Values::Decimal(values), Some(own)) = (key.values(), &own) {
+        if let (Values::Decimal(Units::Long(values)), Some(own)) = (key.values(), &own) {
             // Those of null rows may be anything.
             let fits =
                 |row: usize| values[row] == i128::from(own[row]) || nulls.is_some_and(|nulls| nulls.is_null(row));
@@ -147,7 +212,59 @@ impl Column {
             Some(values) => self.widen(values, nulls, picked),
             None => self.number(key, picked)?,
         }
+        Ok(Read { own, nulls: nulls.cloned() })
+    }
+
+    /// Finds the numbers of values that another column of the same type has numbered.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`].
+    pub(super) fn translate(
+        &mut self,
+        from: &Self,
+        numbers: Vec<i64>,
+        nulls: Option<NullBuffer>,
+    ) -> Result<Read<'static>, Error> {
+        let own = match (&mut self.names, &from.names) {
+            (Names::Steps(ours), Names::Steps(theirs)) => {
+                let number = |number: i64| Some(ours.number(theirs.values()[number as usize]));
+                translated(&mut self.numbers, &numbers, nulls.as_ref(), theirs.values().len(), number)?;
+                None
+            }
+            (Names::Bytes(ours), Names::Bytes(theirs)) => {
+                let number = |number: i64| ours.intern(theirs.get(number as u32));
+                translated(&mut self.numbers, &numbers, nulls.as_ref(), theirs.len(), number)?;
+                None
+            }
+            _ => {
+                self.widen(&numbers, nulls.as_ref(), Picked { rows: numbers.len(), selected: None });
+                Some(Cow::Owned(numbers))
+            }
+        };
         Ok(Read { own, nulls })
+    }
+
+    /// Chains the hash of each number's value, as [`spread`] defines it, to that of its row.
+    pub(super) fn chain(&self, numbers: &[i64], nulls: Option<&NullBuffer>, hashes: &mut [u64]) {
+        let of_names: Vec<u64>;
+        let value: &dyn Fn(i64) -> u64 = match (&self.names, self.column_type) {
+            (Names::Steps(steps), _) => &|number| spread::of_number(steps.values()[number as usize]),
+            (Names::Bytes(interner), column_type) => {
+                let of_bytes = |bytes: &[u8]| match column_type {
+                    ColumnType::Decimal { .. } => spread::of_decimal(from_ordered_bytes(bytes)),
+                    _ => spread::of_text(bytes),
+                };
+                of_names = (0..interner.len() as u32).map(|number| of_bytes(interner.get(number))).collect();
+                &|number| of_names[number as usize]
+            }
+            (Names::Multiples(multiples), _) => &|number| spread::of_number(multiples.value(number)),
+            (Names::Own, ColumnType::Decimal { .. }) => &|number| spread::of_decimal(i128::from(number)),
+            (Names::Own, _) => &spread::of_number,
+        };
+        for (row, (hash, &number)) in hashes.iter_mut().zip(numbers).enumerate() {
+            let null = nulls.is_some_and(|nulls| nulls.is_null(row));
+            *hash = spread::chain(*hash, if null { 0 } else { value(number) });
+        }
     }
 
     fn widen(&mut self, values: &[i64], nulls: Option<&NullBuffer>, picked: Picked<'_>) {
@@ -194,7 +311,7 @@ impl Column {
                         _ if null(row) => 0,
                         Values::Text(values) => intern(text(values, row)),
                         Values::Coded(codes, values) => intern(text(values, codes[row] as usize)),
-                        Values::Decimal(values) => intern(&ordered_bytes(values[row])),
+                        Values::Decimal(units) => intern(&ordered_bytes(units.at(row))),
                         _ => unreachable!("the key's type was checked"),
                     });
                 });
@@ -207,14 +324,18 @@ impl Column {
         Ok(())
     }
 
-    /// The distinct time stamps, if they are numbered.
-    pub(super) fn steps(&self) -> &[i64] {
-        if let Names::Steps(steps) = &self.names { steps.values() } else { &[] }
+    /// The time stamp of a number.
+    pub(super) fn time_of(&self, number: i64) -> i64 {
+        match &self.names {
+            Names::Steps(steps) => steps.values()[number as usize],
+            Names::Multiples(multiples) => multiples.value(number),
+            Names::Own | Names::Bytes(_) => number,
+        }
     }
 
-    /// Whether numbers are the values themselves, so that less than the least may come.
+    /// Whether numbers order as the values do, so that less than the least may come.
     pub(super) fn is_own(&self) -> bool {
-        matches!(self.names, Names::Own)
+        matches!(self.names, Names::Own | Names::Multiples(_))
     }
 
     /// Calls `visit(i, number)` for the picked rows in turn, `None` for a null.
@@ -225,7 +346,7 @@ impl Column {
             visit(i, number);
             i += 1;
         };
-        match (&read.own, read.nulls) {
+        match (&read.own, &read.nulls) {
             (None, _) => self.numbers.iter().for_each(|&n| next((n > 0).then(|| i64::from(n) - 1))),
             (Some(values), None) => picked.each(|row| next(Some(values[row]))),
             (Some(values), Some(nulls)) => picked.each(|row| next(nulls.is_valid(row).then(|| values[row]))),
@@ -236,7 +357,7 @@ impl Column {
     /// before `base`.
     pub(super) fn pack(&self, read: &Read<'_>, picked: Picked<'_>, base: i64, bits: u32, keys: &mut [u64]) {
         let field = |number: i64| number.wrapping_sub(base) as u64 + 1;
-        match (&read.own, read.nulls, picked.selected) {
+        match (&read.own, &read.nulls, picked.selected) {
             // The usual columns have loops that the compiler sees through.
             (None, ..) if base == 0 => {
                 for (key, &number) in keys.iter_mut().zip(&self.numbers) {
@@ -272,7 +393,7 @@ impl Column {
     /// For each number, its place in the order of the values; `None` if numbers order as values do.
     pub(super) fn ranks(&self) -> Option<Vec<u32>> {
         match &self.names {
-            Names::Own => None,
+            Names::Own | Names::Multiples(_) => None,
             Names::Steps(steps) => Some(steps.ranks()),
             Names::Bytes(interner) => Some(interner.ranks()),
         }
@@ -286,11 +407,11 @@ impl Column {
         let null = |row: usize| nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
         Ok(match (self.column_type, &self.names) {
             (ColumnType::Int, _) => Arc::new(Int64Array::new(numbers.into(), nulls)),
-            (ColumnType::Timestamp, Names::Steps(steps)) => {
-                let time = |(row, &number): (usize, &i64)| if null(row) { 0 } else { steps.values()[number as usize] };
+            (ColumnType::Timestamp, Names::Own) => time_stamps(numbers, nulls),
+            (ColumnType::Timestamp, _) => {
+                let time = |(row, &number): (usize, &i64)| if null(row) { 0 } else { self.time_of(number) };
                 time_stamps(numbers.iter().enumerate().map(time).collect(), nulls)
             }
-            (ColumnType::Timestamp, _) => time_stamps(numbers, nulls),
             (ColumnType::Double, _) => {
                 Arc::new(Float64Array::new(numbers.into_iter().map(from_ordered).collect(), nulls))
             }
@@ -341,6 +462,30 @@ fn numbered<'a>(
         *last = Some((values.clone(), numbers.ok_or_else(too_many)?));
     }
     Ok(last.as_ref().map_or(&[], |(_, numbers)| numbers))
+}
+
+/// Finds numbers plus one, or 0 of a null, each once: what `number` makes of those there are, of which there are `count`.
+fn translated(
+    found: &mut Vec<u32>,
+    numbers: &[i64],
+    nulls: Option<&NullBuffer>,
+    count: usize,
+    mut number: impl FnMut(i64) -> Option<u32>,
+) -> Result<(), Error> {
+    let mut known = vec![0; count];
+    found.clear();
+    for (row, &theirs) in numbers.iter().enumerate() {
+        if nulls.is_some_and(|nulls| nulls.is_null(row)) {
+            found.push(0);
+            continue;
+        }
+        let ours = &mut known[theirs as usize];
+        if *ours == 0 {
+            *ours = number(theirs).ok_or_else(too_many)? + 1;
+        }
+        found.push(*ours);
+    }
+    Ok(())
 }
 
 fn too_many() -> Error {

@@ -6,6 +6,9 @@ const DENSE_BITS_MAX: u32 = 20;
 /// A directly addressed index has at most this many slots a group, so that tables of few groups stay small.
 const DENSE_SLOTS_PER_GROUP: u64 = 64;
 
+/// Keys whose memory is brought to the cache before they are looked up.
+const AHEAD: usize = 32;
+
 /// The bits of the least index.
 const BITS_MIN: u32 = 10;
 
@@ -48,16 +51,29 @@ impl Index {
     }
 
     fn find_hashed(&mut self, rows: &[u64], keys: &mut Vec<u64>, groups: &mut Vec<u32>) {
-        for &key in rows {
-            let mut at = self.home(key);
-            let number = loop {
-                match self.slots[at] {
-                    0 => break self.insert(at, key, keys),
-                    slot if keys[slot as usize - 1] == key => break slot - 1,
-                    _ => at = (at + 1) & (self.slots.len() - 1),
-                }
-            };
-            groups.push(number);
+        for rows in rows.chunks(AHEAD) {
+            // What is read here is not used but for the cache: these reads do not wait for each other, as those below do.
+            let mut first = [0; AHEAD];
+            for (slot, &key) in first.iter_mut().zip(rows) {
+                *slot = self.slots[self.home(key)];
+            }
+            let touched = first
+                .iter()
+                .fold(0, |touched, &slot| touched ^ keys.get((slot as usize).wrapping_sub(1)).copied().unwrap_or(0));
+            std::hint::black_box(touched);
+            groups.extend(rows.iter().map(|&key| self.number(key, keys)));
+        }
+    }
+
+    #[inline(always)]
+    fn number(&mut self, key: u64, keys: &mut Vec<u64>) -> u32 {
+        let mut at = self.home(key);
+        loop {
+            match self.slots[at] {
+                0 => return self.insert(at, key, keys),
+                slot if keys[slot as usize - 1] == key => return slot - 1,
+                _ => at = (at + 1) & (self.slots.len() - 1),
+            }
         }
     }
 

@@ -4,17 +4,21 @@
 //! column has needed so far. Fields widen as values come that do not fit; then all keys are made anew. Keys that no 64
 //! bits hold, of many dimensions that are all wide, are spelled out as bytes and numbered.
 
+use std::collections::BTreeSet;
+
 use arrow::{array::ArrayRef, buffer::NullBuffer};
 
 use super::{
-    column::{Column, Picked, Read, SPELLED, spelled, spelling},
+    column::{Column, Multiples, Picked, Read, SPELLED, spelled, spelling},
     index::Index,
     interner::Interner,
     order::{self, Order},
 };
 use crate::{
+    grain::Grain,
     measure::{Error, input::Input},
     schema::ColumnType,
+    view::View,
 };
 
 /// One column's part of the keys.
@@ -67,9 +71,14 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    pub(super) fn new(types: &[ColumnType]) -> Self {
+    /// No keys, of columns of these types. If there is a `grain`, its buckets are the first one.
+    pub(super) fn new(types: &[ColumnType], grain: Option<Grain>) -> Self {
+        let column = |(at, &column_type): (usize, &ColumnType)| match at {
+            0 => Column::of_buckets(column_type, grain.and_then(Multiples::of)),
+            _ => Column::new(column_type, false),
+        };
         Self {
-            columns: types.iter().enumerate().map(|(at, &column_type)| Column::new(column_type, at == 0)).collect(),
+            columns: types.iter().enumerate().map(column).collect(),
             fields: vec![Field::default(); types.len()],
             keys: Vec::new(),
             index: Index::default(),
@@ -108,18 +117,35 @@ impl Keys {
         groups: &mut Vec<u32>,
     ) -> Result<(), Error> {
         let picked = Picked { rows, selected };
+        let read = self.columns.iter_mut().zip(keys).map(|(column, key)| column.read(key, picked));
+        let read = read.collect::<Result<Vec<_>, _>>()?;
+        self.find(&read, picked, groups)
+    }
+
+    /// As [`Self::resolve`], of groups of another table with the same columns.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`].
+    pub(super) fn resolve_groups(&mut self, from: &Self, which: &[u32], groups: &mut Vec<u32>) -> Result<(), Error> {
+        let read = self.columns.iter_mut().zip(&from.columns).enumerate().map(|(at, (ours, theirs))| {
+            let (numbers, nulls) = from.numbers(at, which);
+            ours.translate(theirs, numbers, nulls)
+        });
+        let read = read.collect::<Result<Vec<_>, _>>()?;
+        self.find(&read, Picked { rows: which.len(), selected: None }, groups)
+    }
+
+    fn find(&mut self, read: &[Read<'_>], picked: Picked<'_>, groups: &mut Vec<u32>) -> Result<(), Error> {
         if self.len() + picked.len() >= u32::MAX as usize {
             return Err(Error::Overflow { state: "number of groups".to_owned(), limit: "32 bits" });
         }
-        let read = self.columns.iter_mut().zip(keys).map(|(column, key)| column.read(key, picked));
-        let read = read.collect::<Result<Vec<_>, _>>()?;
         if self.wide.is_none() && !self.fit() {
             self.spell_out();
         }
         if self.wide.is_some() {
-            return self.number(&read, picked, groups);
+            return self.number(read, picked, groups);
         }
-        self.pack(&read, picked);
+        self.pack(read, picked);
         let bits = self.fields.iter().map(|field| field.bits).sum();
         self.index.find(&self.row_keys, bits, &mut self.keys, groups);
         Ok(())
@@ -210,9 +236,12 @@ impl Keys {
         }
     }
 
-    /// The distinct values of the first column, if that is of time stamps.
-    pub(super) fn buckets(&self) -> &[i64] {
-        self.columns.first().map_or(&[], Column::steps)
+    /// The distinct time stamps of the first column.
+    pub(super) fn buckets(&self) -> BTreeSet<i64> {
+        let mut numbers: Vec<i64> = (0..self.len()).filter_map(|group| self.number_of(0, group)).collect();
+        // Groups come in about the order of their buckets.
+        numbers.dedup();
+        numbers.into_iter().map(|number| self.columns[0].time_of(number)).collect()
     }
 
     /// The canonical order of rows that are all distinct, as [`Self::order`] of groups. The table is not to be used again.
@@ -236,13 +265,36 @@ impl Keys {
     /// The groups in canonical order: by each column in turn, nulls first.
     pub(super) fn order(&self) -> Vec<u32> {
         if self.wide.is_none() {
-            return order::sort_by_key(self.ordered_keys());
+            return order::sort_by_word(&self.ordered_keys());
         }
         let mut order = Order::new(self.len());
         for (at, column) in self.columns.iter().enumerate() {
             order.then_by(column.ordered((0..self.len()).map(|group| self.number_of(at, group))));
         }
         order.sort()
+    }
+
+    /// The groups in the order of their buckets, and of a bucket in the order they came.
+    pub(super) fn order_by_bucket(&self) -> Vec<u32> {
+        let ranks = self.columns[0].ranks();
+        let least = self.columns[0].range().0;
+        let rank = |group: usize| match (self.number_of(0, group), &ranks) {
+            (None, _) => 0,
+            (Some(number), None) => number.wrapping_sub(least) as u64 + 1,
+            (Some(number), Some(ranks)) => u64::from(ranks[number as usize]) + 1,
+        };
+        order::sort_by_word(&(0..self.len()).map(rank).collect::<Vec<_>>())
+    }
+
+    /// The hash of each group's dimensions, as [`spread`](super::spread) defines it.
+    pub(super) fn hashes(&self) -> Vec<u64> {
+        let groups: Vec<u32> = (0..self.len() as u32).collect();
+        let mut hashes = vec![0; groups.len()];
+        for (at, column) in self.columns.iter().enumerate().skip(1) {
+            let (numbers, nulls) = self.numbers(at, &groups);
+            column.chain(&numbers, nulls.as_ref(), &mut hashes);
+        }
+        hashes
     }
 
     /// The key of each group, with every field in the order of its values.
@@ -301,17 +353,18 @@ impl Keys {
     }
 }
 
-/// The canonical order of rows whose keys, of these types, are all distinct.
+/// The canonical order of rows whose keys, which are those of `view`, are all distinct.
 ///
 /// # Errors
 /// [`Error::Type`], [`Error::Overflow`].
-pub(crate) fn order_rows(types: &[ColumnType], keys: &[ArrayRef]) -> Result<Vec<u32>, Error> {
+pub(crate) fn order_rows(view: &View, keys: &[ArrayRef]) -> Result<Vec<u32>, Error> {
+    let types = view.key_types();
     let input = |(&expected, array): (&ColumnType, &ArrayRef)| {
         Input::new(|| "of a key".to_owned(), ArrayRef::clone(array), expected)
     };
     let inputs = types.iter().zip(keys).map(input).collect::<Result<Vec<_>, _>>()?;
     let rows = inputs.first().map_or(0, Input::len);
-    Keys::new(types).order_rows(&inputs.iter().collect::<Vec<_>>(), rows)
+    Keys::new(&types, Some(view.grain)).order_rows(&inputs.iter().collect::<Vec<_>>(), rows)
 }
 
 /// More than this many spare slots are given back when a table is emptied.

@@ -1,11 +1,10 @@
 //! One view of a fold: what it reads of a batch, and where its groups are kept.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use arrow::{
     array::{ArrayRef, BooleanArray},
     buffer::{BooleanBuffer, MutableBuffer},
-    record_batch::RecordBatch,
     util::bit_util::set_bit,
 };
 
@@ -73,7 +72,7 @@ impl Plan {
             bucket: reads.bucket(&view.time_column, view.grain),
             dimensions: view.dimensions.iter().map(|d| reads.column(&d.input)).collect(),
             state_filters,
-            table: GroupTable::new(&view.key_types(), &view.states),
+            table: GroupTable::of(view),
             folded: 0,
             brings: None,
         }
@@ -146,8 +145,8 @@ impl Plan {
         if self.table.is_empty() {
             return Ok(());
         }
-        let columns = self.table.take_unordered()?;
-        brings.shards.merge(&RecordBatch::try_new(brings.shards.view().partial_schema(), columns)?)
+        let empty = GroupTable::of(brings.shards.view());
+        brings.shards.absorb(mem::replace(&mut self.table, empty))
     }
 
     /// Brings everything away.

@@ -1,11 +1,12 @@
 //! Rows on their way to the shard that their group is in: columns of many batches put together and sorted by shard, so that
 //! each shard gets a run of them that is worth its while.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use arrow::{
-    array::{Array, ArrayRef, BooleanArray, UInt32Array},
+    array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, PrimitiveArray, UInt32Array},
     compute::{concat, take},
+    datatypes::{DataType, Decimal64Type, Decimal128Type, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType},
 };
 
 use super::{
@@ -36,21 +37,26 @@ pub(super) struct Layout {
 #[derive(Debug)]
 pub(super) struct Backlog {
     layout: Arc<Layout>,
-    /// Batches of columns, filters after the others.
-    columns: Vec<Vec<ArrayRef>>,
-    /// The rows to be folded, counted through all batches.
+    batches: Vec<Batch>,
+    /// The rows to be folded, each counted in its batch.
     rows: Vec<u32>,
     /// The shard of each.
     shards: Vec<u8>,
-    /// Rows in all batches.
-    count: usize,
     hashes: Vec<u64>,
+}
+
+/// The columns of a batch, filters after the others.
+#[derive(Debug)]
+struct Batch {
+    columns: Vec<ArrayRef>,
+    /// How many of its rows are to be folded.
+    picked: usize,
 }
 
 impl Backlog {
     pub(super) fn new(layout: Layout) -> Self {
         let layout = Arc::new(layout);
-        Self { layout, columns: Vec::new(), rows: Vec::new(), shards: Vec::new(), count: 0, hashes: Vec::new() }
+        Self { layout, batches: Vec::new(), rows: Vec::new(), shards: Vec::new(), hashes: Vec::new() }
     }
 
     /// Adds the picked rows of a batch. `columns` are as the layout says, filters are arrays of bools.
@@ -58,15 +64,13 @@ impl Backlog {
         self.hashes.clear();
         spread::hash(dimensions, picked, &mut self.hashes);
         self.shards.extend(self.hashes.iter().map(|&hash| shard_of(hash)));
-        let first = self.count as u32;
-        picked.each(|row| self.rows.push(first + row as u32));
-        self.columns.push(columns);
-        self.count += picked.rows;
+        picked.each(|row| self.rows.push(row as u32));
+        self.batches.push(Batch { columns, picked: picked.len() });
     }
 
     /// Whether there are enough rows to be sorted.
     pub(super) fn is_full(&self) -> bool {
-        self.count >= ROWS
+        self.rows.len() >= ROWS
     }
 
     /// The rows by shard; nothing waits any more.
@@ -78,10 +82,11 @@ impl Backlog {
             self.forget();
             return Ok(None);
         }
-        let (order, ends) = sort(&self.rows, &self.shards);
-        let columns = (0..self.columns[0].len()).map(|at| {
-            let parts: Vec<&dyn Array> = self.columns.iter().map(|columns| columns[at].as_ref()).collect();
-            Ok(take(&concat(&parts)?, &order, None)?)
+        let (places, ends) = places(&self.shards);
+        let columns = (0..self.batches[0].columns.len()).map(|at| {
+            let parts: Vec<(&ArrayRef, usize)> =
+                self.batches.iter().map(|batch| (&batch.columns[at], batch.picked)).collect();
+            scattered(&parts, &self.rows, &places)
         });
         let columns = columns.collect::<Result<_, Error>>()?;
         self.forget();
@@ -89,31 +94,76 @@ impl Backlog {
     }
 
     fn forget(&mut self) {
-        self.columns.clear();
+        self.batches.clear();
         self.rows.clear();
         self.shards.clear();
-        self.count = 0;
     }
 }
 
-/// `rows` in the order of their `shards`, and where each shard's end.
-pub(super) fn sort(rows: &[u32], shards: &[u8]) -> (UInt32Array, Vec<u32>) {
-    let mut ends = vec![0_u32; SHARDS];
-    shards.iter().for_each(|&shard| ends[shard as usize] += 1);
-    let mut end = 0;
-    let mut next: Vec<u32> = Vec::with_capacity(SHARDS);
-    for count in &mut ends {
-        next.push(end);
-        end += *count;
-        *count = end;
+/// Where each row goes, so that rows are in the order of their `shards`, and where each shard's end.
+fn places(shards: &[u8]) -> (Vec<u32>, Vec<u32>) {
+    let mut next = vec![0_u32; SHARDS];
+    shards.iter().for_each(|&shard| next[shard as usize] += 1);
+    let mut start = 0;
+    for next in &mut next {
+        start += mem::replace(next, start);
     }
-    let mut order = vec![0; rows.len()];
-    for (&row, &shard) in rows.iter().zip(shards) {
+    let place = |&shard: &u8| {
         let at = &mut next[shard as usize];
-        order[*at as usize] = row;
         *at += 1;
+        *at - 1
+    };
+    // Each shard's next place is its end when all have one.
+    (shards.iter().map(place).collect(), next)
+}
+
+/// The groups of each shard one after the other, and where each shard's end.
+pub(super) fn sort(shards: &[u8]) -> (Vec<u32>, Vec<u32>) {
+    let (places, ends) = places(shards);
+    let mut order = vec![0; places.len()];
+    (0..).zip(places).for_each(|(group, place)| order[place as usize] = group);
+    (order, ends)
+}
+
+/// One column of all batches, `parts`, each with the number of its rows that are picked: every picked row in its place.
+fn scattered(parts: &[(&ArrayRef, usize)], rows: &[u32], places: &[u32]) -> Result<ArrayRef, Error> {
+    if parts.iter().all(|(part, _)| part.null_count() == 0) {
+        match parts[0].0.data_type() {
+            DataType::Int64 => return Ok(scattered_numbers::<Int64Type>(parts, rows, places)),
+            DataType::Timestamp(TimeUnit::Microsecond, _) => {
+                return Ok(scattered_numbers::<TimestampMicrosecondType>(parts, rows, places));
+            }
+            DataType::Float64 => return Ok(scattered_numbers::<Float64Type>(parts, rows, places)),
+            DataType::Decimal64(..) => return Ok(scattered_numbers::<Decimal64Type>(parts, rows, places)),
+            DataType::Decimal128(..) => return Ok(scattered_numbers::<Decimal128Type>(parts, rows, places)),
+            _ => {}
+        }
     }
-    (order.into(), ends)
+    // All else: where in all batches put together each place's row is.
+    let mut order = vec![0; places.len()];
+    let (mut at, mut first) = (0, 0);
+    for (part, picked) in parts {
+        for (row, &place) in rows[at..at + picked].iter().zip(&places[at..]) {
+            order[place as usize] = first + row;
+        }
+        at += picked;
+        first += part.len() as u32;
+    }
+    let parts: Vec<&dyn Array> = parts.iter().map(|(part, _)| part.as_ref()).collect();
+    Ok(take(&concat(&parts)?, &UInt32Array::from(order), None)?)
+}
+
+fn scattered_numbers<T: ArrowPrimitiveType>(parts: &[(&ArrayRef, usize)], rows: &[u32], places: &[u32]) -> ArrayRef {
+    let mut numbers = vec![T::default_value(); places.len()];
+    let mut at = 0;
+    for (part, picked) in parts {
+        let values = part.as_primitive::<T>().values();
+        for (&row, &place) in rows[at..at + picked].iter().zip(&places[at..]) {
+            numbers[place as usize] = values[row as usize];
+        }
+        at += picked;
+    }
+    Arc::new(PrimitiveArray::<T>::new(numbers.into(), None).with_data_type(parts[0].0.data_type().clone()))
 }
 
 /// Rows in the order of their shards.
@@ -158,19 +208,35 @@ impl Scattered {
 }
 
 fn set_rows(filter: &ArrayRef) -> Vec<u32> {
-    let filter: &BooleanArray = arrow::array::AsArray::as_boolean(filter);
+    let filter: &BooleanArray = filter.as_boolean();
     filter.values().set_indices_u32().collect()
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
+    use arrow::array::{Int64Array, StringArray};
+
     use super::*;
 
     #[test]
-    fn rows_are_sorted_by_shard_and_stay_in_order_within_one() {
-        let (order, ends) = sort(&[5, 6, 7, 9], &[3, 0, 3, 255]);
-        assert_eq!(order.values(), &[6, 5, 7, 9]);
+    fn groups_are_sorted_by_shard_and_stay_in_order_within_one() {
+        let (order, ends) = sort(&[3, 0, 3, 255]);
+        assert_eq!(order, [1, 0, 2, 3]);
         assert_eq!((ends[0], ends[2], ends[3], ends[254], ends[255]), (1, 1, 3, 3, 4));
         assert_eq!(ends.len(), SHARDS);
+    }
+
+    #[test]
+    fn picked_rows_of_all_batches_come_to_their_places() {
+        let numbers: [ArrayRef; 2] = [Arc::new(Int64Array::from(vec![10, 11])), Arc::new(Int64Array::from(vec![20]))];
+        let nulls: [ArrayRef; 2] =
+            [Arc::new(Int64Array::from(vec![Some(10), Some(11)])), Arc::new(Int64Array::from(vec![None]))];
+        let texts: [ArrayRef; 2] =
+            [Arc::new(StringArray::from(vec!["a", "b"])), Arc::new(StringArray::from(vec!["c"]))];
+        let of = |parts: &[ArrayRef; 2]| scattered(&[(&parts[0], 1), (&parts[1], 1)], &[1, 0], &[1, 0]).unwrap();
+        assert_eq!(of(&numbers).as_primitive::<Int64Type>(), &Int64Array::from(vec![20, 11]));
+        assert_eq!(of(&nulls).as_primitive::<Int64Type>(), &Int64Array::from(vec![None, Some(11)]));
+        assert_eq!(of(&texts).as_string::<i32>(), &StringArray::from(vec!["c", "b"]));
     }
 }

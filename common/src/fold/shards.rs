@@ -13,24 +13,15 @@ use std::{
     },
 };
 
-use arrow::{
-    array::{Array, ArrayRef},
-    compute::take_arrays,
-    record_batch::RecordBatch,
-};
+use arrow::{array::ArrayRef, record_batch::RecordBatch};
 use rayon::prelude::*;
 
 use super::{
-    column::Picked,
     scatter::{Scattered, sort},
-    spread::{self, SHARDS, shard_of},
-    table::GroupTable,
+    spread::{SHARDS, shard_of},
+    table::{GroupTable, Handed},
 };
-use crate::{
-    measure::{Error, input::Input},
-    partial,
-    view::View,
-};
+use crate::{measure::Error, partial, view::View};
 
 /// Groups that one table holds.
 const WHOLE_GROUPS_MAX: usize = if cfg!(test) { 4 } else { 1 << 13 };
@@ -60,7 +51,7 @@ impl Shards {
     pub fn new(view: &Arc<View>) -> Self {
         Self {
             view: Arc::clone(view),
-            whole: Mutex::new(GroupTable::new(&view.key_types(), &view.states)),
+            whole: Mutex::new(GroupTable::of(view)),
             spread: OnceLock::new(),
             waiting: Mutex::default(),
             waiting_bytes: AtomicUsize::new(0),
@@ -97,23 +88,28 @@ impl Shards {
     /// See [`Error`].
     pub fn merge(&self, partial: &RecordBatch) -> Result<(), Error> {
         let columns = partial::columns(&self.view.partial_schema(), partial)?;
-        if partial.num_rows() == 0 {
-            return Ok(());
-        }
+        let (keys, states) = columns.split_at(1 + self.view.dimensions.len());
+        let mut table = GroupTable::of(&self.view);
+        table.merge(keys, states)?;
+        self.absorb(table)
+    }
+
+    /// Merges the groups of a table of the view.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub(super) fn absorb(&self, table: GroupTable) -> Result<(), Error> {
+        let mut handed = Handed::new(table);
         if self.spread.get().is_none() {
             let mut whole = lock(&self.whole);
             // Another may have spread the groups while this one waited.
             if self.spread.get().is_none() {
-                self.merge_into(&mut whole, columns)?;
+                let all: Vec<u32> = (0..handed.len() as u32).collect();
+                self.counted(&mut whole, |whole| whole.absorb(&mut handed, &all))?;
                 return if whole.len() > WHOLE_GROUPS_MAX { self.spread_out(&mut whole) } else { Ok(()) };
             }
         }
-        self.merge_spread(columns)
-    }
-
-    fn merge_into(&self, table: &mut GroupTable, columns: &[ArrayRef]) -> Result<(), Error> {
-        let (keys, states) = columns.split_at(1 + self.view.dimensions.len());
-        self.counted(table, |table| table.merge(keys, states))
+        self.absorb_spread(handed)
     }
 
     /// Does something with a table and counts the bytes that it holds after.
@@ -126,36 +122,28 @@ impl Shards {
     }
 
     fn spread_out(&self, whole: &mut GroupTable) -> Result<(), Error> {
-        let tables = (0..SHARDS).map(|_| Mutex::new(self.empty_table()));
+        let tables = (0..SHARDS).map(|_| Mutex::new(GroupTable::of(&self.view)));
         self.spread.get_or_init(|| tables.collect());
-        let mut taken = self.counted(whole, |whole| mem::replace(whole, self.empty_table()));
-        if taken.is_empty() { Ok(()) } else { self.merge_spread(&taken.take_unordered()?) }
+        self.absorb_spread(Handed::new(self.taken(whole)))
     }
 
-    fn merge_spread(&self, columns: &[ArrayRef]) -> Result<(), Error> {
-        let rows = columns[0].len();
-        let dimensions = self.view.key_types().into_iter().zip(columns).skip(1);
-        let dimensions = dimensions.map(|(expected, array)| Input::new(String::new, Arc::clone(array), expected));
-        let dimensions = dimensions.collect::<Result<Vec<_>, _>>()?;
-        let mut hashes = Vec::with_capacity(rows);
-        let picked = Picked { rows, selected: None };
-        spread::hash(&dimensions.iter().collect::<Vec<_>>(), picked, &mut hashes);
-        let shards: Vec<u8> = hashes.into_iter().map(shard_of).collect();
-        let (order, ends) = sort(&(0..rows as u32).collect::<Vec<_>>(), &shards);
-        let sorted = take_arrays(columns, &order, None)?;
+    fn absorb_spread(&self, mut handed: Handed) -> Result<(), Error> {
+        let shards: Vec<u8> = handed.hashes().into_iter().map(shard_of).collect();
+        let (order, ends) = sort(&shards);
         let mut start = 0;
-        for (shard, end) in ends.into_iter().map(|end| end as usize).enumerate() {
-            if end > start {
-                let piece: Vec<ArrayRef> = sorted.iter().map(|column| column.slice(start, end - start)).collect();
-                self.merge_into(&mut lock(&self.tables()[shard]), &piece)?;
-                start = end;
+        for (table, end) in self.tables().iter().zip(ends) {
+            let groups = &order[start..end as usize];
+            start = end as usize;
+            if !groups.is_empty() {
+                self.counted(&mut lock(table), |table| table.absorb(&mut handed, groups))?;
             }
         }
         Ok(())
     }
 
-    fn empty_table(&self) -> GroupTable {
-        GroupTable::new(&self.view.key_types(), &self.view.states)
+    /// Takes everything out of a table.
+    fn taken(&self, table: &mut GroupTable) -> GroupTable {
+        self.counted(table, |table| mem::replace(table, GroupTable::of(&self.view)))
     }
 
     fn tables(&self) -> &[Mutex<GroupTable>] {
@@ -209,7 +197,7 @@ impl Shards {
     #[must_use]
     pub fn buckets(&self) -> BTreeSet<i64> {
         let all = self.spread.get().map_or(std::slice::from_ref(&self.whole), Vec::as_slice);
-        all.iter().flat_map(|table| lock(table).buckets().to_vec()).collect()
+        all.iter().flat_map(|table| lock(table).buckets()).collect()
     }
 
     /// [`Self::take`], with one partial of each shard even of few groups.
@@ -224,22 +212,22 @@ impl Shards {
         self.take()
     }
 
-    /// Takes everything: canonical partials that have no group in common, in order of shard, one of each shard or one of
-    /// all. Uses the threads of the pool that it is called on.
+    /// Takes everything: one canonical partial of all groups, or one of each shard, in order of shard, which are ordered by
+    /// bucket only and have no group in common. Uses the threads of the pool that it is called on.
     ///
     /// # Errors
     /// See [`Error`].
     pub fn take(&self) -> Result<Vec<RecordBatch>, Error> {
         self.settle()?;
-        let take = |table: &Mutex<GroupTable>| {
-            let mut taken = self.counted(&mut lock(table), |table| mem::replace(table, self.empty_table()));
-            let (mut columns, states) = taken.take()?;
+        let partial = |(mut columns, states): (Vec<ArrayRef>, Vec<ArrayRef>)| {
             columns.extend(states);
             Ok(RecordBatch::try_new(self.view.partial_schema(), columns)?)
         };
         match self.spread.get() {
-            Some(tables) => tables.par_iter().map(take).collect(),
-            None => Ok(vec![take(&self.whole)?]),
+            Some(tables) => {
+                tables.par_iter().map(|table| partial(self.taken(&mut lock(table)).take_by_bucket()?)).collect()
+            }
+            None => Ok(vec![partial(self.taken(&mut lock(&self.whole)).take()?)?]),
         }
     }
 }

@@ -15,25 +15,45 @@ pub(super) fn hash(dimensions: &[&Input], picked: Picked<'_>, hashes: &mut Vec<u
     let from = hashes.len();
     hashes.resize(from + picked.len(), 0);
     for dimension in dimensions {
-        chain(dimension, picked, &mut hashes[from..]);
+        chain_all(dimension, picked, &mut hashes[from..]);
     }
 }
 
-fn chain(dimension: &Input, picked: Picked<'_>, hashes: &mut [u64]) {
+/// The hash of a value that is a number, or has one that orders as it does.
+#[inline]
+pub(super) fn of_number(number: i64) -> u64 {
+    mix(number as u64)
+}
+
+/// The hash of a decimal by its units, however few bits hold them.
+#[inline]
+pub(super) fn of_decimal(units: i128) -> u64 {
+    mix(units as u64).wrapping_add(mix((units >> 64) as u64).rotate_left(32))
+}
+
+pub(super) fn of_text(text: &[u8]) -> u64 {
+    xxh3_64(text)
+}
+
+/// The hash of the dimensions so far and one more.
+#[inline]
+pub(super) fn chain(hash: u64, value: u64) -> u64 {
+    mix(hash ^ value)
+}
+
+fn chain_all(dimension: &Input, picked: Picked<'_>, hashes: &mut [u64]) {
     match dimension.values() {
-        Values::Int(values) => chain_each(dimension, picked, hashes, |row| mix(values[row] as u64)),
-        Values::Double(values) => chain_each(dimension, picked, hashes, |row| mix(to_ordered(values[row]) as u64)),
-        Values::Bool(values) => chain_each(dimension, picked, hashes, |row| mix(u64::from(values.value(row)))),
-        Values::Decimal(values) => chain_each(dimension, picked, hashes, |row| {
-            mix(values[row] as u64).wrapping_add(mix((values[row] >> 64) as u64).rotate_left(32))
-        }),
-        Values::Text(values) => chain_each(dimension, picked, hashes, |row| xxh3_64(text(values, row))),
+        Values::Int(values) => chain_each(dimension, picked, hashes, |row| of_number(values[row])),
+        Values::Double(values) => chain_each(dimension, picked, hashes, |row| of_number(to_ordered(values[row]))),
+        Values::Bool(values) => chain_each(dimension, picked, hashes, |row| of_number(i64::from(values.value(row)))),
+        Values::Decimal(values) => chain_each(dimension, picked, hashes, |row| of_decimal(values.at(row))),
+        Values::Text(values) => chain_each(dimension, picked, hashes, |row| of_text(text(values, row))),
         Values::Coded(codes, values) if values.len() <= picked.len() => {
-            let of_code: Vec<u64> = (0..values.len()).map(|code| xxh3_64(text(values, code))).collect();
+            let of_code: Vec<u64> = (0..values.len()).map(|code| of_text(text(values, code))).collect();
             chain_each(dimension, picked, hashes, |row| of_code[codes[row] as usize]);
         }
         Values::Coded(codes, values) => {
-            chain_each(dimension, picked, hashes, |row| xxh3_64(text(values, codes[row] as usize)));
+            chain_each(dimension, picked, hashes, |row| of_text(text(values, codes[row] as usize)));
         }
     }
 }
@@ -41,14 +61,14 @@ fn chain(dimension: &Input, picked: Picked<'_>, hashes: &mut [u64]) {
 #[inline(always)]
 fn chain_each(dimension: &Input, picked: Picked<'_>, hashes: &mut [u64], value: impl Fn(usize) -> u64) {
     let mut hashes = hashes.iter_mut();
-    let mut chain = |value: u64| {
+    let mut next = |value: u64| {
         if let Some(hash) = hashes.next() {
-            *hash = mix(*hash ^ value);
+            *hash = chain(*hash, value);
         }
     };
     match dimension.nulls() {
-        None => picked.each(|row| chain(value(row))),
-        Some(nulls) => picked.each(|row| chain(if nulls.is_valid(row) { value(row) } else { 0 })),
+        None => picked.each(|row| next(value(row))),
+        Some(nulls) => picked.each(|row| next(if nulls.is_valid(row) { value(row) } else { 0 })),
     }
 }
 

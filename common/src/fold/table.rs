@@ -1,6 +1,6 @@
 //! Groups and their states: keys become group numbers, and each state is folded as a column over those.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
 use arrow::array::{Array, ArrayRef};
 
@@ -8,6 +8,7 @@ use super::keys::Keys;
 use crate::{
     measure::{Error, StateSpec, accumulator::Accumulator, input::Input, rows::Rows},
     schema::ColumnType,
+    view::View,
 };
 
 /// A hash table of groups and their states: the core of folding, merging and answering. After an error it is not to be
@@ -68,12 +69,52 @@ impl<'a> Kept<'a> {
     }
 }
 
+/// A table whose groups are handed over to others.
+#[derive(Debug)]
+pub(super) struct Handed {
+    table: GroupTable,
+    /// The states, in the order of the groups, of those that can only be handed over encoded.
+    columns: Vec<Option<ArrayRef>>,
+}
+
+impl Handed {
+    pub(super) fn new(table: GroupTable) -> Self {
+        let columns = vec![None; table.states.len()];
+        Self { table, columns }
+    }
+
+    /// How many groups there are.
+    pub(super) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// The hash of each group's dimensions, as [`spread`](super::spread) defines it.
+    pub(super) fn hashes(&self) -> Vec<u64> {
+        self.table.keys.hashes()
+    }
+
+    fn encode(&mut self, state: usize) -> Result<(), Error> {
+        let order: Vec<u32> = (0..self.table.len() as u32).collect();
+        self.columns[state] = Some(self.table.states[state].take(&order)?);
+        Ok(())
+    }
+}
+
 impl GroupTable {
-    /// An empty table with key columns of these types, at most 64, and these states.
+    /// An empty table with key columns of these types and these states.
     #[must_use]
     pub fn new(keys: &[ColumnType], states: &[StateSpec]) -> Self {
-        assert!(keys.len() <= u64::BITS as usize, "a key column has a bit in a mask");
-        Self { keys: Keys::new(keys), states: states.iter().map(StateSpec::accumulator).collect(), groups: Vec::new() }
+        Self::with(Keys::new(keys, None), states)
+    }
+
+    /// An empty table of the groups of `view`.
+    #[must_use]
+    pub fn of(view: &View) -> Self {
+        Self::with(Keys::new(&view.key_types(), Some(view.grain)), &view.states)
+    }
+
+    fn with(keys: Keys, states: &[StateSpec]) -> Self {
+        Self { keys, states: states.iter().map(StateSpec::accumulator).collect(), groups: Vec::new() }
     }
 
     /// How many groups there are.
@@ -123,31 +164,55 @@ impl GroupTable {
         Ok(())
     }
 
+    /// Merges groups of another table of the same keys and states.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`].
+    pub(super) fn absorb(&mut self, from: &mut Handed, which: &[u32]) -> Result<(), Error> {
+        self.groups.clear();
+        self.keys.resolve_groups(&from.table.keys, which, &mut self.groups)?;
+        let (groups, rows) = (self.keys.len(), Rows::selected(&self.groups, which));
+        for (at, state) in self.states.iter_mut().enumerate() {
+            if from.columns[at].is_none() {
+                match state.absorb(groups, rows, &mut *from.table.states[at]) {
+                    Some(absorbed) => {
+                        absorbed?;
+                        continue;
+                    }
+                    None => from.encode(at)?,
+                }
+            }
+            if let Some(column) = &from.columns[at] {
+                state.merge(groups, rows, column)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Empties the table: the key columns and the state columns, one row a group, in canonical order (see
     /// [`crate::partial`]).
     ///
     /// # Errors
     /// [`Error::Overflow`].
     pub fn take(&mut self) -> Result<(Vec<ArrayRef>, Vec<ArrayRef>), Error> {
-        let order = self.keys.order();
-        let states = self.states.iter_mut().map(|state| state.take(&order)).collect::<Result<_, _>>()?;
-        Ok((self.keys.take(&order)?, states))
+        self.take_in(&self.keys.order())
     }
 
-    /// As [`Self::take`], all columns together and in any order.
+    /// As [`Self::take`], but ordered by bucket only.
     ///
     /// # Errors
     /// [`Error::Overflow`].
-    pub(super) fn take_unordered(&mut self) -> Result<Vec<ArrayRef>, Error> {
-        let order: Vec<u32> = (0..self.len() as u32).collect();
-        let states = self.states.iter_mut().map(|state| state.take(&order)).collect::<Result<Vec<_>, _>>()?;
-        let mut columns = self.keys.take(&order)?;
-        columns.extend(states);
-        Ok(columns)
+    pub(super) fn take_by_bucket(&mut self) -> Result<(Vec<ArrayRef>, Vec<ArrayRef>), Error> {
+        self.take_in(&self.keys.order_by_bucket())
     }
 
-    /// The distinct values of the first key, if that is of time stamps.
-    pub(super) fn buckets(&self) -> &[i64] {
+    fn take_in(&mut self, order: &[u32]) -> Result<(Vec<ArrayRef>, Vec<ArrayRef>), Error> {
+        let states = self.states.iter_mut().map(|state| state.take(order)).collect::<Result<_, _>>()?;
+        Ok((self.keys.take(order)?, states))
+    }
+
+    /// The distinct values of the first key, which is of time stamps.
+    pub(super) fn buckets(&self) -> BTreeSet<i64> {
         self.keys.buckets()
     }
 

@@ -1,6 +1,6 @@
 //! Accumulators: one state of all groups of a table, as a column, so that loops are tight and know their type.
 
-use std::fmt::Debug;
+use std::{any::Any, fmt::Debug};
 
 use arrow::array::ArrayRef;
 
@@ -22,13 +22,19 @@ use super::{
 use crate::schema::ColumnType;
 
 /// One state of all groups. Groups are numbered from 0; those not yet touched have the identity.
-pub(crate) trait Accumulator: Debug + Send + Sync {
+pub(crate) trait Accumulator: Any + Debug + Send + Sync {
     /// Adds the inputs of `rows` to their groups, of which there are `groups` now: a column for each of the state's
     /// [`inputs`](StateSpec::inputs), so none for `count(*)`.
     fn update(&mut self, groups: usize, rows: Rows<'_>, inputs: &[&Input]) -> Result<(), Error>;
 
     /// Merges a column of states into the groups of `rows`.
     fn merge(&mut self, groups: usize, rows: Rows<'_>, states: &ArrayRef) -> Result<(), Error>;
+
+    /// Merges groups of `from`, an accumulator of the same state, without encoding them: a row is a group of it. What it has
+    /// of them then may be anything. `None` if this kind of state has no such short cut.
+    fn absorb(&mut self, _groups: usize, _rows: Rows<'_>, _from: &mut dyn Any) -> Option<Result<(), Error>> {
+        None
+    }
 
     /// Bytes held, about; asked for after every batch, so it must not go through the groups.
     fn bytes(&self) -> usize;

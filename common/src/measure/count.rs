@@ -1,6 +1,6 @@
 //! `count`: an i64 that never wraps.
 
-use std::sync::Arc;
+use std::{any::Any, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, Int64Array},
@@ -57,6 +57,18 @@ impl Accumulator for Count {
             return Err(Error::Corrupt { state: "count", message: "it is negative".to_owned() });
         }
         self.check(overflow)
+    }
+
+    fn absorb(&mut self, groups: usize, rows: Rows<'_>, from: &mut dyn Any) -> Option<Result<(), Error>> {
+        let from = &from.downcast_mut::<Self>()?.counts[..];
+        grow(&mut self.counts, groups, 0);
+        let mut overflow = false;
+        rows.for_each(None, |row, group| {
+            let (count, over) = self.counts[group].overflowing_add(from[row]);
+            self.counts[group] = count;
+            overflow |= over;
+        });
+        Some(self.check(overflow))
     }
 
     fn bytes(&self) -> usize {

@@ -109,9 +109,7 @@ mod tests {
                 line.split(' ').collect::<Vec<_>>().try_into().unwrap_or_else(|_| panic!("{line}"));
             let (n, precision) = (n.parse().unwrap(), precision.parse().unwrap());
             let mut sketch = Registers::default();
-            for &coupon in values(kind, n).coupons() {
-                sketch.insert(coupon, precision);
-            }
+            sketch.extend(values(kind, n).coupons(), precision);
             let mut state = Vec::new();
             sketch.encode(precision, &mut state);
             let image = image(&state, precision).unwrap();

@@ -156,19 +156,18 @@ pub(super) struct Counts {
 
 impl Counts {
     #[inline]
-    fn add(&mut self, key: i32, count: u64) -> Result<usize, CountOverflow> {
+    fn add(&mut self, key: i32, count: u64) -> Result<(), CountOverflow> {
         match self.window.get_mut(key.wrapping_sub(self.first) as u32 as usize) {
             Some(slot) => {
                 *slot = slot.checked_add(count).ok_or(CountOverflow)?;
-                Ok(0)
+                Ok(())
             }
             None => self.add_outside(key, count),
         }
     }
 
     #[cold]
-    fn add_outside(&mut self, key: i32, count: u64) -> Result<usize, CountOverflow> {
-        let before = self.bytes();
+    fn add_outside(&mut self, key: i32, count: u64) -> Result<(), CountOverflow> {
         let start = key - key.rem_euclid(WINDOW_STEP);
         let (mut first, mut end) = (start, start + WINDOW_STEP);
         if !self.window.is_empty() {
@@ -184,7 +183,7 @@ impl Counts {
             window[(key - first) as usize] = count;
             (self.first, self.window) = (first, window);
         }
-        Ok(self.bytes() - before)
+        Ok(())
     }
 
     fn bytes(&self) -> usize {
@@ -222,22 +221,42 @@ impl Default for Sketch {
 pub(super) struct CountOverflow;
 
 impl Sketch {
-    /// Adds `count` values with this key. Returns by how many bytes the heap has grown.
-    #[inline]
-    pub(super) fn add(&mut self, key: i32, count: u64) -> Result<usize, CountOverflow> {
+    /// Adds a value with each of these keys.
+    pub(super) fn extend(&mut self, keys: &[i32]) -> Result<(), CountOverflow> {
         match self {
-            Self::Counted(counts) => counts.add(key, count),
-            Self::Loose(keys) if count == 1 && keys.len() < LOOSE_MAX => {
-                let before = keys.capacity();
-                keys.push(key);
-                Ok((keys.capacity() - before) * size_of::<i32>())
+            Self::Loose(loose) if loose.len() + keys.len() <= LOOSE_MAX => {
+                loose.extend_from_slice(keys);
+                Ok(())
             }
-            Self::Loose(_) => {
+            _ => {
                 let counts = self.counted();
-                counts.add(key, count)?;
-                Ok(counts.bytes())
+                keys.iter().try_for_each(|&key| counts.add(key, 1))
             }
         }
+    }
+
+    /// Adds `count` values with this key.
+    pub(super) fn add(&mut self, key: i32, count: u64) -> Result<(), CountOverflow> {
+        match self {
+            Self::Loose(loose) if count == 1 && loose.len() < LOOSE_MAX => {
+                loose.push(key);
+                Ok(())
+            }
+            _ => self.counted().add(key, count),
+        }
+    }
+
+    /// Adds all values of `other`.
+    pub(super) fn absorb(&mut self, other: Self) -> Result<(), CountOverflow> {
+        match other {
+            other if matches!(self, Self::Loose(loose) if loose.is_empty()) => *self = other,
+            Self::Loose(loose) => self.extend(&loose)?,
+            Self::Counted(theirs) => {
+                let ours = self.counted();
+                theirs.into_sorted().try_for_each(|(key, count)| ours.add(key, count))?;
+            }
+        }
+        Ok(())
     }
 
     /// Bytes held outside the sketch itself.
@@ -248,7 +267,6 @@ impl Sketch {
         }
     }
 
-    #[cold]
     fn counted(&mut self) -> &mut Counts {
         if let Self::Loose(keys) = self {
             let mut counts = Box::<Counts>::default();

@@ -1,5 +1,7 @@
 //! `distinct`: a HyperLogLog of the inputs.
 
+use std::any::Any;
+
 use arrow::{
     array::{Array, ArrayRef, AsArray, BinaryArray},
     datatypes::DataType,
@@ -17,13 +19,25 @@ use super::{
 impl Sketch for Registers {
     /// The precision.
     type Settings = u8;
+    /// A coupon.
+    type Item = u32;
 
     fn check(bytes: &[u8], precision: &u8) -> Result<(), Error> {
         Encoded::read(bytes, *precision).map(|_| ())
     }
 
+    fn extend(&mut self, coupons: &[u32], precision: &u8) -> Result<(), Error> {
+        self.extend(coupons, *precision);
+        Ok(())
+    }
+
     fn merge(&mut self, bytes: &[u8], precision: &u8) -> Result<(), Error> {
         self.merge(bytes, *precision)
+    }
+
+    fn absorb(&mut self, other: Self, precision: &u8) -> Result<(), Error> {
+        self.absorb(other, *precision);
+        Ok(())
     }
 
     fn encode(self, precision: &u8, bytes: &mut Vec<u8>) {
@@ -48,11 +62,15 @@ impl Accumulator for Distinct {
     fn update(&mut self, groups: usize, rows: Rows<'_>, inputs: &[&Input]) -> Result<(), Error> {
         let input = only(inputs);
         let coupons = input.coupons();
-        self.0.add(groups, rows, input.nulls(), |sketch, precision, row| Ok(sketch.insert(coupons[row], *precision)))
+        self.0.add(groups, rows, input.nulls(), |row| coupons[row])
     }
 
     fn merge(&mut self, groups: usize, rows: Rows<'_>, states: &ArrayRef) -> Result<(), Error> {
         self.0.merge(groups, rows, states)
+    }
+
+    fn absorb(&mut self, groups: usize, rows: Rows<'_>, from: &mut dyn Any) -> Option<Result<(), Error>> {
+        Some(self.0.absorb(groups, rows, &mut from.downcast_mut::<Self>()?.0))
     }
 
     fn bytes(&self) -> usize {

@@ -3,7 +3,7 @@
 //! Equal inputs must have equal bytes, whichever came first: so doubles are canonical before they are kept (-0.0 is 0.0,
 //! one NaN, the greatest).
 
-use std::{fmt::Debug, marker::PhantomData, sync::Arc};
+use std::{any::Any, fmt::Debug, marker::PhantomData, sync::Arc};
 
 use arrow::{
     array::{ArrayRef, BooleanArray, Decimal128Array, Float64Array, Int64Array, StringArray},
@@ -20,7 +20,7 @@ use super::{
 use crate::schema::ColumnType;
 
 /// How values of a fixed width are read, ordered and written.
-pub(super) trait Fixed: Debug + Send + Sync {
+pub(super) trait Fixed: Debug + Send + Sync + 'static {
     /// What is kept: orders as the values do.
     type Key: Ord + Copy + Default + Debug + Send + Sync;
 
@@ -84,7 +84,7 @@ impl Fixed for Decimals {
     #[inline(always)]
     fn visit(input: &Input, rows: Rows<'_>, mut visit: impl FnMut(usize, i128)) {
         let Values::Decimal(values) = input.values() else { unreachable!("the input's type was checked") };
-        rows.for_each(input.nulls(), |row, group| visit(group, values[row]));
+        rows.for_each(input.nulls(), |row, group| visit(group, values.at(row)));
     }
 
     fn array(keys: Vec<i128>, nulls: Option<NullBuffer>, column_type: ColumnType) -> ArrayRef {
@@ -152,6 +152,21 @@ impl<F: Fixed> Accumulator for Extreme<F> {
     fn merge(&mut self, groups: usize, rows: Rows<'_>, states: &ArrayRef) -> Result<(), Error> {
         let states = Input::new(|| self.name.clone(), Arc::clone(states), self.column_type)?;
         self.update(groups, rows, &[&states])
+    }
+
+    fn absorb(&mut self, groups: usize, rows: Rows<'_>, from: &mut dyn Any) -> Option<Result<(), Error>> {
+        let from = &*from.downcast_mut::<Self>()?;
+        grow(&mut self.keys, groups, F::Key::default());
+        grow(&mut self.seen, groups, false);
+        let better = if self.greatest { Ord::max } else { Ord::min };
+        rows.for_each(None, |row, group| {
+            if from.seen[row] {
+                self.keys[group] =
+                    if self.seen[group] { better(self.keys[group], from.keys[row]) } else { from.keys[row] };
+                self.seen[group] = true;
+            }
+        });
+        Some(Ok(()))
     }
 
     fn bytes(&self) -> usize {

@@ -171,7 +171,7 @@ impl Accumulator for Histogram {
         match input.values() {
             Values::Int(values) => self.add(groups, rows, input, &words(), |row| values[row]),
             Values::Double(values) => self.add(groups, rows, input, &words(), |row| to_ordered(values[row])),
-            Values::Decimal(values) => self.add(groups, rows, input, &edges.keys, |row| values[row]),
+            Values::Decimal(values) => self.add(groups, rows, input, &edges.keys, |row| values.at(row)),
             _ => unreachable!("histograms admit numbers only"),
         }
     }

@@ -48,9 +48,14 @@ pub(super) fn coupons_max(precision: u8) -> usize {
     if precision < 8 { 7 } else { 3 << (precision - 5) }
 }
 
+/// Most coupons kept as they come.
+const LOOSE_MAX: usize = 512;
+
 /// What is kept of one group, while it is folded.
 #[derive(Debug, Clone)]
 pub(super) enum Registers {
+    /// Coupons as they came, some maybe again; at most [`LOOSE_MAX`].
+    Loose(Vec<u32>),
     /// Distinct coupons.
     Few(Coupons),
     /// A rank a register.
@@ -59,7 +64,7 @@ pub(super) enum Registers {
 
 impl Default for Registers {
     fn default() -> Self {
-        Self::Few(Coupons::default())
+        Self::Loose(Vec::new())
     }
 }
 
@@ -107,42 +112,67 @@ impl Coupons {
 }
 
 impl Registers {
-    /// Adds a value by its coupon. Returns by how many bytes the heap has grown.
-    #[inline]
-    pub(super) fn insert(&mut self, coupon: u32, precision: u8) -> usize {
+    /// Adds values by their coupons.
+    pub(super) fn extend(&mut self, coupons: &[u32], precision: u8) {
         match self {
-            Self::Dense(ranks) => {
-                raise(ranks, coupon, precision);
-                0
+            Self::Dense(ranks) => coupons.iter().for_each(|&coupon| raise(ranks, coupon, precision)),
+            Self::Loose(loose) if loose.len() + coupons.len() <= LOOSE_MAX => loose.extend_from_slice(coupons),
+            Self::Loose(loose) => {
+                let loose = std::mem::take(loose);
+                *self = Self::Few(Coupons::default());
+                self.extend(&loose, precision);
+                self.extend(coupons, precision);
             }
-            Self::Few(coupons) => {
-                let before = coupons.slots.len();
-                if coupons.insert(coupon) && coupons.taken > coupons_max(precision) {
-                    return self.densify(precision).len();
+            Self::Few(few) => {
+                let mut coupons = coupons.iter();
+                while few.taken <= coupons_max(precision) {
+                    let Some(&coupon) = coupons.next() else { return };
+                    few.insert(coupon);
                 }
-                (coupons.slots.len() - before) * size_of::<u32>()
+                self.densify(precision);
+                self.extend(coupons.as_slice(), precision);
             }
+        }
+    }
+
+    /// Adds all values of `other`.
+    pub(super) fn absorb(&mut self, other: Self, precision: u8) {
+        match other {
+            other if matches!(self, Self::Loose(loose) if loose.is_empty()) => *self = other,
+            Self::Loose(loose) => self.extend(&loose, precision),
+            Self::Few(few) => self.extend(&few.iter().collect::<Vec<_>>(), precision),
+            Self::Dense(theirs) => self.raise_all(&theirs, precision),
         }
     }
 
     /// Bytes held outside the sketch itself.
     pub(super) fn heap_bytes(&self) -> usize {
         match self {
+            Self::Loose(loose) => loose.capacity() * size_of::<u32>(),
             Self::Few(coupons) => size_of_val(&*coupons.slots),
             Self::Dense(ranks) => ranks.len(),
         }
     }
 
+    fn raise_all(&mut self, theirs: &[u8], precision: u8) {
+        for (ours, &theirs) in self.densify(precision).iter_mut().zip(theirs) {
+            *ours = (*ours).max(theirs);
+        }
+    }
+
     #[cold]
     fn densify(&mut self, precision: u8) -> &mut [u8] {
-        if let Self::Few(coupons) = self {
-            let mut ranks = vec![0; registers(precision)].into_boxed_slice();
-            coupons.iter().for_each(|coupon| raise(&mut ranks, coupon, precision));
+        let dense = match self {
+            Self::Dense(_) => None,
+            Self::Loose(loose) => Some(ranks_of(loose.iter().copied(), precision)),
+            Self::Few(few) => Some(ranks_of(few.iter(), precision)),
+        };
+        if let Some(ranks) = dense {
             *self = Self::Dense(ranks);
         }
         match self {
             Self::Dense(ranks) => ranks,
-            Self::Few(_) => unreachable!("they were just made dense"),
+            Self::Loose(_) | Self::Few(_) => unreachable!("they were just made dense"),
         }
     }
 
@@ -152,14 +182,8 @@ impl Registers {
     /// [`Error::Corrupt`].
     pub(super) fn merge(&mut self, bytes: &[u8], precision: u8) -> Result<(), Error> {
         match Encoded::read(bytes, precision)? {
-            Encoded::Few(coupons) => coupons.for_each(|coupon| {
-                self.insert(coupon, precision);
-            }),
-            Encoded::Dense(theirs) => {
-                for (ours, &theirs) in self.densify(precision).iter_mut().zip(theirs) {
-                    *ours = (*ours).max(theirs);
-                }
-            }
+            Encoded::Few(coupons) => self.extend(&coupons.collect::<Vec<_>>(), precision),
+            Encoded::Dense(theirs) => self.raise_all(theirs, precision),
         }
         Ok(())
     }
@@ -167,19 +191,33 @@ impl Registers {
     /// Appends the encoding.
     pub(super) fn encode(self, precision: u8, bytes: &mut Vec<u8>) {
         match self {
-            Self::Few(coupons) if coupons.taken == 0 => {}
-            Self::Few(coupons) => {
-                let mut sorted: Vec<u32> = coupons.iter().collect();
-                sorted.sort_unstable();
-                bytes.push(precision);
-                sorted.iter().for_each(|coupon| bytes.extend_from_slice(&coupon.to_le_bytes()));
-            }
-            Self::Dense(ranks) => {
-                bytes.push(precision | DENSE);
-                bytes.extend_from_slice(&ranks);
-            }
+            Self::Loose(loose) => encode_few(loose, precision, bytes),
+            Self::Few(few) => encode_few(few.iter().collect(), precision, bytes),
+            Self::Dense(ranks) => encode_dense(&ranks, precision, bytes),
         }
     }
+}
+
+fn encode_few(mut coupons: Vec<u32>, precision: u8, bytes: &mut Vec<u8>) {
+    coupons.sort_unstable();
+    coupons.dedup();
+    if coupons.len() > coupons_max(precision) {
+        encode_dense(&ranks_of(coupons.into_iter(), precision), precision, bytes);
+    } else if !coupons.is_empty() {
+        bytes.push(precision);
+        coupons.iter().for_each(|coupon| bytes.extend_from_slice(&coupon.to_le_bytes()));
+    }
+}
+
+fn encode_dense(ranks: &[u8], precision: u8, bytes: &mut Vec<u8>) {
+    bytes.push(precision | DENSE);
+    bytes.extend_from_slice(ranks);
+}
+
+fn ranks_of(coupons: impl Iterator<Item = u32>, precision: u8) -> Box<[u8]> {
+    let mut ranks = vec![0; registers(precision)].into_boxed_slice();
+    coupons.for_each(|coupon| raise(&mut ranks, coupon, precision));
+    ranks
 }
 
 #[inline]
@@ -298,9 +336,7 @@ mod tests {
 
     fn encoded(coupons: impl IntoIterator<Item = u32>, precision: u8) -> Vec<u8> {
         let mut sketch = Registers::default();
-        for coupon in coupons {
-            sketch.insert(coupon, precision);
-        }
+        sketch.extend(&coupons.into_iter().collect::<Vec<_>>(), precision);
         let mut bytes = Vec::new();
         sketch.encode(precision, &mut bytes);
         bytes

@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 use arrow::{
     array::{Array, ArrayRef, AsArray, StringArray},
     buffer::{BooleanBuffer, NullBuffer},
-    datatypes::{DataType, Decimal128Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType},
+    datatypes::{DataType, Decimal64Type, Decimal128Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType},
 };
 
 use super::{Error, hyperloglog::coupon, murmur};
@@ -27,11 +27,30 @@ pub(crate) enum Values<'a> {
     Int(&'a [i64]),
     Double(&'a [f64]),
     /// In units of 10^-scale.
-    Decimal(&'a [i128]),
+    Decimal(Units<'a>),
     Bool(&'a BooleanBuffer),
     Text(&'a StringArray),
     /// Codes, and the text of each code.
     Coded(&'a [i32], &'a StringArray),
+}
+
+/// The units of decimals.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Units<'a> {
+    /// Of those of up to 18 digits that come in 64 bits: `Decimal64`.
+    Short(&'a [i64]),
+    Long(&'a [i128]),
+}
+
+impl Units<'_> {
+    /// The units in `row`.
+    #[inline(always)]
+    pub(crate) fn at(self, row: usize) -> i128 {
+        match self {
+            Self::Short(units) => i128::from(units[row]),
+            Self::Long(units) => units[row],
+        }
+    }
 }
 
 impl Input {
@@ -41,7 +60,12 @@ impl Input {
     /// [`Error::Type`].
     pub(crate) fn new(name: impl Fn() -> String, array: ArrayRef, expected: ColumnType) -> Result<Self, Error> {
         let got = array.data_type();
-        if *got != expected.arrow() && !(expected == ColumnType::String && is_coded_text(got)) {
+        let is_other_form = match expected {
+            ColumnType::String => is_coded_text(got),
+            ColumnType::Decimal { precision, scale } => *got == DataType::Decimal64(precision, scale as i8),
+            _ => false,
+        };
+        if *got != expected.arrow() && !is_other_form {
             return Err(Error::Type { column: name(), got: got.clone(), expected: expected.arrow() });
         }
         let nulls = array.logical_nulls().filter(|nulls| nulls.null_count() > 0);
@@ -69,7 +93,10 @@ impl Input {
             ColumnType::Int => Values::Int(self.array.as_primitive::<Int64Type>().values()),
             ColumnType::Timestamp => Values::Int(self.array.as_primitive::<TimestampMicrosecondType>().values()),
             ColumnType::Double => Values::Double(self.array.as_primitive::<Float64Type>().values()),
-            ColumnType::Decimal { .. } => Values::Decimal(self.array.as_primitive::<Decimal128Type>().values()),
+            ColumnType::Decimal { .. } => Values::Decimal(match self.array.as_primitive_opt::<Decimal64Type>() {
+                Some(short) => Units::Short(short.values()),
+                None => Units::Long(self.array.as_primitive::<Decimal128Type>().values()),
+            }),
             ColumnType::Bool => Values::Bool(self.array.as_boolean().values()),
             ColumnType::String => match self.array.as_dictionary_opt::<Int32Type>() {
                 Some(coded) => Values::Coded(coded.keys().values(), coded.values().as_string()),
@@ -89,7 +116,7 @@ impl Input {
         self.coupons.get_or_init(|| match self.values() {
             Values::Int(values) => values.iter().map(|&v| of_word(v as u64)).collect(),
             Values::Double(values) => values.iter().map(|&v| of_word(canonical(v).to_bits())).collect(),
-            Values::Decimal(values) => values.iter().map(|v| of_bytes(&v.to_le_bytes())).collect(),
+            Values::Decimal(units) => (0..self.len()).map(|row| of_bytes(&units.at(row).to_le_bytes())).collect(),
             Values::Bool(values) => values.iter().map(|v| of_word(u64::from(v))).collect(),
             Values::Text(values) => (0..values.len()).map(|row| of_bytes(text(values, row))).collect(),
             Values::Coded(codes, values) => {

@@ -1,6 +1,6 @@
 //! `quantiles`: a DDSketch of the inputs as doubles.
 
-use std::collections::HashMap;
+use std::{any::Any, collections::HashMap};
 
 use arrow::array::ArrayRef;
 
@@ -23,9 +23,19 @@ pub(super) struct Settings {
 
 impl sketched::Sketch for Sketch {
     type Settings = Settings;
+    /// A key.
+    type Item = i32;
 
     fn check(bytes: &[u8], settings: &Settings) -> Result<(), Error> {
         decode(bytes, &settings.buckets).try_for_each(|bucket| bucket.map(|_| ()))
+    }
+
+    fn extend(&mut self, keys: &[i32], settings: &Settings) -> Result<(), Error> {
+        self.extend(keys).map_err(|_| overflow(&settings.name))
+    }
+
+    fn absorb(&mut self, other: Self, settings: &Settings) -> Result<(), Error> {
+        self.absorb(other).map_err(|_| overflow(&settings.name))
     }
 
     fn merge(&mut self, bytes: &[u8], settings: &Settings) -> Result<(), Error> {
@@ -67,9 +77,8 @@ impl Quantiles {
 
     #[inline(always)]
     fn add(&mut self, groups: usize, rows: Rows<'_>, input: &Input, value: impl Fn(usize) -> f64) -> Result<(), Error> {
-        self.sketches.add(groups, rows, input.nulls(), |sketch, settings, row| {
-            sketch.add(settings.buckets.key(value(row)), 1).map_err(|_| overflow(&settings.name))
-        })
+        let buckets = self.sketches.settings().buckets;
+        self.sketches.add(groups, rows, input.nulls(), |row| buckets.key(value(row)))
     }
 }
 
@@ -80,13 +89,17 @@ impl Accumulator for Quantiles {
         match input.values() {
             Values::Int(values) => self.add(groups, rows, input, |row| values[row] as f64),
             Values::Double(values) => self.add(groups, rows, input, |row| values[row]),
-            Values::Decimal(values) => self.add(groups, rows, input, |row| values[row] as f64 / divisor),
+            Values::Decimal(values) => self.add(groups, rows, input, |row| values.at(row) as f64 / divisor),
             _ => unreachable!("quantiles admit numbers only"),
         }
     }
 
     fn merge(&mut self, groups: usize, rows: Rows<'_>, states: &ArrayRef) -> Result<(), Error> {
         self.sketches.merge(groups, rows, states)
+    }
+
+    fn absorb(&mut self, groups: usize, rows: Rows<'_>, from: &mut dyn Any) -> Option<Result<(), Error>> {
+        Some(self.sketches.absorb(groups, rows, &mut from.downcast_mut::<Self>()?.sketches))
     }
 
     fn bytes(&self) -> usize {

@@ -21,6 +21,11 @@ impl<'a> Rows<'a> {
         Self { groups, selected: Some(selected) }
     }
 
+    /// How many there are.
+    pub(crate) fn len(self) -> usize {
+        self.groups.len()
+    }
+
     /// Calls `visit(row, group)` for every row that is not null.
     ///
     /// The four loops are apart so that the common ones have no branch on what the batch does not have.

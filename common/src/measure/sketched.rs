@@ -1,10 +1,14 @@
 //! Sketches as the state of each group: encoded as long as nothing is added to them, counted in bytes, canonical when taken.
 //!
-//! Most groups get one state when partials are merged. Those are neither decoded nor encoded again.
+//! Most groups get one state when partials are merged. Those are neither decoded nor encoded again. And what is added waits
+//! until there is much of it, and is sorted by group first: then a sketch is in the cache while all of its own is added.
 
 use std::{fmt::Debug, mem, sync::Arc};
 
-use arrow::array::{ArrayRef, BinaryArray};
+use arrow::{
+    array::{ArrayRef, BinaryArray},
+    buffer::NullBuffer,
+};
 
 use super::{
     Error,
@@ -13,16 +17,27 @@ use super::{
     rows::Rows,
 };
 
+/// Items that wait, at least, before they are added; as many as there are groups if that is more.
+const WAITING_MIN: usize = if cfg!(test) { 64 } else { 1 << 17 };
+
 /// A kind of sketch. Its default is that of no values.
-pub(super) trait Sketch: Debug + Default + Send + Sync {
+pub(super) trait Sketch: Debug + Default + Send + Sync + 'static {
     /// What all sketches of one state have in common.
     type Settings: Debug + Send + Sync;
+    /// All that a sketch needs to know of a value.
+    type Item: Copy + Default + Debug + Send + Sync;
+
+    /// Adds values.
+    fn extend(&mut self, items: &[Self::Item], settings: &Self::Settings) -> Result<(), Error>;
 
     /// Checks that `bytes` are an encoding of a sketch.
     fn check(bytes: &[u8], settings: &Self::Settings) -> Result<(), Error>;
 
     /// Merges an encoded sketch. Nothing need be right after an error.
     fn merge(&mut self, bytes: &[u8], settings: &Self::Settings) -> Result<(), Error>;
+
+    /// Merges a sketch.
+    fn absorb(&mut self, other: Self, settings: &Self::Settings) -> Result<(), Error>;
 
     /// Appends the encoding; nothing of no values.
     fn encode(self, settings: &Self::Settings, bytes: &mut Vec<u8>);
@@ -44,52 +59,121 @@ impl<S: Sketch> Default for Held<S> {
     }
 }
 
+impl<S: Sketch> Held<S> {
+    fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Encoded(bytes) => bytes.len(),
+            Self::Open(sketch) => sketch.heap_bytes(),
+        }
+    }
+
+    /// Does something with the sketch; by how many bytes it has grown.
+    fn change(
+        &mut self,
+        settings: &S::Settings,
+        change: impl FnOnce(&mut S) -> Result<(), Error>,
+    ) -> Result<isize, Error> {
+        let before = self.heap_bytes();
+        let sketch = match self {
+            Self::Open(sketch) => sketch,
+            encoded @ Self::Encoded(_) => open(encoded, settings),
+        };
+        change(sketch)?;
+        Ok(sketch.heap_bytes().wrapping_sub(before) as isize)
+    }
+}
+
 /// The sketches of all groups.
 #[derive(Debug)]
 pub(super) struct Sketches<S: Sketch> {
     name: String,
     settings: S::Settings,
     held: Vec<Held<S>>,
-    /// Bytes that the sketches hold outside themselves, about.
+    /// Items that are not added yet, with their groups.
+    waiting: Vec<(u32, S::Item)>,
+    /// Bytes that the sketches hold outside themselves.
     heap_bytes: usize,
 }
 
 impl<S: Sketch> Sketches<S> {
     pub(super) fn new(name: String, settings: S::Settings) -> Self {
-        Self { name, settings, held: Vec::new(), heap_bytes: 0 }
+        Self { name, settings, held: Vec::new(), waiting: Vec::new(), heap_bytes: 0 }
     }
 
-    /// Calls `add(sketch, settings, row)` for the rows; it returns by how many bytes the sketch's heap has grown.
+    pub(super) fn settings(&self) -> &S::Settings {
+        &self.settings
+    }
+
+    /// Adds `item(row)` of each row to its group.
     ///
     /// # Errors
-    /// The last error of `add`.
+    /// [`Error::Overflow`].
     #[inline(always)]
     pub(super) fn add(
         &mut self,
         groups: usize,
         rows: Rows<'_>,
-        nulls: Option<&arrow::buffer::NullBuffer>,
-        mut add: impl FnMut(&mut S, &S::Settings, usize) -> Result<usize, Error>,
+        nulls: Option<&NullBuffer>,
+        item: impl Fn(usize) -> S::Item,
     ) -> Result<(), Error> {
         self.held.resize_with(groups, Held::default);
-        let (held, settings) = (&mut self.held[..], &self.settings);
-        let (mut grown, mut result) = (0, Ok(()));
-        rows.for_each(nulls, |row, group| {
-            let sketch = match &mut held[group] {
-                Held::Open(sketch) => sketch,
-                encoded => {
-                    // What is encoded was counted; the decoded takes some multiple of it.
-                    let opened = open(encoded, settings);
-                    grown += opened.heap_bytes();
-                    opened
+        self.waiting.reserve(rows.len());
+        let waiting = &mut self.waiting;
+        rows.for_each(nulls, |row, group| waiting.push((group as u32, item(row))));
+        if self.waiting.len() < WAITING_MIN.max(self.held.len()) { Ok(()) } else { self.settle() }
+    }
+
+    /// Adds what waits.
+    fn settle(&mut self) -> Result<(), Error> {
+        let waiting = mem::take(&mut self.waiting);
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let (items, ends) = by_group(&waiting, self.held.len());
+        let mut start = 0;
+        for (held, end) in self.held.iter_mut().zip(ends) {
+            let items = &items[start..end as usize];
+            start = end as usize;
+            if !items.is_empty() {
+                let grown = held.change(&self.settings, |sketch| sketch.extend(items, &self.settings))?;
+                self.heap_bytes = self.heap_bytes.wrapping_add_signed(grown);
+            }
+        }
+        self.waiting = waiting;
+        self.waiting.clear();
+        Ok(())
+    }
+
+    /// Merges the sketches of `from` into the groups of `rows`, which are its groups.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`].
+    pub(super) fn absorb(&mut self, groups: usize, rows: Rows<'_>, from: &mut Self) -> Result<(), Error> {
+        from.settle()?;
+        self.held.resize_with(groups, Held::default);
+        let mut result = Ok(());
+        rows.for_each(None, |row, group| {
+            let theirs = mem::take(&mut from.held[row]);
+            let bytes = theirs.heap_bytes();
+            from.heap_bytes -= bytes;
+            let merged = match theirs {
+                // Nothing is held where there is nothing yet.
+                theirs if self.held[group].heap_bytes() == 0 => {
+                    self.heap_bytes += bytes;
+                    self.held[group] = theirs;
+                    Ok(())
+                }
+                Held::Encoded(bytes) => self.merge_one(group, &bytes),
+                Held::Open(theirs) => {
+                    self.held[group].change(&self.settings, |ours| ours.absorb(theirs, &self.settings)).map(|grown| {
+                        self.heap_bytes = self.heap_bytes.wrapping_add_signed(grown);
+                    })
                 }
             };
-            match add(sketch, settings, row) {
-                Ok(bytes) => grown += bytes,
-                Err(error) => result = Err(error),
+            if merged.is_err() {
+                result = merged;
             }
         });
-        self.heap_bytes += grown;
         result
     }
 
@@ -125,29 +209,21 @@ impl<S: Sketch> Sketches<S> {
     }
 
     fn merge_one(&mut self, group: usize, bytes: &[u8]) -> Result<(), Error> {
-        let held = &mut self.held[group];
         if bytes.is_empty() {
             return Ok(());
         }
-        let sketch = match held {
-            Held::Open(sketch) => sketch,
-            encoded => {
-                let opened = open(encoded, &self.settings);
-                self.heap_bytes += opened.heap_bytes();
-                opened
-            }
-        };
-        let before = sketch.heap_bytes();
-        sketch.merge(bytes, &self.settings)?;
-        self.heap_bytes += sketch.heap_bytes().saturating_sub(before);
+        let grown = self.held[group].change(&self.settings, |sketch| sketch.merge(bytes, &self.settings))?;
+        self.heap_bytes = self.heap_bytes.wrapping_add_signed(grown);
         Ok(())
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.held.capacity() * size_of::<Held<S>>() + self.heap_bytes
+        let waiting = self.waiting.capacity() * size_of::<(u32, S::Item)>();
+        self.held.capacity() * size_of::<Held<S>>() + self.heap_bytes + waiting
     }
 
     pub(super) fn take(&mut self, order: &[u32]) -> Result<ArrayRef, Error> {
+        self.settle()?;
         let mut column = ByteColumn::new(&self.name, order.len());
         for &group in order {
             match mem::take(&mut self.held[group as usize]) {
@@ -160,6 +236,24 @@ impl<S: Sketch> Sketches<S> {
         let ByteRows { offsets, bytes, nulls } = column.finish();
         Ok(Arc::new(BinaryArray::try_new(offsets, bytes, nulls)?))
     }
+}
+
+/// The items in the order of their groups, and where those of each group end.
+fn by_group<T: Copy + Default>(items: &[(u32, T)], groups: usize) -> (Vec<T>, Vec<u32>) {
+    let mut next = vec![0_u32; groups];
+    items.iter().for_each(|&(group, _)| next[group as usize] += 1);
+    let mut start = 0;
+    for next in &mut next {
+        start += mem::replace(next, start);
+    }
+    let mut sorted = vec![T::default(); items.len()];
+    for &(group, item) in items {
+        let at = &mut next[group as usize];
+        sorted[*at as usize] = item;
+        *at += 1;
+    }
+    // Each group's next place is now its end.
+    (sorted, next)
 }
 
 #[cold]

@@ -87,7 +87,7 @@ impl<const N: usize> Accumulator for Squares<N> {
         match input.values() {
             Values::Int(values) => self.add(groups, rows, input.nulls(), |row| square(values[row].into())),
             Values::Double(values) => self.add(groups, rows, input.nulls(), |row| square(to_fixed(values[row])?)),
-            Values::Decimal(values) => self.add(groups, rows, input.nulls(), |row| square(values[row])),
+            Values::Decimal(values) => self.add(groups, rows, input.nulls(), |row| square(values.at(row))),
             _ => unreachable!("squares admit numbers only"),
         }
     }

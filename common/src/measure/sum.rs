@@ -4,7 +4,7 @@
 //! in 192: fewer than 2^63 inputs cannot overflow either, so overflow is a matter of finishing. A double that has no
 //! place in fixed point poisons its sum: the poisoned sum absorbs all others and is finished as null.
 
-use std::sync::Arc;
+use std::{any::Any, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray},
@@ -15,7 +15,7 @@ use arrow::{
 use super::{
     Error, NARROW_SUM, WIDE_SUM,
     accumulator::{Accumulator, only},
-    input::{Input, Values},
+    input::{Input, Units, Values},
     rows::{Rows, grow},
     wide::{Wide, to_fixed},
 };
@@ -72,6 +72,24 @@ impl NarrowSum {
         if left.is_empty() { Ok(()) } else { self.lengthen(&left) }
     }
 
+    /// Adds what another group has seen.
+    fn add_one(&mut self, group: usize, value: i128) -> Result<(), Error> {
+        self.seen[group] = true;
+        if let Some(long) = &mut self.long {
+            long[group] = long[group].checked_add(value).ok_or_else(|| overflow(&self.name, "128 bits"))?;
+            return Ok(());
+        }
+        match i64::try_from(value).ok().and_then(|value| self.short[group].checked_add(value)) {
+            Some(sum) => self.short[group] = sum,
+            None => self.lengthen(&[(group, value)])?,
+        }
+        Ok(())
+    }
+
+    fn sum_of(&self, group: usize) -> i128 {
+        self.long.as_ref().map_or_else(|| i128::from(self.short[group]), |long| long[group])
+    }
+
     /// Makes room for all 128 bits and adds what did not fit 64.
     #[cold]
     fn lengthen(&mut self, left: &[(usize, i128)]) -> Result<(), Error> {
@@ -89,7 +107,10 @@ impl Accumulator for NarrowSum {
         let input = only(inputs);
         match input.values() {
             Values::Int(values) => self.add(groups, rows, input.nulls(), |row| i128::from(values[row])),
-            Values::Decimal(values) => self.add(groups, rows, input.nulls(), |row| values[row]),
+            Values::Decimal(Units::Short(values)) => {
+                self.add(groups, rows, input.nulls(), |row| i128::from(values[row]))
+            }
+            Values::Decimal(Units::Long(values)) => self.add(groups, rows, input.nulls(), |row| values[row]),
             _ => unreachable!("a narrow sum admits ints and decimals only"),
         }
     }
@@ -97,6 +118,24 @@ impl Accumulator for NarrowSum {
     fn merge(&mut self, groups: usize, rows: Rows<'_>, states: &ArrayRef) -> Result<(), Error> {
         let states = sums(&self.name, states, NARROW_SUM)?;
         self.add(groups, rows, states.nulls(), |row| narrow_sum(states, row))
+    }
+
+    fn absorb(&mut self, groups: usize, rows: Rows<'_>, from: &mut dyn Any) -> Option<Result<(), Error>> {
+        let from = &*from.downcast_mut::<Self>()?;
+        grow(&mut self.seen, groups, false);
+        match &mut self.long {
+            Some(long) => grow(long, groups, 0),
+            None => grow(&mut self.short, groups, 0),
+        }
+        let mut result = Ok(());
+        rows.for_each(None, |row, group| {
+            if from.seen[row]
+                && let Err(error) = self.add_one(group, from.sum_of(row))
+            {
+                result = Err(error);
+            }
+        });
+        Some(result)
     }
 
     fn bytes(&self) -> usize {
@@ -165,7 +204,7 @@ impl Accumulator for WideSum {
                 Some(fixed) => sum.plus(fixed),
                 None => Some(Wide::POISON),
             }),
-            Values::Decimal(values) => self.add(groups, rows, input.nulls(), |sum, row| sum.plus(values[row])),
+            Values::Decimal(values) => self.add(groups, rows, input.nulls(), |sum, row| sum.plus(values.at(row))),
             _ => unreachable!("a wide sum admits doubles and decimals only"),
         }
     }

@@ -26,7 +26,7 @@ use arrow::{
 pub fn merge<'a>(view: &View, partials: impl IntoIterator<Item = &'a RecordBatch>) -> Result<RecordBatch, Error> {
     let schema = view.partial_schema();
     let keys = 1 + view.dimensions.len();
-    let mut table = GroupTable::new(&view.key_types(), &view.states);
+    let mut table = GroupTable::of(view);
     for partial in partials {
         let columns = columns(&schema, partial)?;
         table.merge(&columns[..keys], &columns[keys..])?;
@@ -34,16 +34,13 @@ pub fn merge<'a>(view: &View, partials: impl IntoIterator<Item = &'a RecordBatch
     take_partial(view, &mut table)
 }
 
-/// Puts canonical partials of `view` that have no group in common together into one canonical partial.
+/// Puts partials of `view`, in any order and without a group in common, together into one canonical partial.
 ///
 /// # Errors
 /// [`Error::Overflow`], [`Error::Arrow`].
 pub fn join(view: &View, partials: &[RecordBatch]) -> Result<RecordBatch, Error> {
-    if let [one] = partials {
-        return Ok(one.clone());
-    }
     let all = concat_batches(&view.partial_schema(), partials)?;
-    let order = order_rows(&view.key_types(), &all.columns()[..1 + view.dimensions.len()])?;
+    let order = order_rows(view, &all.columns()[..1 + view.dimensions.len()])?;
     Ok(take_record_batch(&all, &UInt32Array::from(order))?)
 }
 
