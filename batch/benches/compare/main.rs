@@ -3,7 +3,7 @@
 //! - `load PIPELINE FOLDER [SEED]` commits the Parquet files in `FOLDER`, one commit each; with a seed, their batches in random
 //!   order and in commits that are cut at random.
 //! - `recompute PIPELINE` computes and publishes a generation.
-//! - `show PIPELINE` reads it: files, groups and the sum of each measure of each view, as a line of JSON.
+//! - `show PIPELINE` reads it: files, groups and the sums of each measure and of its magnitude, as a line of JSON.
 //! - `decode PIPELINE` decodes the columns that the views read, and does nothing with them.
 //!
 //! `PIPELINE` is a pipeline file of one source. Two threads do the work.
@@ -19,7 +19,7 @@ use std::{
 };
 
 use arrow::{
-    array::{ArrayRef, AsArray, BinaryArray, Int32Array, Int64Array, StringArray},
+    array::{ArrayRef, AsArray, BinaryArray, Float64Array, Int32Array, Int64Array, StringArray},
     compute::{cast, sum},
     datatypes::{DataType, Float64Type},
     record_batch::RecordBatch,
@@ -153,14 +153,20 @@ async fn show(run: &Run) {
     let mut views = serde_json::Map::new();
     for (name, files) in &generation.views {
         let view = &run.pipeline.views[name];
-        let mut sums: BTreeMap<&str, f64> = BTreeMap::new();
+        let mut sums: BTreeMap<&str, [f64; 2]> = BTreeMap::new();
+        let mut add = |name, [sum, magnitude]: [f64; 2]| {
+            let sums = sums.entry(name).or_default();
+            *sums = [sums[0] + sum, sums[1] + magnitude];
+        };
         for chunk in &files.chunks {
             let partial = generation::read_chunk(&run.store, view, chunk).await.unwrap();
-            *sums.entry("groups").or_default() += partial.num_rows() as f64;
+            add("groups", [partial.num_rows() as f64; 2]);
             for measure in &view.measures {
                 let finished = measure.finish(&view.states, &partial.columns()[1 + view.dimensions.len()..]).unwrap();
                 let values = cast(&finished.values, &DataType::Float64).unwrap();
-                *sums.entry(&measure.name).or_default() += sum(values.as_primitive::<Float64Type>()).unwrap_or(0.0);
+                let values = values.as_primitive::<Float64Type>();
+                let total = |values: &Float64Array| sum(values).unwrap_or(0.0);
+                add(&measure.name, [total(values), total(&values.unary(f64::abs))]);
             }
         }
         let files: Vec<&str> = files.chunks.iter().map(|chunk| chunk.path.as_ref()).collect();
@@ -178,8 +184,9 @@ async fn decode(run: &Run) {
         .map(|file| {
             let columns = &columns;
             async move {
-                let batches = run.dataset.read(&file, columns).await?;
-                Ok::<_, common::dataset::Error>(batches.iter().map(RecordBatch::num_rows).sum::<usize>())
+                let events = run.dataset.events(&file, columns).await?;
+                let count = || events.map(|batch| batch.map(|batch| batch.num_rows())).sum::<Result<usize, _>>();
+                tokio::task::spawn_blocking(count).await.unwrap()
             }
         })
         .buffer_unordered(THREADS)
