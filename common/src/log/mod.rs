@@ -46,6 +46,17 @@ pub enum Error {
         /// What the log has.
         bounds: OffsetRange,
     },
+    /// The brokers have lost records that were read, as by an unclean election of a leader, and others may stand in their
+    /// place: what follows is not what would have followed. A person must look; the next start reads on.
+    #[error("topic {topic} partition {partition}: the brokers have lost records before position {position}")]
+    Truncated {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: Partition,
+        /// How far it was read.
+        position: Position,
+    },
     /// A producer's run of rows starts after the rows it has had accepted: rows in between would be lost.
     #[error("producer {producer} sent row {got}, the next one due is {due}")]
     OutOfSequence {

@@ -12,7 +12,7 @@ use super::{Cluster, Fault, Kafka, context::Context, failed};
 use crate::{limits::KAFKA_TIMEOUT, log::Error};
 
 impl Cluster {
-    fn admin(&self) -> Result<AdminClient<Context>, Fault> {
+    pub(super) fn admin(&self) -> Result<AdminClient<Context>, Fault> {
         self.fault(self.settings.inquirer().create_with_context(Context::default()))
     }
 

@@ -52,9 +52,14 @@ pub(super) enum Said {
         term: u64,
         run: Records,
     },
-    /// The position is not in the log any more.
+    /// librdkafka has stopped to fetch: the position is not in the log any more, it says.
     Gone {
         term: u64,
+        partition: Partition,
+        position: Position,
+    },
+    /// The brokers have lost what was read before this position.
+    Truncated {
         partition: Partition,
         position: Position,
     },
@@ -262,7 +267,11 @@ impl Poller {
                     let (term, position) = (lane.term, lane.next());
                     let partition = message.partition().expect("its lane was found by it");
                     self.backlog.extend(run(lane, &self.topic));
-                    self.backlog.push_back(Said::Gone { term, partition, position });
+                    self.backlog.push_back(match message.offset() {
+                        Some(_) => Said::Gone { term, partition, position },
+                        // Leaders' epochs tell so, if there is no offset (`rd_kafka_toppar_handle_OffsetForLeaderEpoch`).
+                        None => Said::Truncated { partition, position },
+                    });
                 }
                 (Some(error), _) => fail(&mut self.backlog, KafkaError::MessageConsumption(error)),
                 // Of a partition that was revoked meanwhile.

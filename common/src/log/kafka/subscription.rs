@@ -9,6 +9,7 @@ use std::{
 use async_trait::async_trait;
 use rdkafka::consumer::Consumer;
 use tokio::sync::{OwnedSemaphorePermit, mpsc as events, oneshot};
+use tracing::debug;
 
 use super::{
     KafkaLog, Topic,
@@ -95,22 +96,35 @@ impl Reader {
                 return Ok(None);
             }
             Said::Run { .. } | Said::Gone { .. } => return Ok(None),
+            Said::Truncated { partition, position } => {
+                return Err(Error::Truncated { topic: self.log.topic().name().to_owned(), partition, position });
+            }
             Said::Failed(error) => return Err(self.log.topic().failed("read")(error)),
         }))
     }
 
     /// The error of a partition whose position is gone. It is told once: then it is not started any more.
-    async fn tell_gone(&mut self) -> Option<Error> {
-        let &(partition, position) = self.gone.front()?;
-        let topic = Arc::clone(self.log.topic());
-        // Not taken before the answer is there: this may be dropped while it waits.
-        let told = match topic.bounds(partition).await {
-            Ok(bounds) => Error::OutOfRange { topic: topic.name().to_owned(), partition, position, bounds },
-            Err(error) => return Some(error),
-        };
-        self.gone.pop_front();
-        self.terms.remove(&partition);
-        Some(told)
+    async fn tell_gone(&mut self) -> Result<(), Error> {
+        while let Some(&(partition, position)) = self.gone.front() {
+            let topic = Arc::clone(self.log.topic());
+            // Not taken before the answer is there: this may be dropped while it waits.
+            let bounds = topic.bounds(partition).await?;
+            self.gone.pop_front();
+            if position < bounds.from || position > bounds.to {
+                self.terms.remove(&partition);
+                return Err(Error::OutOfRange { topic: topic.name().to_owned(), partition, position, bounds });
+            }
+            // Of an empty partition librdkafka says so too when its leader changes.
+            debug!(%partition, %position, %bounds, "reading on, the position is there");
+            self.read_from(partition, position);
+        }
+        Ok(())
+    }
+
+    fn read_from(&mut self, partition: Partition, position: Position) {
+        self.term += 1;
+        self.terms.insert(partition, self.term);
+        self.poller.tell(Command::Start { partition, position, term: self.term });
     }
 }
 
@@ -118,9 +132,7 @@ impl Reader {
 impl Subscription for Reader {
     async fn next(&mut self) -> Result<LogEvent, Error> {
         loop {
-            if let Some(error) = self.tell_gone().await {
-                return Err(error);
-            }
+            self.tell_gone().await?;
             let Some(said) = self.events.recv().await else {
                 return Err(self.log.topic().failed("read")("the reader's thread has ended"));
             };
@@ -137,10 +149,8 @@ impl Subscription for Reader {
         if position < bounds.from || position > bounds.to {
             return Err(Error::OutOfRange { topic: topic.name().to_owned(), partition, position, bounds });
         }
-        self.term += 1;
-        self.terms.insert(partition, self.term);
         self.gone.retain(|(gone, _)| *gone != partition);
-        self.poller.tell(Command::Start { partition, position, term: self.term });
+        self.read_from(partition, position);
         Ok(())
     }
 

@@ -18,6 +18,9 @@ use crate::{
     },
 };
 
+mod lab;
+mod topics;
+
 /// A name that no other topic of this process's broker has.
 fn fresh(name: &str) -> String {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);

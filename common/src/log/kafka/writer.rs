@@ -28,6 +28,9 @@ use crate::{
     position::{OffsetRange, Partition, Position},
 };
 
+/// What each append of a transaction is answered.
+type Answers = Vec<Result<Appended, Error>>;
+
 type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
 /// What the writer is asked.
@@ -126,33 +129,28 @@ impl Writer {
     }
 
     /// One transaction, a second time if another process had fenced this one, where that cannot double a record.
-    fn transact(&mut self, appends: &[Append]) -> Result<Vec<Result<Appended, Error>>, Failure> {
+    fn transact(&mut self, appends: &[Append]) -> Result<Answers, Failure> {
         match self.try_transaction(appends) {
-            Err(Failure::Aborted(fault)) if self.was_fenced(&fault) => self.try_transaction(appends),
+            Err((Failure::Aborted(_), true)) => {}
             // Rows that turn out to be there are duplicates.
-            Err(Failure::Unknown(fault)) if self.was_fenced(&fault) && appends.iter().all(|a| a.run.is_some()) => {
-                self.try_transaction(appends)
-            }
-            other => other,
+            Err((Failure::Unknown(_), true)) if appends.iter().all(|append| append.run.is_some()) => {}
+            other => return other.map_err(|(failure, _)| failure),
         }
+        debug!(topic = %self.topic, "another process has appended, taking over");
+        self.try_transaction(appends).map_err(|(failure, _)| failure)
     }
 
-    fn was_fenced(&self, fault: &Fault) -> bool {
-        debug!(topic = %self.topic, %fault, "a transaction was not made");
-        self.session.is_none()
-    }
-
-    fn try_transaction(&mut self, appends: &[Append]) -> Result<Vec<Result<Appended, Error>>, Failure> {
-        let session = match self.session.take() {
+    /// One transaction; if it was not made, whether another process has fenced this one. A session ends with its first
+    /// failure: the next one aborts what it left open.
+    fn try_transaction(&mut self, appends: &[Append]) -> Result<Answers, (Failure, bool)> {
+        let mut session = match self.session.take() {
             Some(session) => session,
-            None => Session::open(&self.cluster, &self.topic).map_err(Failure::Aborted)?,
+            None => Session::open(&self.cluster, &self.topic).map_err(|fault| (Failure::Aborted(fault), false))?,
         };
-        let session = self.session.insert(session);
         let made = session.transact(&self.cluster, &self.topic, appends);
-        if made.is_err() && !session.abort() {
-            self.session = None;
-        }
-        made
+        let made = made.map_err(|failure| (failure, session.producer.client().fatal_error().is_some()))?;
+        self.session = Some(session);
+        Ok(made)
     }
 
     fn too_large(&self, records: &[NewRecord]) -> Error {
@@ -176,12 +174,7 @@ impl Session {
         Ok(Self { producer, rows, has_rows_topic: false, partitions, placement: Placement::default() })
     }
 
-    fn transact(
-        &mut self,
-        cluster: &Arc<Cluster>,
-        topic: &str,
-        appends: &[Append],
-    ) -> Result<Vec<Result<Appended, Error>>, Failure> {
+    fn transact(&mut self, cluster: &Arc<Cluster>, topic: &str, appends: &[Append]) -> Result<Answers, Failure> {
         if appends.iter().any(|append| append.run.is_some()) && !self.has_rows_topic {
             rows::create(cluster, topic).map_err(Failure::Aborted)?;
             self.has_rows_topic = true;
@@ -303,14 +296,6 @@ impl Session {
                 warn!(topic, %partition, offset, "appended, but cannot be read yet: is another transaction open?");
             }
         }
-    }
-
-    /// Gives the transaction up; false if this session is over.
-    fn abort(&self) -> bool {
-        let aborted =
-            self.producer.client().fatal_error().is_none() && self.producer.abort_transaction(KAFKA_TIMEOUT).is_ok();
-        self.producer.context().take();
-        aborted
     }
 
     fn aborted(&self, error: KafkaError) -> Failure {
