@@ -94,6 +94,9 @@ pub const KAFKA_RUNS_WAITING_MAX: usize = 4;
 /// How long a question to Kafka's brokers may take.
 pub const KAFKA_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// After this time a question is asked again, until [`KAFKA_TIMEOUT`]: between two askings it is seen whether there is any use.
+pub const KAFKA_ATTEMPT: Duration = Duration::from_secs(2);
+
 /// How often Kafka is asked whether what was committed can be read already. It can within a few milliseconds.
 pub const KAFKA_VISIBLE_ATTEMPTS_MAX: u32 = 10_000;
 

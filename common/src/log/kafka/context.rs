@@ -6,7 +6,7 @@ use rdkafka::{
     ClientContext, TopicPartitionList,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer, ConsumerContext},
-    error::{KafkaError, KafkaResult},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code},
     types::RDKafkaRespErr,
 };
 use tracing::{debug, info, warn};
@@ -20,11 +20,19 @@ pub(super) enum Rebalance {
     Revoked(Vec<Partition>),
 }
 
+/// What went wrong between a client and the brokers.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) reason: String,
+    /// Whether trying again is of no use: a broker, or this client, does not accept who the other says it is.
+    pub(super) is_refusal: bool,
+}
+
 /// What one client of librdkafka has told.
 #[derive(Debug, Default)]
 pub(super) struct Context {
     rebalances: Mutex<Vec<Rebalance>>,
-    failure: Mutex<Option<String>>,
+    failure: Mutex<Option<Failure>>,
 }
 
 impl Context {
@@ -34,7 +42,7 @@ impl Context {
     }
 
     /// What went wrong last since this was last asked: why no broker answers, say.
-    pub(super) fn take_failure(&self) -> Option<String> {
+    pub(super) fn take_failure(&self) -> Option<Failure> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
@@ -53,7 +61,12 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         debug!(target: "librdkafka", %error, reason);
-        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
+        let is_refusal = matches!(error.rdkafka_error_code(), Some(Code::Authentication | Code::SSL));
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        // What follows a refusal, as that all brokers are down, says less.
+        if is_refusal || !failure.as_ref().is_some_and(|failure| failure.is_refusal) {
+            *failure = Some(Failure { reason: reason.to_owned(), is_refusal });
+        }
     }
 }
 

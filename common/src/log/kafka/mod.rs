@@ -16,6 +16,7 @@
 use std::{
     fmt,
     sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -27,14 +28,14 @@ use rdkafka::{
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use self::{
-    context::Context,
+    context::{Context, Failure},
     poll::Command as Read,
     subscription::{PollerHandle, Reader},
     writer::Command as Write,
 };
 use super::{Appended, Error, EventLog, NewRecord, ProducerRun, Subscription};
 use crate::{
-    limits::{KAFKA_TIMEOUT, LOG_APPENDS_WAITING_MAX},
+    limits::{KAFKA_ATTEMPT, KAFKA_TIMEOUT, LOG_APPENDS_WAITING_MAX},
     position::{OffsetRange, Partition, Position},
 };
 
@@ -113,7 +114,7 @@ impl Kafka {
 impl Cluster {
     /// How many partitions `topic` has; `None` if there is no such topic. Blocks.
     fn partitions(&self, topic: &str) -> Result<Option<u32>, Fault> {
-        let metadata = self.fault(self.inquirer.fetch_metadata(Some(topic), KAFKA_TIMEOUT))?;
+        let metadata = self.answer(|timeout| self.inquirer.fetch_metadata(Some(topic), timeout))?;
         let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else { return Ok(None) };
         match found.error() {
             None => Ok(u32::try_from(found.partitions().len()).ok().filter(|count| *count > 0)),
@@ -125,17 +126,29 @@ impl Cluster {
     /// From the oldest record to the last stable offset. Blocks.
     fn bounds(&self, topic: &str, partition: Partition) -> Result<OffsetRange, Fault> {
         let number = i32::try_from(partition.0).unwrap_or(i32::MAX);
-        let (low, high) = self.fault(self.inquirer.fetch_watermarks(topic, number, KAFKA_TIMEOUT))?;
+        let (low, high) = self.answer(|timeout| self.inquirer.fetch_watermarks(topic, number, timeout))?;
         let offset = |watermark: i64| Position(watermark.max(0).unsigned_abs());
         Ok(OffsetRange::new(offset(low), offset(high.max(low))))
+    }
+
+    /// Asks until there is an answer, at most for [`KAFKA_TIMEOUT`], and not when it is of no use. Blocks.
+    fn answer<T>(&self, ask: impl Fn(Duration) -> Result<T, KafkaError>) -> Result<T, Fault> {
+        let mut attempts_left = KAFKA_TIMEOUT.as_secs() / KAFKA_ATTEMPT.as_secs();
+        loop {
+            let answer = self.fault(ask(KAFKA_ATTEMPT));
+            attempts_left -= 1;
+            match &answer {
+                Err(fault) if attempts_left > 0 && fault.is_of_time() => {}
+                _ => return answer,
+            }
+        }
     }
 
     /// The answer, or why there is none: librdkafka says only that it waited too long, and the rest in what it tells.
     fn fault<T>(&self, answer: Result<T, KafkaError>) -> Result<T, Fault> {
         // Also empties the queue of log lines.
-        while self.inquirer.poll(std::time::Duration::ZERO).is_some() {}
-        let reason = self.inquirer.context().take_failure();
-        answer.map_err(|error| Fault { error, reason })
+        while self.inquirer.poll(Duration::ZERO).is_some() {}
+        answer.map_err(|error| Fault { error, failure: self.inquirer.context().take_failure() })
     }
 }
 
@@ -143,13 +156,23 @@ impl Cluster {
 #[derive(Debug)]
 struct Fault {
     error: KafkaError,
-    reason: Option<String>,
+    failure: Option<Failure>,
+}
+
+impl Fault {
+    /// Whether the broker may only need time.
+    fn is_of_time(&self) -> bool {
+        let is_refused = self.failure.as_ref().is_some_and(|failure| failure.is_refusal);
+        let code = self.error.rdkafka_error_code();
+        !is_refused
+            && matches!(code, Some(Code::OperationTimedOut | Code::BrokerTransportFailure | Code::AllBrokersDown))
+    }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.reason {
-            Some(reason) => write!(f, "{}: {reason}", self.error),
+        match &self.failure {
+            Some(failure) => write!(f, "{}: {}", self.error, failure.reason),
             None => self.error.fmt(f),
         }
     }

@@ -64,6 +64,12 @@ impl Settings {
         &self.brokers
     }
 
+    /// The same at other brokers.
+    #[must_use]
+    pub fn at(self, brokers: &str) -> Self {
+        Self { brokers: brokers.to_owned(), ..self }
+    }
+
     /// The same with one property more.
     #[must_use]
     pub fn with(mut self, property: &str, value: &str) -> Self {

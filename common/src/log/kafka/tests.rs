@@ -18,7 +18,9 @@ use crate::{
     },
 };
 
+mod brokers;
 mod lab;
+mod secure;
 mod topics;
 
 /// A name that no other topic of this process's broker has.

@@ -75,11 +75,11 @@ struct Session {
 /// Why a transaction was not made.
 enum Failure {
     /// Nothing of it is there.
-    Aborted(Fault),
+    Aborted(String),
     /// Nothing of it is there: a record is larger than the topic takes.
     TooLarge,
     /// It may be there: the answer was lost, or another process has taken over meanwhile.
-    Unknown(Fault),
+    Unknown(String),
 }
 
 impl Writer {
@@ -119,8 +119,7 @@ impl Writer {
                 let error = self.too_large(&one.records);
                 _ = one.reply.send(Err(error));
             }),
-            Err(Failure::Aborted(fault) | Failure::Unknown(fault)) => {
-                let message = fault.to_string();
+            Err(Failure::Aborted(message) | Failure::Unknown(message)) => {
                 for append in appends {
                     _ = append.reply.send(Err(failed(&self.topic, "append")(message.clone())));
                 }
@@ -145,7 +144,7 @@ impl Writer {
     fn try_transaction(&mut self, appends: &[Append]) -> Result<Answers, (Failure, bool)> {
         let mut session = match self.session.take() {
             Some(session) => session,
-            None => Session::open(&self.cluster, &self.topic).map_err(|fault| (Failure::Aborted(fault), false))?,
+            None => Session::open(&self.cluster, &self.topic).map_err(|fault| (aborted(fault), false))?,
         };
         let made = session.transact(&self.cluster, &self.topic, appends);
         let made = made.map_err(|failure| (failure, session.producer.client().fatal_error().is_some()))?;
@@ -167,7 +166,7 @@ impl Session {
     fn open(cluster: &Arc<Cluster>, topic: &str) -> Result<Self, Fault> {
         let config = cluster.settings.producer(&format!("highwater/{topic}"));
         let producer: BaseProducer<Deliveries> = cluster.fault(config.create_with_context(Deliveries::default()))?;
-        let reason = |error| Fault { error, reason: producer.context().context.take_failure() };
+        let reason = |error| Fault { error, failure: producer.context().context.take_failure() };
         producer.init_transactions(KAFKA_TIMEOUT).map_err(reason)?;
         let partitions = cluster.partitions(topic)?.unwrap_or_default();
         let rows = rows::read(cluster, topic)?;
@@ -176,10 +175,10 @@ impl Session {
 
     fn transact(&mut self, cluster: &Arc<Cluster>, topic: &str, appends: &[Append]) -> Result<Answers, Failure> {
         if appends.iter().any(|append| append.run.is_some()) && !self.has_rows_topic {
-            rows::create(cluster, topic).map_err(Failure::Aborted)?;
+            rows::create(cluster, topic).map_err(aborted)?;
             self.has_rows_topic = true;
         }
-        if let Some(partitions) = cluster.partitions(topic).map_err(Failure::Aborted)? {
+        if let Some(partitions) = cluster.partitions(topic).map_err(aborted)? {
             self.partitions = partitions;
         }
         self.producer.context().take();
@@ -305,9 +304,13 @@ impl Session {
         }
     }
 
-    fn fault(&self, error: KafkaError) -> Fault {
-        Fault { error, reason: self.producer.context().context.take_failure() }
+    fn fault(&self, error: KafkaError) -> String {
+        Fault { error, failure: self.producer.context().context.take_failure() }.to_string()
     }
+}
+
+fn aborted(fault: Fault) -> Failure {
+    Failure::Aborted(fault.to_string())
 }
 
 /// The ranges of append number `index`, by partition. In between may be offsets of other producers.

@@ -16,7 +16,7 @@ use crate::{
         Error, EventLog, LogEvent, NewRecord, Records, Subscription,
         kafka::{Kafka, KafkaLog, Settings},
     },
-    position::{Partition, Position},
+    position::{Partition, Position, Positions},
     testing::kafka::Broker,
 };
 
@@ -72,7 +72,7 @@ impl Lab {
 
     /// A reader of all partitions from their oldest record on.
     pub(super) async fn reader(&self) -> Reader {
-        let mut reader = Reader { subscription: self.log.subscribe().await.unwrap() };
+        let mut reader = Reader::new(self.log.subscribe().await.unwrap());
         for partition in reader.assigned().await {
             reader.start(partition, self.log.bounds(partition).await.unwrap().from.0).await;
         }
@@ -99,11 +99,21 @@ pub(super) fn texts(records: &[Record]) -> Vec<&str> {
 
 pub(super) struct Reader {
     pub(super) subscription: Box<dyn Subscription>,
+    /// How far each partition was read.
+    pub(super) at: Positions,
 }
 
 impl Reader {
+    pub(super) fn new(subscription: Box<dyn Subscription>) -> Self {
+        Self { subscription, at: Positions::new() }
+    }
+
     pub(super) async fn next(&mut self) -> Result<LogEvent, Error> {
-        in_time(self.subscription.next()).await
+        let event = in_time(self.subscription.next()).await;
+        if let Ok(LogEvent::Records(run)) = &event {
+            self.at.insert(run.partition, run.range.to);
+        }
+        event
     }
 
     pub(super) async fn start(&mut self, partition: Partition, position: u64) {

@@ -188,7 +188,7 @@ async fn workers_share_the_partitions_and_new_ones_are_found() {
     let Some(lab) = Lab::new("shared", 4, &[]).await else { return };
     let mut first = lab.reader().await;
     let another = lab.another().await;
-    let mut second = super::lab::Reader { subscription: another.subscribe().await.unwrap() };
+    let mut second = super::lab::Reader::new(another.subscribe().await.unwrap());
     let (revoked, assigned) = tokio::join!(first.revoked(), second.assigned());
     assert_eq!(revoked.len(), 2);
     assert_eq!(assigned, revoked);
