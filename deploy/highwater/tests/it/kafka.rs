@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The shop with its orders in the topic `topic` of `broker`, which is made with so many partitions.
-fn shop_on(broker: &Broker, topic: &str, partitions: u32) -> tempfile::TempDir {
+pub(crate) fn shop_on(broker: &Broker, topic: &str, partitions: u32) -> tempfile::TempDir {
     let folder = shop();
     write(folder.path(), "pipeline.toml", &pipeline(broker, topic));
     let kafka = Kafka::new(broker.settings()).expect("the settings are good");
@@ -24,9 +24,12 @@ fn shop_on(broker: &Broker, topic: &str, partitions: u32) -> tempfile::TempDir {
     folder
 }
 
-fn pipeline(broker: &Broker, topic: &str) -> String {
+/// The pipeline of the shop on `topic`. What takes consumer groups long by default takes them short.
+pub(crate) fn pipeline(broker: &Broker, topic: &str) -> String {
     PIPELINE.replace("partitions = 2", &format!("topic = \"{topic}\""))
-        + &format!("[kafka]\nbrokers = \"{}\"\nproperties.topic.metadata.refresh.interval.ms = 200\n", broker.address())
+        + &format!("[kafka]\nbrokers = \"{}\"\n[kafka.properties]\n", broker.address())
+        + "topic.metadata.refresh.interval.ms = 200\nsession.timeout.ms = 1500\nheartbeat.interval.ms = 300\n\
+           reconnect.backoff.max.ms = 200\n"
 }
 
 fn runtime() -> Runtime {
@@ -80,4 +83,35 @@ fn l7_a_topic_is_read_from_end_to_end() {
     assert_eq!(answer["rows"], json!([["ann", 2, 350], ["bob", 2, 10]]));
     assert!(replay(&server, folder.path()).contains("5 were there before"));
     server.stop("INT");
+}
+
+/// A worker that was frozen past its session wakes up with events that another one has committed meanwhile. It is told to stop
+/// in the same breath, so that it commits what it holds as soon as it can.
+#[test]
+fn l3_a_worker_that_slept_while_another_took_over_cannot_commit() {
+    let Some(broker) = Broker::shared() else { return };
+    let folder = shop_on(broker, "orders.fencing", 2);
+    let lazy = pipeline(broker, "orders.fencing").replace("100ms", "1h");
+    write(folder.path(), "lazy.toml", &lazy);
+    let order =
+        |customer: &str, cents: u32| json!({"at": "2026-01-01T01:06:00Z", "customer": customer, "cents": cents});
+
+    let sleeper = Server::start_with("run", &folder.path().join("lazy.toml"));
+    append(broker, "orders.fencing", &[order("ann", 1), order("ann", 2), order("bob", 3), order("bob", 4)]);
+    // It holds them all when its answers show them; it commits once an hour.
+    while sales(&sleeper, folder.path(), &["--order-by", "customer"])["rows"] != json!([["ann", 2, 3], ["bob", 2, 7]]) {
+    }
+    sleeper.signal("STOP");
+    let mut other = Server::start("run", folder.path());
+    wait_for_records(&mut other, 4);
+    let log = sleeper.stop("TERM");
+    assert!(!log.contains("\"message\":\"committed\""), "L3: {log}");
+
+    append(broker, "orders.fencing", &[order("ann", 5)]);
+    wait_for_records(&mut other, 1);
+    assert_eq!(
+        sales(&other, folder.path(), &["--order-by", "customer"])["rows"],
+        json!([["ann", 3, 8], ["bob", 2, 7]])
+    );
+    other.stop("TERM");
 }

@@ -5,4 +5,5 @@ mod crash;
 mod evolution;
 mod kafka;
 mod process;
+mod rounds;
 mod tree;

@@ -23,7 +23,7 @@ pub(crate) fn highwater<I: IntoIterator<Item = S>, S: AsRef<std::ffi::OsStr>>(ar
 }
 
 /// Sends `signal`, as `TERM`, to a child that was not waited for yet.
-fn send(child: &Child, signal: &str) {
+pub(crate) fn send(child: &Child, signal: &str) {
     // The shell's own `kill`: not every machine has one as a program.
     succeeds(Command::new("sh").args(["-c", "kill -s $0 $1", signal, &child.id().to_string()]));
 }
@@ -44,8 +44,13 @@ pub(crate) struct Server {
 impl Server {
     /// Starts `role` on the pipeline in `folder` and waits until it listens.
     pub(crate) fn start(role: &str, folder: &Path) -> Self {
+        Self::start_with(role, &folder.join("pipeline.toml"))
+    }
+
+    /// The same with a pipeline file of any name.
+    pub(crate) fn start_with(role: &str, pipeline: &Path) -> Self {
         let mut child = highwater([role, "--log-format", "json", "--pipeline"])
-            .arg(folder.join("pipeline.toml"))
+            .arg(pipeline)
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
@@ -82,14 +87,22 @@ impl Server {
         }
     }
 
-    /// Asks for a graceful stop with `signal`, and waits for it to end well.
-    pub(crate) fn stop(mut self, signal: &str) {
+    /// Sends `signal`, as `STOP`.
+    pub(crate) fn signal(&self, signal: &str) {
         send(&self.child, signal);
+    }
+
+    /// Asks for a graceful stop with `signal`, and waits for it to end well. What it logged since it was last asked.
+    pub(crate) fn stop(mut self, signal: &str) -> String {
+        self.signal(signal);
+        // One that is frozen does not hear it before it goes on.
+        self.signal("CONT");
         let mut log = String::new();
         std::io::Read::read_to_string(&mut self.log, &mut log).expect("log lines are UTF-8");
         let status = self.child.wait().expect("the child is waited for once");
         assert!(status.success(), "{status}:\n{log}");
         assert!(log.contains("\"stopped\""), "{log}");
+        log
     }
 }
 
