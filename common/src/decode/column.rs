@@ -13,7 +13,7 @@ use arrow::{
     buffer::{NullBuffer, ScalarBuffer},
 };
 
-pub(super) use self::typed::{Typed, twos_complement};
+pub(super) use self::typed::Typed;
 use super::{
     dictionary::Key,
     leading, number,

@@ -2,10 +2,7 @@
 //! a count, not a branch.
 
 use super::{
-    super::{
-        column::{Typed, twos_complement},
-        plan::Wrong,
-    },
+    super::{column::Typed, plan::Wrong},
     plan::{Leaf, Plan, Step, StepId},
 };
 use crate::limits::JSON_DEPTH_MAX;
@@ -102,6 +99,7 @@ impl<'v> Walk<'v, '_> {
         }
     }
 
+    #[inline]
     fn leaf(&mut self, leaf: &'v Leaf) -> Result<Typed<'v>> {
         Ok(match leaf {
             Leaf::Null => Typed::Null,
@@ -136,7 +134,7 @@ impl<'v> Walk<'v, '_> {
                     Some(size) => self.take(*size)?,
                     None => self.bytes()?,
                 };
-                Typed::Decimal { unscaled: twos_complement(bytes), scale: *scale }
+                Typed::decimal(bytes, *scale)
             }
             Leaf::Uuid => Typed::Uuid(self.array()?),
             Leaf::Enum(symbols) => Typed::Text(self.symbol(symbols)?),
@@ -144,6 +142,7 @@ impl<'v> Walk<'v, '_> {
     }
 
     /// As [`Self::leaf`] of a value that nobody wants. That it is one is checked all the same, but for what a text says.
+    #[inline]
     fn pass_over(&mut self, leaf: &'v Leaf) -> Result<()> {
         match leaf {
             Leaf::Bytes | Leaf::String => self.bytes().map(drop),
@@ -159,6 +158,7 @@ impl<'v> Walk<'v, '_> {
         symbol.map(String::as_str).ok_or(Wrong { at, allowed: "the number of a symbol of the enum" })
     }
 
+    #[inline]
     fn take(&mut self, length: usize) -> Result<&'v [u8]> {
         let taken = self.value.get(self.at..).and_then(|rest| rest.get(..length));
         let taken = taken.ok_or_else(|| self.wrong("as many bytes as the value needs"))?;
@@ -166,11 +166,13 @@ impl<'v> Walk<'v, '_> {
         Ok(taken)
     }
 
+    #[inline]
     fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
         Ok(*self.take(N)?.first_chunk().expect("as many bytes were taken"))
     }
 
     /// Bytes after their length.
+    #[inline]
     fn bytes(&mut self) -> Result<&'v [u8]> {
         let at = self.at;
         let length =
@@ -178,6 +180,7 @@ impl<'v> Walk<'v, '_> {
         self.take(length)
     }
 
+    #[inline]
     fn int(&mut self) -> Result<i64> {
         let at = self.at;
         let value = self.long()?;

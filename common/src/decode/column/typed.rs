@@ -20,11 +20,13 @@ pub(in super::super) enum Typed<'v> {
     Double(f64),
     Bool(bool),
     Text(&'v str),
-    /// `unscaled` / 10^`scale`; `None` beyond 128 bits.
+    /// `unscaled` / 10^`scale`.
     Decimal {
-        unscaled: Option<i128>,
+        unscaled: i128,
         scale: u32,
     },
+    /// A decimal of more than 128 bits: no column takes it.
+    Huge,
     /// Microseconds since 1970-01-01 UTC; `None` beyond 64 bits.
     Instant(Option<i64>),
     /// As text, 8-4-4-4-12 digits.
@@ -34,6 +36,12 @@ pub(in super::super) enum Typed<'v> {
 }
 
 impl Typed<'_> {
+    /// The decimal that `bytes` write, as Avro and Confluent have it: a two's complement, the highest byte first.
+    #[inline]
+    pub(in super::super) fn decimal(bytes: &[u8], scale: u32) -> Self {
+        twos_complement(bytes).map_or(Self::Huge, |unscaled| Self::Decimal { unscaled, scale })
+    }
+
     /// The value as a dead letter shows it.
     pub(in super::super) fn shown(&self) -> String {
         match self {
@@ -44,9 +52,9 @@ impl Typed<'_> {
             Self::Double(value) => value.to_string(),
             Self::Bool(value) => value.to_string(),
             Self::Text(text) => format!("\"{text}\""),
-            Self::Decimal { unscaled: Some(unscaled), scale: 0 } => unscaled.to_string(),
-            Self::Decimal { unscaled: Some(unscaled), scale } => format!("{unscaled}e-{scale}"),
-            Self::Decimal { unscaled: None, .. } => "a number of more than 128 bits".to_owned(),
+            Self::Decimal { unscaled, scale: 0 } => unscaled.to_string(),
+            Self::Decimal { unscaled, scale } => format!("{unscaled}e-{scale}"),
+            Self::Huge => "a number of more than 128 bits".to_owned(),
             Self::Instant(Some(us)) => super::super::fault::instant(*us),
             Self::Instant(None) => "a time beyond all calendars".to_owned(),
             Self::Uuid(bytes) => Uuid::from_bytes(*bytes).to_string(),
@@ -60,6 +68,7 @@ impl ColumnBuilder {
     ///
     /// # Errors
     /// [`Reason::Missing`], [`Reason::Type`], [`Reason::Range`]: then nothing was appended.
+    #[inline]
     pub(in super::super) fn append_typed(&mut self, value: Typed<'_>) -> Result<(), Reason> {
         match value {
             Typed::Absent | Typed::Null if self.nullable => self.push_null(),
@@ -74,6 +83,7 @@ impl ColumnBuilder {
 }
 
 impl Values {
+    #[inline]
     fn append_typed(&mut self, value: Typed<'_>) -> Result<(), Reason> {
         match (self, value) {
             (Self::Int { values, min, max }, Typed::Int(value)) => push(values, value, *min, *max),
@@ -117,23 +127,35 @@ fn push<T: PartialOrd>(values: &mut Vec<T>, value: T, min: T, max: T) -> Result<
 }
 
 /// The value times 10^`scale`, if that is whole and has at most `precision` digits.
+#[inline]
 fn decimal(value: Typed<'_>, precision: u8, scale: u8) -> Option<i128> {
     let (unscaled, from) = match value {
         Typed::Int(value) => (value.into(), 0),
         Typed::Large(value) => (value.into(), 0),
-        Typed::Decimal { unscaled, scale } => (unscaled?, scale),
+        Typed::Decimal { unscaled, scale } => (unscaled, scale),
         Typed::Text(text) if number::is_number(text) => return number::decimal(text, precision, scale).ok(),
         _ => return None,
     };
     let to = u32::from(scale);
-    let value = match 10_i128.checked_pow(to.abs_diff(from)) {
+    let value = match POWERS.get(to.abs_diff(from) as usize) {
         _ if unscaled == 0 => 0,
-        Some(power) if to >= from => unscaled.checked_mul(power)?,
-        Some(power) if unscaled % power == 0 => unscaled / power,
+        Some(&power) if to >= from => unscaled.checked_mul(power)?,
+        Some(&power) if unscaled % power == 0 => unscaled / power,
         _ => return None,
     };
-    (value.unsigned_abs() < 10_u128.pow(precision.into())).then_some(value)
+    (value.unsigned_abs() < POWERS[usize::from(precision)].unsigned_abs()).then_some(value)
 }
+
+/// The powers of ten that an `i128` holds.
+const POWERS: [i128; 39] = {
+    let mut powers = [1; 39];
+    let mut at = 1;
+    while at < powers.len() {
+        powers[at] = powers[at - 1] * 10;
+        at += 1;
+    }
+    powers
+};
 
 fn instant(value: Typed<'_>, format: TimestampFormat) -> Option<i64> {
     match value {
@@ -145,7 +167,7 @@ fn instant(value: Typed<'_>, format: TimestampFormat) -> Option<i64> {
 }
 
 /// The number that `bytes` write, the highest first; `None` beyond 128 bits. No bytes are a 0.
-pub(in super::super) fn twos_complement(bytes: &[u8]) -> Option<i128> {
+fn twos_complement(bytes: &[u8]) -> Option<i128> {
     let negative = bytes.first().is_some_and(|&byte| byte >= 0x80);
     let filler = if negative { 0xFF } else { 0 };
     let spare = bytes.len().saturating_sub(16);
@@ -185,7 +207,7 @@ mod tests {
             prop_assume!(scale <= precision);
             let text = format!("{unscaled}e-{from}");
             let expected = number::decimal(&text, precision, scale).ok();
-            prop_assert_eq!(decimal(Typed::Decimal { unscaled: Some(unscaled), scale: from }, precision, scale), expected);
+            prop_assert_eq!(decimal(Typed::Decimal { unscaled, scale: from }, precision, scale), expected);
         }
 
         #[test]

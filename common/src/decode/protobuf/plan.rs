@@ -116,7 +116,7 @@ impl Scalar {
             Self::Name(names) => names.get(&0).map_or(Typed::Int(0), |name| Typed::Text(name)),
             Self::Wrapper(inner) => inner.default(),
             Self::Timestamp => Typed::Instant(Some(0)),
-            Self::Decimal => Typed::Decimal { unscaled: Some(0), scale: 0 },
+            Self::Decimal => Typed::Decimal { unscaled: 0, scale: 0 },
             _ => Typed::Int(0),
         }
     }

@@ -1,10 +1,7 @@
 //! Reading a message by a plan.
 
 use super::{
-    super::{
-        column::{Typed, twos_complement},
-        plan::Wrong,
-    },
+    super::{column::Typed, plan::Wrong},
     plan::{Field, Item, Plan, Read, Scalar},
     wire::{Cursor, Result, Wire},
 };
@@ -61,6 +58,7 @@ impl<'v> Walk<'v, '_> {
         Ok(())
     }
 
+    #[inline]
     fn field(&mut self, field: &'v Field, cursor: &mut Cursor<'v>, tag: (u32, Wire), depth: u32) -> Result<()> {
         field.clears.iter().for_each(|&column| self.found[column] = Typed::Absent);
         let (number, wire) = tag;
@@ -81,6 +79,7 @@ impl<'v> Walk<'v, '_> {
         }
     }
 
+    #[inline]
     fn item(&mut self, item: &'v Item, cursor: &mut Cursor<'v>, wire: Wire, depth: u32) -> Result<()> {
         match item {
             Item::Value { scalar, column } => {
@@ -143,6 +142,7 @@ impl<'v> Walk<'v, '_> {
     }
 }
 
+#[inline]
 fn value<'v>(scalar: &'v Scalar, cursor: &mut Cursor<'v>) -> Result<Typed<'v>> {
     Ok(match scalar {
         // Negative numbers are written as if of 64 bits; what is above 32 bits is cut off.
@@ -218,14 +218,14 @@ fn decimal(mut fields: Cursor<'_>) -> Result<Typed<'static>> {
             (number, wire) => fields.skip(number, wire)?,
         }
     }
-    let unscaled = twos_complement(bytes);
-    Ok(match u32::try_from(scale) {
-        Ok(scale) => Typed::Decimal { unscaled, scale },
+    Ok(match (u32::try_from(scale), Typed::decimal(bytes, 0)) {
+        (Ok(scale), Typed::Decimal { unscaled, .. }) => Typed::Decimal { unscaled, scale },
         // Digits before the point that are all zeros.
-        Err(_) => {
+        (Err(_), Typed::Decimal { unscaled, .. }) => {
             let power = 10_i128.checked_pow(scale.unsigned_abs());
-            let value = unscaled.zip(power).and_then(|(value, power)| value.checked_mul(power));
-            Typed::Decimal { unscaled: value, scale: 0 }
+            let value = power.and_then(|power| unscaled.checked_mul(power));
+            value.map_or(Typed::Huge, |unscaled| Typed::Decimal { unscaled, scale: 0 })
         }
+        (_, huge) => huge,
     })
 }

@@ -31,6 +31,7 @@ impl<'v> Cursor<'v> {
         Self { value, at: 0, end: value.len() }
     }
 
+    #[inline]
     pub(super) fn is_at_end(&self) -> bool {
         self.at == self.end
     }
@@ -54,6 +55,7 @@ impl<'v> Cursor<'v> {
         Ok((number, wire))
     }
 
+    #[inline]
     fn raw_tag(&mut self) -> Result<(u32, u8)> {
         let at = self.at;
         let tag = u32::try_from(self.varint()?).ok().filter(|tag| *tag >= 8);
@@ -77,6 +79,7 @@ impl<'v> Cursor<'v> {
         Err(self.wrong("a varint of at most ten bytes"))
     }
 
+    #[inline]
     pub(super) fn take(&mut self, length: usize) -> Result<&'v [u8]> {
         let taken = self.value[self.at..self.end].get(..length);
         let taken = taken.ok_or_else(|| self.wrong("as many bytes as the value needs"))?;
@@ -84,11 +87,13 @@ impl<'v> Cursor<'v> {
         Ok(taken)
     }
 
+    #[inline]
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
         Ok(*self.take(N)?.first_chunk().expect("as many bytes were taken"))
     }
 
     /// Passes over bytes with their length before them, and gives a cursor of them.
+    #[inline]
     pub(super) fn bytes(&mut self) -> Result<Cursor<'v>> {
         let length = self.varint()?;
         let start = self.at;
@@ -100,11 +105,13 @@ impl<'v> Cursor<'v> {
     }
 
     /// What is left to read.
+    #[inline]
     pub(super) fn rest(&self) -> &'v [u8] {
         &self.value[self.at..self.end]
     }
 
     /// Passes over the value of a field of this number.
+    #[inline]
     pub(super) fn skip(&mut self, number: u32, wire: Wire) -> Result<()> {
         match wire {
             Wire::Varint => self.varint().map(drop),

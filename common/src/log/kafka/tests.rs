@@ -19,6 +19,7 @@ use crate::{
 };
 
 mod brokers;
+mod formats;
 mod lab;
 mod secure;
 mod topics;
