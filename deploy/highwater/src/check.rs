@@ -4,6 +4,8 @@ use std::path::Path;
 
 use common::pipeline::Pipeline;
 
+use crate::output::say;
+
 /// The pipeline at `path`, or an error that holds every diagnostic.
 pub(crate) fn load(path: &Path) -> anyhow::Result<Pipeline> {
     Pipeline::load(path).map_err(|diagnostics| {
@@ -19,20 +21,14 @@ pub(crate) fn load(path: &Path) -> anyhow::Result<Pipeline> {
 /// Validates the pipeline and prints what it holds.
 pub(crate) fn check(path: &Path) -> anyhow::Result<()> {
     let pipeline = load(path)?;
-    println!("{}: pipeline `{}` is valid", path.display(), pipeline.name);
+    say!("{}: pipeline `{}` is valid", path.display(), pipeline.name)?;
     for source in pipeline.sources.values() {
         let columns = source.rules.schema.columns().len();
-        println!("  source {}: {columns} columns, event time {}", source.name, source.rules.event_time);
+        say!("  source {}: {columns} columns, event time {}", source.name, source.rules.event_time)?;
         for view in pipeline.views_of(&source.name) {
             let dimensions: Vec<&str> = view.dimensions.iter().map(|d| d.name.as_str()).collect();
             let measures: Vec<&str> = view.measures.iter().map(|m| m.name.as_str()).collect();
-            println!(
-                "    view {} by {}, {}: {}",
-                view.name,
-                view.bucket_name,
-                dimensions.join(", "),
-                measures.join(", ")
-            );
+            say!("    view {} by {}, {}: {}", view.name, view.bucket_name, dimensions.join(", "), measures.join(", "))?;
         }
     }
     Ok(())

@@ -10,7 +10,11 @@ use batch::{
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
-use crate::{cli, house, run};
+use crate::{
+    cli, house,
+    output::{count, say},
+    run,
+};
 
 /// What `highwater batch` does once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,30 +50,34 @@ pub(crate) async fn run_once(
     bar.finish_and_clear();
     let report = report.context("nothing was published")?;
     if options.json {
-        println!("{}", serde_json::to_string(&report)?);
+        say!("{}", serde_json::to_string(&report)?)?;
     } else {
-        print(&report);
+        print(&report)?;
     }
     Ok(())
 }
 
-fn print(report: &Report) {
+fn print(report: &Report) -> anyhow::Result<()> {
     let generation = report.outcome.generation();
     let outcome = match report.outcome {
         Outcome::Published { .. } => "published",
         Outcome::Unchanged { .. } => "nothing new since",
         Outcome::Superseded { .. } => "another run has published",
     };
-    println!("{outcome} generation {generation} in {} ms", report.elapsed_ms);
+    say!("{outcome} generation {generation} in {} ms", report.elapsed_ms)?;
     for (name, source) in &report.sources {
         let from = source.from.map_or("the start".to_owned(), |version| format!("version {version}"));
         let SourceReport { to, files, events, commits, .. } = source;
-        println!(
-            "  source {name}: from {from} to version {to}; {files} files of {events} events folded, {commits} segments merged"
-        );
+        say!(
+            "  source {name}: from {from} to version {to}; {} of {} folded, {} merged",
+            count(*files, "file"),
+            count(*events, "event"),
+            count(*commits, "segment"),
+        )?;
     }
     for (name, view) in &report.views {
         let ViewReport { rows, bytes, chunks_written, chunks_kept, .. } = view;
-        println!("  view {name}: {rows} rows, {bytes} bytes; {chunks_written} chunks written, {chunks_kept} kept");
+        say!("  view {name}: {rows} rows, {bytes} bytes; {chunks_written} chunks written, {chunks_kept} kept")?;
     }
+    Ok(())
 }

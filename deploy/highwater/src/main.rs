@@ -8,6 +8,7 @@ mod demo;
 mod house;
 mod job;
 mod logging;
+mod output;
 mod query;
 mod replay;
 mod run;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match start(cli) {
         Ok(code) => code,
+        Err(error) if output::is_closed(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

@@ -1,6 +1,6 @@
 //! `highwater query`: flags become a query, the answer becomes a table.
 
-use std::path::Path;
+use std::{io, path::Path};
 
 use anyhow::Context;
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     cli::{Layer, Query, QueryFormat},
     client::Client,
+    output::{count, say},
 };
 
 /// An answer of the query API, as far as it is printed.
@@ -37,13 +38,13 @@ pub(crate) async fn query(pipeline: &Path, query: Query) -> anyhow::Result<()> {
     let client = Client::new(query.url.clone(), pipeline)?;
     let body = client.query(&request(&query)).await?;
     if matches!(query.format, QueryFormat::Json) {
-        println!("{}", std::str::from_utf8(&body)?);
+        say!("{}", std::str::from_utf8(&body)?)?;
         return Ok(());
     }
     let answer: Answer = serde_json::from_slice(&body).context("the answer is not one of the query API")?;
     match query.format {
         QueryFormat::Csv => print_csv(&answer)?,
-        _ => print_table(&answer),
+        _ => print_table(&answer)?,
     }
     Ok(())
 }
@@ -99,7 +100,7 @@ fn text(value: &Value) -> String {
     }
 }
 
-fn print_table(answer: &Answer) {
+fn print_table(answer: &Answer) -> anyhow::Result<()> {
     let mut table = Table::new();
     table.load_style(TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─')));
     table.set_header(answer.columns.iter().map(|c| match (c.relative_error, c.error_of_total) {
@@ -117,8 +118,9 @@ fn print_table(answer: &Answer) {
             cells.set_cell_alignment(CellAlignment::Right);
         }
     }
-    println!("{table}");
-    println!("{}", provenance(answer));
+    say!("{table}")?;
+    say!("{}", provenance(answer))?;
+    Ok(())
 }
 
 /// One line below the table: where the answer comes from (L6), and a line per warning.
@@ -127,8 +129,8 @@ fn provenance(answer: &Answer) -> String {
     let generation = p["generation"].as_u64().map_or("no generation yet".to_owned(), |n| format!("generation {n}"));
     let complete = if p["complete"] == Value::Bool(true) { "complete" } else { "NOT complete" };
     let mut lines = vec![format!(
-        "{} rows, {complete}; {generation}, mark {}, head {}, {} records behind; {} µs",
-        answer.rows.len(),
+        "{}, {complete}; {generation}, mark {}, head {}, {} records behind; {} µs",
+        count(answer.rows.len() as u64, "row"),
         p["mark"],
         p["head"],
         p["lag_records"],
@@ -140,10 +142,10 @@ fn provenance(answer: &Answer) -> String {
 }
 
 fn print_csv(answer: &Answer) -> anyhow::Result<()> {
-    let mut lines = csv::Writer::from_writer(std::io::stdout().lock());
-    lines.write_record(answer.columns.iter().map(|c| &c.name))?;
+    let mut lines = csv::Writer::from_writer(io::stdout().lock());
+    lines.write_record(answer.columns.iter().map(|c| &c.name)).map_err(io::Error::from)?;
     for row in &answer.rows {
-        lines.write_record(row.iter().map(text))?;
+        lines.write_record(row.iter().map(text)).map_err(io::Error::from)?;
     }
     lines.flush()?;
     Ok(())

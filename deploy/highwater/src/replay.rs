@@ -18,7 +18,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{cli, client::Client};
+use crate::{cli, client::Client, output::say};
 
 /// Rows sent in one request at most: enough to make the fsync behind it cheap, few enough to keep a page lively.
 const ROWS_A_REQUEST: usize = 5_000;
@@ -100,7 +100,7 @@ pub(crate) async fn replay(pipeline: &Path, options: cli::Replay, stop: Cancella
         let done = send(&client, &source.name, &producer, rows, options.rate, &bar, &stop).await?;
         bar.finish_and_clear();
         let Replayed { accepted, before } = done;
-        println!("{}: {accepted} rows sent to {}, {before} were there before", file.display(), options.source);
+        say!("{}: {accepted} rows sent to {}, {before} were there before", file.display(), options.source)?;
     }
     Ok(())
 }

@@ -25,6 +25,7 @@ use super::{Files, answers, replay_all};
 use crate::{
     client::Client,
     house,
+    output::say,
     replay::{Rate, Replayed},
     run::{Roles, Running},
 };
@@ -80,7 +81,7 @@ pub(super) async fn run(
     info!("all rows are in the log");
     let report = compare(&running, &pipeline, &files, &replayed).await?;
     running.stop().await?;
-    println!("{}", serde_json::to_string_pretty(&report)?);
+    say!("{}", serde_json::to_string_pretty(&report)?)?;
     Ok(if report.equal { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

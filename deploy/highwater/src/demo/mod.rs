@@ -22,6 +22,7 @@ use url::Url;
 use crate::{
     cli,
     client::Client,
+    output::say,
     replay::{self, Rate, Replayed},
     run::{Roles, Running},
 };
@@ -90,15 +91,15 @@ async fn watch(pipeline: Pipeline, files: Files, rate: Rate, stop: CancellationT
     let sources = pipeline.sources.clone();
     let running = Running::start(pipeline, Roles::ALL, stop.clone()).await?;
     let address = running.address.context("the demo serves a page")?;
-    println!("Highwater is open at http://{address}/#view=departures_by_hour");
-    println!(
+    say!("Highwater is open at http://{address}/#view=departures_by_hour")?;
+    say!(
         "A generation is published every 15 seconds; the numbers do not jump. Ctrl-C stops, and the next demo goes on."
-    );
+    )?;
     let client = Client::of(address)?;
     let replayed = replay_all(&client, &sources, &files, rate, &stop).await?;
     if !stop.is_cancelled() {
         let rows: u64 = replayed.values().map(|r| r.accepted + r.before).sum();
-        println!("All {rows} events are in. Still open at http://{address}/");
+        say!("All {rows} events are in. Still open at http://{address}/")?;
     }
     running.finish().await
 }
