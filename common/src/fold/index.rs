@@ -9,15 +9,42 @@ const DENSE_SLOTS_PER_GROUP: u64 = 64;
 /// Keys whose memory is brought to the cache before they are looked up.
 const AHEAD: usize = 32;
 
-/// The bits of the least index.
-const BITS_MIN: u32 = 10;
+/// Slots of the least segment.
+const SLOTS_MIN: usize = 16;
+
+/// First bits of a key that say in which segment it is.
+const SEGMENT_BITS: u32 = 6;
 
 /// The numbers of groups by their keys, which the caller keeps: `keys[number]`, at most 2^32 - 2 of them.
+#[derive(Debug)]
+pub(super) enum Index {
+    /// Addressed by the key itself: a group's number plus one, or 0.
+    Dense(Vec<u32>),
+    Hashed(Hashed),
+}
+
+/// A hash table of each stretch of the keys' range. The first bits of a key are its bucket's, and most rows of a time are of a
+/// few buckets: so what is looked up is close together in memory, however many groups there are.
 #[derive(Debug, Default)]
-pub(super) struct Index {
-    /// A power of two of them: a group's number plus one, or 0.
+pub(super) struct Hashed {
+    segments: Vec<Segment>,
+    /// The bits of a key that are not its segment's.
+    shift: u32,
+    /// Slots in all segments.
+    slots: usize,
+}
+
+#[derive(Debug, Default)]
+struct Segment {
+    /// A power of two of them, at most three quarters taken, or none: a group's number plus one, or 0.
     slots: Vec<u32>,
-    dense: bool,
+    taken: usize,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self::Dense(Vec::new())
+    }
 }
 
 impl Index {
@@ -25,106 +52,162 @@ impl Index {
     /// `bits` bits, now or before.
     pub(super) fn find(&mut self, rows: &[u64], bits: u32, keys: &mut Vec<u64>, groups: &mut Vec<u32>) {
         let affordable = 1 << bits.min(63) <= DENSE_SLOTS_PER_GROUP * (keys.len() as u64).max(1 << 6);
-        let dense = bits <= DENSE_BITS_MAX && affordable;
-        if dense != self.dense || (dense && self.slots.len() != 1 << bits) || self.slots.is_empty() {
-            self.dense = dense;
-            self.rebuild(if dense { bits } else { self.bits_for(keys.len()) }, keys);
-        }
+        let shift = bits.saturating_sub(SEGMENT_BITS);
         groups.reserve(rows.len());
-        if dense {
-            self.find_dense(rows, keys, groups);
-        } else {
-            self.find_hashed(rows, keys, groups);
+        if bits <= DENSE_BITS_MAX && affordable {
+            if !matches!(self, Self::Dense(slots) if slots.len() == 1 << bits) {
+                *self = Self::Dense(dense(bits, keys));
+            }
+        } else if !matches!(self, Self::Hashed(hashed) if hashed.shift == shift) {
+            *self = Self::Hashed(Hashed::new(shift, keys));
+        }
+        match self {
+            Self::Dense(slots) => find_dense(slots, rows, keys, groups),
+            Self::Hashed(hashed) => hashed.find(rows, keys, groups),
         }
     }
 
-    fn find_dense(&mut self, rows: &[u64], keys: &mut Vec<u64>, groups: &mut Vec<u32>) {
-        let slots = &mut self.slots[..];
-        groups.extend(rows.iter().map(|&key| {
-            let slot = &mut slots[key as usize];
-            if *slot == 0 {
-                keys.push(key);
-                *slot = keys.len() as u32;
+    /// Forgets all keys, which are `keys`.
+    pub(super) fn clear(&mut self, keys: &[u64]) {
+        match self {
+            Self::Dense(slots) if keys.len() < slots.len() / 8 => {
+                keys.iter().for_each(|&key| slots[key as usize] = 0);
             }
-            *slot - 1
-        }));
+            // The next use makes it anew, as large as it needs.
+            _ => *self = Self::default(),
+        }
     }
 
-    fn find_hashed(&mut self, rows: &[u64], keys: &mut Vec<u64>, groups: &mut Vec<u32>) {
+    /// Bytes held.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Dense(slots) => slots.capacity() * size_of::<u32>(),
+            Self::Hashed(hashed) => hashed.slots * size_of::<u32>() + hashed.segments.capacity() * size_of::<Segment>(),
+        }
+    }
+}
+
+fn dense(bits: u32, keys: &[u64]) -> Vec<u32> {
+    let mut slots = vec![0; 1 << bits];
+    for (group, &key) in (1..).zip(keys) {
+        slots[key as usize] = group;
+    }
+    slots
+}
+
+fn find_dense(slots: &mut [u32], rows: &[u64], keys: &mut Vec<u64>, groups: &mut Vec<u32>) {
+    groups.extend(rows.iter().map(|&key| {
+        let slot = &mut slots[key as usize];
+        if *slot == 0 {
+            keys.push(key);
+            *slot = keys.len() as u32;
+        }
+        *slot - 1
+    }));
+}
+
+impl Hashed {
+    fn new(shift: u32, keys: &[u64]) -> Self {
+        let mut hashed = Self { segments: Vec::new(), shift, slots: 0 };
+        hashed.segments.resize_with(1 << SEGMENT_BITS, Segment::default);
+        for (group, &key) in (1..).zip(keys) {
+            let segment = hashed.segment(key);
+            segment.make_room(keys);
+            segment.put(key, group);
+            segment.taken += 1;
+        }
+        hashed.slots = hashed.segments.iter().map(|segment| segment.slots.len()).sum();
+        hashed
+    }
+
+    #[inline(always)]
+    fn segment(&mut self, key: u64) -> &mut Segment {
+        &mut self.segments[key.unbounded_shr(self.shift) as usize]
+    }
+
+    fn find(&mut self, rows: &[u64], keys: &mut Vec<u64>, groups: &mut Vec<u32>) {
         for rows in rows.chunks(AHEAD) {
             // What is read here is not used but for the cache: these reads do not wait for each other, as those below do.
             let mut first = [0; AHEAD];
             for (slot, &key) in first.iter_mut().zip(rows) {
-                *slot = self.slots[self.home(key)];
+                *slot = self.segment(key).first(key);
             }
-            let touched = first
-                .iter()
-                .fold(0, |touched, &slot| touched ^ keys.get((slot as usize).wrapping_sub(1)).copied().unwrap_or(0));
-            std::hint::black_box(touched);
+            let key_of = |&slot: &u32| keys.get((slot as usize).wrapping_sub(1)).copied().unwrap_or(0);
+            std::hint::black_box(first.iter().map(key_of).fold(0, |touched, key| touched ^ key));
             groups.extend(rows.iter().map(|&key| self.number(key, keys)));
         }
     }
 
     #[inline(always)]
     fn number(&mut self, key: u64, keys: &mut Vec<u64>) -> u32 {
-        let mut at = self.home(key);
-        loop {
-            match self.slots[at] {
-                0 => return self.insert(at, key, keys),
-                slot if keys[slot as usize - 1] == key => return slot - 1,
-                _ => at = (at + 1) & (self.slots.len() - 1),
+        let slots = &self.segment(key).slots[..];
+        if !slots.is_empty() {
+            let mut at = home(key, slots.len());
+            loop {
+                match slots[at] {
+                    0 => break,
+                    slot if keys[slot as usize - 1] == key => return slot - 1,
+                    _ => at = (at + 1) & (slots.len() - 1),
+                }
             }
         }
+        self.insert(key, keys)
     }
 
-    /// Puts a new key in an empty slot.
-    #[cold]
-    fn insert(&mut self, at: usize, key: u64, keys: &mut Vec<u64>) -> u32 {
+    /// Gives a new key a number.
+    fn insert(&mut self, key: u64, keys: &mut Vec<u64>) -> u32 {
+        let segment = self.segment(key);
+        let before = segment.slots.len();
+        segment.make_room(keys);
+        let grown = segment.slots.len() - before;
         keys.push(key);
-        self.slots[at] = keys.len() as u32;
-        // Half full at most: nearly every key is found where it is looked for first.
-        if keys.len() * 2 > self.slots.len() {
-            self.rebuild(self.bits_for(keys.len()), keys);
-        }
+        segment.put(key, keys.len() as u32);
+        segment.taken += 1;
+        self.slots += grown;
         keys.len() as u32 - 1
     }
+}
 
-    fn bits_for(&self, groups: usize) -> u32 {
-        (groups.max(1).ilog2() + 2).max(BITS_MIN)
-    }
-
-    fn rebuild(&mut self, bits: u32, keys: &[u64]) {
-        self.slots.clear();
-        self.slots.resize(1 << bits, 0);
-        for (group, &key) in (1..).zip(keys) {
-            let mut at = self.home(key);
-            while self.slots[at] != 0 {
-                at = (at + 1) & (self.slots.len() - 1);
-            }
-            self.slots[at] = group;
-        }
-    }
-
-    /// Where a key is looked for first.
+impl Segment {
+    /// What is where `key` is looked for first.
     #[inline(always)]
-    fn home(&self, key: u64) -> usize {
-        if self.dense { key as usize } else { (mix(key) >> (64 - self.slots.len().ilog2())) as usize }
+    fn first(&self, key: u64) -> u32 {
+        if self.slots.is_empty() { 0 } else { self.slots[home(key, self.slots.len())] }
     }
 
-    /// Forgets all keys, which are `keys`.
-    pub(super) fn clear(&mut self, keys: &[u64]) {
-        if self.dense && keys.len() < self.slots.len() / 8 {
-            keys.iter().for_each(|&key| self.slots[key as usize] = 0);
-        } else {
-            // The next use makes it anew, as large as it needs.
-            self.slots = Vec::new();
+    /// Makes room for one more.
+    #[inline(always)]
+    fn make_room(&mut self, keys: &[u64]) {
+        if (self.taken + 1) * 4 > self.slots.len() * 3 {
+            self.grow(keys);
         }
     }
 
-    /// Bytes held.
-    pub(super) fn bytes(&self) -> usize {
-        self.slots.capacity() * size_of::<u32>()
+    #[cold]
+    fn grow(&mut self, keys: &[u64]) {
+        let slots = vec![0; (self.slots.len() * 2).max(SLOTS_MIN)];
+        for group in std::mem::replace(&mut self.slots, slots) {
+            if group > 0 {
+                self.put(keys[group as usize - 1], group);
+            }
+        }
     }
+
+    /// Puts a group in the first empty slot from where its key is looked for.
+    #[inline(always)]
+    fn put(&mut self, key: u64, group: u32) {
+        let mut at = home(key, self.slots.len());
+        while self.slots[at] != 0 {
+            at = (at + 1) & (self.slots.len() - 1);
+        }
+        self.slots[at] = group;
+    }
+}
+
+/// Where a key is looked for first in `slots` slots, at least two.
+#[inline(always)]
+fn home(key: u64, slots: usize) -> usize {
+    (mix(key) >> (64 - slots.ilog2())) as usize
 }
 
 /// Spreads a word over 64 bits.
