@@ -28,6 +28,7 @@ pub mod registry;
 
 pub mod dataset;
 pub mod feed;
+pub mod gap;
 pub mod generation;
 pub mod segment;
 pub mod store;

@@ -3,6 +3,7 @@
 use common::{
     dataset, dead_letter, decode, log, measure,
     position::{OffsetRange, Partition, Position},
+    store,
 };
 
 /// Why ingesting a source stopped.
@@ -75,6 +76,9 @@ pub enum Error {
     /// [`Retry`](crate::Retry) allows. Reading on would lose them.
     #[error(transparent)]
     Decode(#[from] decode::Error),
+    /// A gap could not be recorded, as often as [`Retry`](crate::Retry) allows.
+    #[error("a gap could not be recorded")]
+    Record(#[from] store::Error),
     /// The log failed, as often as [`Retry`](crate::Retry) allows.
     #[error(transparent)]
     Log(#[from] log::Error),

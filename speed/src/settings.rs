@@ -9,7 +9,7 @@ use common::{
     feed,
     log::EventLog,
     names::SourceName,
-    pipeline::{self, Pipeline},
+    pipeline::{self, OnGap, Pipeline},
     store::Store,
     view::View,
 };
@@ -24,6 +24,8 @@ pub struct Settings {
     pub source: SourceName,
     /// How its records are decoded.
     pub rules: Rules,
+    /// What to do about records that are gone before they were read.
+    pub on_gap: OnGap,
     /// Its views.
     pub views: Vec<Arc<View>>,
     /// The longest time between commits while events arrive.
@@ -42,6 +44,7 @@ impl Settings {
         Self {
             source: source.name.clone(),
             rules: source.rules.clone(),
+            on_gap: source.on_gap,
             views: pipeline.views_of(&source.name),
             commit_interval: pipeline.commit_interval.unsigned_abs(),
             commit_size_bytes: pipeline.commit_size.as_u64(),

@@ -4,10 +4,14 @@ use std::sync::Arc;
 
 use common::{
     dataset::{Dataset, Snapshot},
+    gap::{self, Gap},
     log::{self, EventLog},
+    names::SourceName,
+    pipeline::OnGap,
     position::{OffsetRange, Partition, Position, Version},
+    store::Store,
 };
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::{
     error::Error,
@@ -21,6 +25,10 @@ pub(crate) struct Locator {
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) dataset: Dataset,
     pub(crate) retry: Retry,
+    pub(crate) source: SourceName,
+    /// Where gaps are recorded.
+    pub(crate) store: Store,
+    pub(crate) on_gap: OnGap,
 }
 
 impl Locator {
@@ -32,22 +40,29 @@ impl Locator {
         let mut snapshot = self.snapshot().await?;
         let mut starts = Vec::with_capacity(partitions.len());
         for (partition, epoch) in partitions {
+            let start = |next, committed: Option<Position>| Start {
+                partition,
+                epoch,
+                committed: committed.unwrap_or_default(),
+                next,
+            };
             let start = loop {
                 let committed = snapshot.positions.get(&partition).copied();
                 let bounds = self.bounds(partition).await?;
                 let Err(error) = self.check(partition, committed, bounds) else {
-                    break Start {
-                        partition,
-                        epoch,
-                        committed: committed.unwrap_or_default(),
-                        next: committed.unwrap_or(bounds.from),
-                    };
+                    break start(committed.unwrap_or(bounds.from), committed);
                 };
                 // Between the two readings another worker may have committed and trimmed the log. Only a position that
                 // stays where it was is a gap.
                 let newer = self.snapshot().await?;
                 if newer.positions.get(&partition).copied() == committed {
-                    return Err(error);
+                    match (self.on_gap, error) {
+                        (OnGap::Record, Error::Gap { range, .. }) => {
+                            self.record(Gap { partition, range }).await?;
+                            break start(range.to, committed);
+                        }
+                        (_, error) => return Err(error),
+                    }
                 }
                 snapshot = newer;
             };
@@ -67,6 +82,17 @@ impl Locator {
             Some(position) if position > bounds.to => Err(Error::OtherLog { topic, partition, position, bounds }),
             _ => Ok(()),
         }
+    }
+
+    /// Records what is lost, before the position passes it.
+    async fn record(&self, gap: Gap) -> Result<(), Error> {
+        let Gap { partition, range } = gap;
+        error!(source = %self.source, %partition, %range, "records are gone before they were committed, recorded");
+        let mut failures = self.retry.failures();
+        while let Err(error) = gap::record(&self.store, &self.source, self.log.topic(), gap).await {
+            failures.wait("record a gap", error).await?;
+        }
+        Ok(())
     }
 
     /// Trims what an earlier worker committed but died before trimming.

@@ -15,7 +15,15 @@ mod peers;
 use std::{collections::BTreeMap, hint::black_box, sync::Arc};
 
 use arrow::record_batch::RecordBatch;
-use common::{decode::Decoder, event::Record, fold::Fold, names::SourceName, pipeline::Source, testing, view::View};
+use common::{
+    decode::Decoder,
+    event::Record,
+    fold::Fold,
+    names::SourceName,
+    pipeline::{OnGap, Source},
+    testing,
+    view::View,
+};
 use serde_json::{Map, Value, json};
 
 const ROWS: usize = 1 << 19;
@@ -47,6 +55,7 @@ fn main() {
     let source = Source {
         name: SourceName::new("clicks").unwrap(),
         kafka: None,
+        on_gap: OnGap::Stop,
         partitions: 1,
         key: None,
         rules: data::rules(),

@@ -64,6 +64,16 @@ pub const PARTITIONS: u32 = 4;
 /// The sources of a pipeline, by name.
 pub type Sources = BTreeMap<SourceName, Source>;
 
+/// What is done when the log has forgotten records that no commit holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnGap {
+    /// The source stops: a person must decide.
+    #[default]
+    Stop,
+    /// The gap is recorded, every answer names it, and reading goes on after it.
+    Record,
+}
+
 /// A source as the pipeline file has it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Source {
@@ -73,6 +83,8 @@ pub struct Source {
     pub kafka: Option<KafkaTopic>,
     /// Partitions of the embedded log.
     pub partitions: u32,
+    /// What becomes of it when the log has forgotten records before they were read.
+    pub on_gap: OnGap,
     /// The column whose value in the JSON decides the partition; records go round if `None`.
     pub key: Option<String>,
     /// How its records are decoded and validated.

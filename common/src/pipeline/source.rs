@@ -5,7 +5,7 @@ use std::{ops::Range, sync::Arc};
 use toml::{Spanned, de::DeValue};
 
 use super::{
-    PARTITIONS, Source, format, kafka,
+    OnGap, PARTITIONS, Source, format, kafka,
     reader::{Reader, Section, double, integer},
     values::{COLUMN_TYPE, DURATION, Kind, ORIGIN, PATH, TEXT, TIMESTAMP_FORMAT, is_column_name},
 };
@@ -17,11 +17,20 @@ use crate::{
     suggest,
 };
 
-const KEYS: &[&str] = &["partitions", "event_time", "key", "ahead_max", "behind_max", "columns"];
+const KEYS: &[&str] = &["partitions", "on_gap", "event_time", "key", "ahead_max", "behind_max", "columns"];
 const COLUMN_KEYS: &[&str] = &["type", "from", "path", "format", "min", "max"];
 
 const COLUMN_NAME: Kind<String> =
     Kind { what: "a column's name", allowed: "it is the name of a column", parse: TEXT.parse };
+const ON_GAP: Kind<OnGap> = Kind {
+    what: "a way with gaps",
+    allowed: "it is \"stop\", or \"record\" to go on after what is lost, which every answer then names",
+    parse: |text| match text {
+        "stop" => Some(OnGap::Stop),
+        "record" => Some(OnGap::Record),
+        _ => None,
+    },
+};
 const EVENT_TIME: Kind<String> = Kind {
     what: "a column's name",
     allowed: "it is the name of a timestamp column that is never null",
@@ -43,6 +52,7 @@ pub(super) fn source(
         SourceName::new(name).map_err(|error| reader.fault(name_span, error.to_string(), "rename the source")).ok();
     let partitions = reader.count(&section, "partitions", 1..=PARTITIONS_MAX, PARTITIONS);
     let kafka = kafka::topic(reader, &section);
+    let on_gap = reader.or(&section, "on_gap", &ON_GAP, OnGap::default());
     let ahead_max = reader.optional(&section, "ahead_max", &DURATION);
     let behind_max = reader.optional(&section, "behind_max", &DURATION);
     let columns = columns(reader, &section);
@@ -56,7 +66,7 @@ pub(super) fn source(
     let event_time = event_time.filter(|name| event_time_is_valid(reader, &section, name, &columns))?;
     let (format, keys) = (values?, keys?);
     let rules = Rules { schema: Arc::new(Schema::new(columns)), event_time, ahead_max, behind_max, format, keys };
-    Some(Source { name: name?, kafka, partitions, key, rules })
+    Some(Source { name: name?, kafka, partitions, on_gap, key, rules })
 }
 
 /// The columns in the order of the file; `None` if one of them is wrong.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{
     decode::Rules,
     names::SourceName,
-    pipeline::Source,
+    pipeline::{OnGap, Source},
     schema::{Column, ColumnType, Schema},
     view::{self, View},
 };
@@ -32,6 +32,7 @@ pub fn departures() -> Source {
     ];
     Source {
         kafka: None,
+        on_gap: OnGap::default(),
         name: SourceName::new("departures").expect("a constant that is a valid name"),
         partitions: 4,
         key: None,

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use common::{
     dataset::Dataset,
     feed::{CommitNotice, Notice, Receiver},
-    generation,
+    gap, generation,
     limits::FEED_NOTICES_MAX,
     names::SourceName,
     position::Version,
@@ -54,6 +54,9 @@ pub enum Error {
         /// The dataset's head.
         head: Version,
     },
+    /// Recorded gaps could not be read.
+    #[error(transparent)]
+    Store(#[from] common::store::Error),
     /// A task of ours panicked.
     #[error("a task of the follower panicked")]
     Panicked(#[from] JoinError),
@@ -70,8 +73,9 @@ pub struct Follower {
     pub served: Arc<Served>,
     /// The feed, where this process has one.
     pub feed: Option<Receiver>,
-    /// How often to look for a new generation; and for new commits where there is no feed, or deltas are withheld. Each
-    /// look is one LIST of `generations/` and one of each dataset's log: at one a second about 13 $ a month each on S3.
+    /// How often to look for a new generation and for recorded gaps; and for new commits where there is no feed, or deltas are
+    /// withheld. Each look is one LIST of `generations/`, one of each source's `gaps/` and one of each dataset's log: at one a
+    /// second about 13 $ a month each on S3.
     pub poll_interval: Duration,
 }
 
@@ -102,6 +106,7 @@ impl Follower {
                 }
                 _ = polls.tick() => {
                     generations.look(self, &tiers);
+                    tiers = apply(tiers.clone(), self.new_gaps(&tiers).await?).await?;
                     // A writer that died before it told of its commit, or was fenced by it, leaves its successor's deltas
                     // without what comes before them.
                     if self.feed.is_none() || tiers.sources().any(|(_, source)| source.withholds()) {
@@ -129,11 +134,25 @@ impl Follower {
         }
         let changes = self.new_commits(&tiers).await?;
         tiers = apply(tiers, changes).await?;
+        let changes = self.new_gaps(&tiers).await?;
+        tiers = apply(tiers, changes).await?;
         for (source, of_source) in tiers.sources() {
             info!(%source, head = %of_source.head(), "caught up");
         }
         self.served.show(Arc::clone(&tiers));
         Ok(tiers)
+    }
+
+    /// Gaps that were recorded since.
+    async fn new_gaps(&self, tiers: &Tiers) -> Result<Vec<Change>, Error> {
+        let mut changes = Vec::new();
+        for (name, source) in tiers.sources() {
+            let gaps = gap::read(&self.store, name).await?;
+            if gaps != source.gaps() {
+                changes.push(Change::Gaps(name.clone(), gaps));
+            }
+        }
+        Ok(changes)
     }
 
     /// What `notices` change, and that the feed has ended, if it has. Commits that no notice told of are read.

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use arrow::record_batch::RecordBatch;
 use common::{
     feed::Delta,
+    gap::Gap,
     generation::{Generation, Mark},
     measure::Error,
     names::{SourceName, ViewName},
@@ -57,6 +58,7 @@ pub(crate) enum Change {
     Delta(Delta),
     Commit(SourceName, Segmented),
     Lag(SourceName, u64),
+    Gaps(SourceName, Vec<Gap>),
     Generation(Loaded),
     FeedEnded,
 }
@@ -163,6 +165,11 @@ impl Tiers {
                 if let Some(tiers) = next.source_mut(&source) {
                     tiers.heard();
                     tiers.lag_records = Some(records);
+                }
+            }
+            Change::Gaps(source, gaps) => {
+                if let Some(tiers) = next.source_mut(&source) {
+                    tiers.gaps = gaps;
                 }
             }
             Change::Generation(loaded) => next.swap(loaded)?,

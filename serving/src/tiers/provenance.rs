@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use common::{
+    gap::Gap,
     names::{SourceName, ViewName},
     position::{Positions, Version},
 };
@@ -126,6 +127,9 @@ impl SourceTiers {
             )),
             Feed::Heard => {}
         }
+        missing.extend(self.gaps.iter().map(|Gap { partition, range }| {
+            format!("offsets {range} of {name} partition {partition} were gone from the log before they were read")
+        }));
         for (partition, tail) in &self.tails {
             if let Some(range) = tail.withheld() {
                 missing.push(format!(

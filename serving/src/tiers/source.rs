@@ -8,6 +8,7 @@ use std::{
 use arrow::record_batch::RecordBatch;
 use common::{
     feed::Delta,
+    gap::Gap,
     generation::Mark,
     measure::Error,
     names::SourceName,
@@ -105,6 +106,8 @@ pub struct SourceTiers {
     waiting: VecDeque<Segmented>,
     pub(super) feed: Feed,
     pub(super) lag_records: Option<u64>,
+    /// What the log had forgotten before it was read.
+    pub(super) gaps: Vec<Gap>,
     pub(super) as_of_us: Option<i64>,
 }
 
@@ -121,6 +124,7 @@ impl SourceTiers {
             waiting: VecDeque::new(),
             feed,
             lag_records: None,
+            gaps: Vec::new(),
             as_of_us: None,
             views: views.into(),
         }
@@ -169,6 +173,12 @@ impl SourceTiers {
         let mut reach = self.head.positions.clone();
         reach.extend(self.tails.iter().map(|(partition, tail)| (*partition, tail.reach())));
         reach
+    }
+
+    /// What the log had forgotten before it was read, as far as is known.
+    #[must_use]
+    pub fn gaps(&self) -> &[Gap] {
+        &self.gaps
     }
 
     /// Whether deltas were heard of that cannot be shown, because something before them is missing.

@@ -305,3 +305,15 @@ fn l6_a_feed_that_is_silent_or_has_ended_makes_answers_incomplete() {
     let ended = heard.clone().apply(Change::FeedEnded).unwrap();
     assert!(ended.provenance(&name("delays"), Layer::Merged).unwrap().warnings[0].contains("has ended"));
 }
+
+#[test]
+fn l6_recorded_gaps_are_named_in_every_answer() {
+    let tiers = heard();
+    assert!(complete(&tiers));
+    let range = common::position::OffsetRange::new(Position(4), Position(7));
+    let gap = common::gap::Gap { partition: Partition(1), range };
+    let tiers = tiers.apply(Change::Gaps(source(), vec![gap])).unwrap();
+    let provenance = tiers.provenance(&name("delays"), Layer::Merged).unwrap();
+    assert!(!provenance.complete);
+    assert!(provenance.warnings[0].contains("offsets [4, 7) of departures partition 1 were gone"), "{provenance:?}");
+}

@@ -85,7 +85,14 @@ impl Worker {
         let views: Arc<[Arc<View>]> = settings.views.clone().into();
         let (source, retry) = (settings.source.clone(), settings.retry);
         let recipe = Recipe { source: source.clone(), rules: settings.rules.clone(), views: Arc::clone(&views) };
-        let locator = Locator { log: Arc::clone(&log), dataset, retry };
+        let locator = Locator {
+            log: Arc::clone(&log),
+            dataset,
+            retry,
+            source: source.clone(),
+            store: store.clone(),
+            on_gap: settings.on_gap,
+        };
         let committer = Committer { source, views, store, cores: Arc::clone(&cores), locator: locator.clone() };
         let (request, requests) = mpsc::channel(1);
         let (published, watched) = watch::channel(Stats::default());

@@ -1,7 +1,9 @@
 //! When a worker stops, and what it leaves.
 
 use common::{
+    gap::{self, Gap},
     log::EventLog,
+    pipeline::OnGap,
     position::{OffsetRange, Partition, Position, Version},
     testing::log::MemoryLog,
 };
@@ -44,6 +46,26 @@ async fn a_gap_stops_with_topic_partition_and_range() {
     let Error::Gap { topic, partition, range } = &error else { panic!("{error}") };
     assert_eq!((topic.as_str(), *partition), ("departures", Partition(1)));
     assert_eq!(*range, OffsetRange::new(Position(4), Position(7)));
+}
+
+/// Reading goes on after the gap, whose offsets the next commit covers without records (L7).
+#[tokio::test]
+async fn l7_a_gap_is_recorded_where_the_source_says_so() {
+    let mut world = World::new();
+    world.source.on_gap = OnGap::Record;
+    world.put(1, &[Event; 4]).await;
+    let running = world.run().await;
+    running.catch_up(&world).await;
+    running.stop().await;
+    world.put(1, &[Event; 6]).await;
+    world.log.trim(Partition(1), Position(7)).await.unwrap();
+    let running = world.run().await;
+    running.catch_up(&world).await;
+    running.stop().await;
+    let snapshot = world.dataset().await.snapshot().await.unwrap();
+    assert_eq!((snapshot.positions[&Partition(1)], snapshot.totals.events), (Position(10), 7));
+    let gap = Gap { partition: Partition(1), range: OffsetRange::new(Position(4), Position(7)) };
+    assert_eq!(gap::read(&world.store, &world.source.name).await.unwrap(), [gap]);
 }
 
 #[tokio::test]

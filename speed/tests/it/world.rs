@@ -106,6 +106,7 @@ impl World {
         Settings {
             source: self.source.name.clone(),
             rules: self.source.rules.clone(),
+            on_gap: self.source.on_gap,
             views: self.views.clone(),
             commit_interval,
             commit_size_bytes,

@@ -51,7 +51,8 @@ impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         match level {
             // Our own settings of consumers are told of by producers, and the other way round.
-            _ if facility == "CONFWARN" => debug!(target: "librdkafka", facility, "{message}"),
+            // Offsets of the group that came too late are for lag tools only.
+            _ if matches!(facility, "CONFWARN" | "COMMITFAIL") => debug!(target: "librdkafka", facility, "{message}"),
             RDKafkaLogLevel::Debug => debug!(target: "librdkafka", facility, "{message}"),
             RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice => info!(target: "librdkafka", facility, "{message}"),
             // It recovers by itself from whatever it says; what it cannot recover from comes as an error.

@@ -168,9 +168,8 @@ impl Session {
         let producer: BaseProducer<Deliveries> = cluster.fault(config.create_with_context(Deliveries::default()))?;
         let reason = |error| Fault { error, failure: producer.context().context.take_failure() };
         producer.init_transactions(KAFKA_TIMEOUT).map_err(reason)?;
-        let partitions = cluster.partitions(topic)?.unwrap_or_default();
         let rows = rows::read(cluster, topic)?;
-        Ok(Self { producer, rows, has_rows_topic: false, partitions, placement: Placement::default() })
+        Ok(Self { producer, rows, has_rows_topic: false, partitions: 0, placement: Placement::default() })
     }
 
     fn transact(&mut self, cluster: &Arc<Cluster>, topic: &str, appends: &[Append]) -> Result<Answers, Failure> {
@@ -178,9 +177,7 @@ impl Session {
             rows::create(cluster, topic).map_err(aborted)?;
             self.has_rows_topic = true;
         }
-        if let Some(partitions) = cluster.partitions(topic).map_err(aborted)? {
-            self.partitions = partitions;
-        }
+        self.partitions = self.count_partitions(topic)?;
         self.producer.context().take();
         self.producer.begin_transaction().map_err(|error| self.aborted(error))?;
         let mut moved = HashMap::new();
@@ -201,6 +198,17 @@ impl Session {
             duplicates.map(|duplicates| Appended { ranges: ranges(index, &delivered), duplicates })
         };
         Ok(answers.into_iter().enumerate().map(appended).collect())
+    }
+
+    /// How many partitions the topic has: the producer itself must know, to send to all of them.
+    fn count_partitions(&self, topic: &str) -> Result<u32, Failure> {
+        let metadata = self.producer.client().fetch_metadata(Some(topic), KAFKA_TIMEOUT);
+        let metadata = metadata.map_err(|error| self.aborted(error))?;
+        let count = metadata.topics().first().map_or(0, |topic| topic.partitions().len());
+        match u32::try_from(count) {
+            Ok(count) if count > 0 => Ok(count),
+            _ => Err(Failure::Aborted(format!("the brokers have no topic {topic}"))),
+        }
     }
 
     /// Sends what is new of an append, and says how much is not. `moved` has the rows that this transaction moves.

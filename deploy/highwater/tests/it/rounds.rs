@@ -276,8 +276,8 @@ fn l2_l3_l5_l7_nothing_is_lost_or_doubled_through_kills_freezes_restarts_and_reb
         // The short form sees each harm in turn, from a random one on.
         let harm = Harm::ALL[(seed.wrapping_add(round) % Harm::ALL.len() as u64) as usize];
         let harm = if rounds > ROUNDS { Harm::ALL[random.random_range(0..Harm::ALL.len())] } else { harm };
-        // A third worker is one too many for long.
-        let harm = if field.workers.len() > WORKERS { Harm::Kill } else { harm };
+        // A third worker is enough.
+        let harm = if matches!(harm, Harm::Join) && field.workers.len() > WORKERS { Harm::Kill } else { harm };
         let worker = random.random_range(0..field.workers.len());
         let before = load.acknowledged();
         field.harm(harm, worker, &runtime, &books, &load);
