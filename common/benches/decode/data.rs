@@ -117,18 +117,26 @@ fn weighted(random: &mut StdRng, limits: &[f64]) -> usize {
     limits.iter().filter(|&&limit| at >= limit).count()
 }
 
-/// The lines as the log would deliver them.
-pub(super) fn runs(lines: &[Bytes]) -> Vec<Vec<Record>> {
+/// The lines as the embedded log delivers them, run by run: one allocation holds the values of a run, which was just read.
+pub(super) fn runs(lines: &[Bytes]) -> impl Iterator<Item = Vec<Record>> {
     let topic: Arc<str> = "clicks".into();
-    let record = |(offset, value): (usize, &Bytes)| Record {
-        topic: Arc::clone(&topic),
-        partition: Partition(0),
-        offset: offset as u64,
-        timestamp_us: 1_790_000_000_000_000,
-        key: None,
-        headers: Vec::new(),
-        value: Some(value.clone()),
-    };
-    let records: Vec<Record> = lines.iter().enumerate().map(record).collect();
-    records.chunks(RUN).map(<[Record]>::to_vec).collect()
+    let offsets = (0..).step_by(RUN);
+    lines.chunks(RUN).zip(offsets).map(move |(lines, from)| {
+        let values = Bytes::from(lines.concat());
+        let mut start = 0;
+        let record = |(offset, line): (u64, &Bytes)| {
+            let value = values.slice(start..start + line.len());
+            start += line.len();
+            Record {
+                topic: Arc::clone(&topic),
+                partition: Partition(0),
+                offset,
+                timestamp_us: 1_790_000_000_000_000,
+                key: None,
+                headers: Vec::new(),
+                value: Some(value),
+            }
+        };
+        (from..).zip(lines).map(record).collect()
+    })
 }

@@ -105,10 +105,9 @@ fn round(
     views: &[Arc<View>],
     times: &mut Times,
 ) -> Vec<RecordBatch> {
-    let runs: Vec<Vec<Record>> = data::runs(lines);
     let mut fold = Fold::new(views);
     let (mut decoding, mut folding) = (0.0, 0.0);
-    for run in runs {
+    for run in data::runs(lines) {
         let start = thread_seconds();
         let batch = black_box(way(run));
         let decoded = thread_seconds();

@@ -1,6 +1,7 @@
 //! One column of events under construction: a value is converted to the column's type, checked and appended, or refused.
 //! A row that fails is taken back with [`ColumnBuilder::truncate`], so that columns never differ in length for long.
 
+mod run;
 mod typed;
 
 use std::{borrow::Cow, sync::Arc};
@@ -16,11 +17,10 @@ use arrow::{
 pub(super) use self::typed::Typed;
 use super::{
     dictionary::Key,
-    leading, number,
+    number,
     scan::{Kind, Value, unescape},
     strings::Strings,
     time,
-    window::Padded,
 };
 use crate::{
     event::Reason,
@@ -86,11 +86,6 @@ impl ColumnBuilder {
         Self { nullable: column.nullable && !required, values, rows: 0, nulls: Vec::new() }
     }
 
-    /// How many rows there are.
-    pub(super) fn rows(&self) -> usize {
-        self.rows
-    }
-
     /// Makes room for `rows` more.
     pub(super) fn reserve(&mut self, rows: usize) {
         match &mut self.values {
@@ -100,27 +95,6 @@ impl ColumnBuilder {
             Values::String(strings) => strings.reserve(rows),
             Values::Bool(values) => values.reserve(rows),
         }
-    }
-
-    /// Appends the value that stands at byte `at`, if it is one of the column and has its usual form, and gives the byte
-    /// after it; else `None`, and nothing was appended.
-    #[inline(always)]
-    pub(super) fn read(&mut self, record: &Padded, at: usize) -> Option<usize> {
-        let end = match self.values.read(record, at) {
-            Some(end) => end,
-            None => return self.read_null(record, at),
-        };
-        self.rows += 1;
-        Some(end)
-    }
-
-    #[cold]
-    fn read_null(&mut self, record: &Padded, at: usize) -> Option<usize> {
-        let null = self.nullable && record.window(at).starts_with(b"null");
-        null.then(|| {
-            self.push_null();
-            at + 4
-        })
     }
 
     /// Appends `value`; `None` is one that is not there, the same as a null.
@@ -163,12 +137,17 @@ impl ColumnBuilder {
         }
     }
 
-    /// The newest row of a timestamp column, microseconds since 1970-01-01 UTC.
-    pub(super) fn last_timestamp(&self) -> Option<i64> {
+    /// A row of a timestamp column, microseconds since 1970-01-01 UTC.
+    pub(super) fn timestamp(&self, row: usize) -> Option<i64> {
         match &self.values {
-            Values::Timestamp { values, .. } => values.last().copied(),
+            Values::Timestamp { values, .. } => values.get(row).copied(),
             _ => None,
         }
+    }
+
+    /// The newest row of a timestamp column, likewise.
+    pub(super) fn last_timestamp(&self) -> Option<i64> {
+        self.timestamp(self.rows.checked_sub(1)?)
     }
 
     /// Takes the rows out, as an array of the column's Arrow type; strings may be a dictionary.
@@ -208,61 +187,6 @@ fn take<T: arrow::datatypes::ArrowNativeType>(values: &mut Vec<T>) -> ScalarBuff
 }
 
 impl Values {
-    /// As [`ColumnBuilder::read`], nulls aside.
-    #[inline(always)]
-    fn read(&mut self, record: &Padded, at: usize) -> Option<usize> {
-        let window = record.window(at);
-        match self {
-            Self::Int { values, min, max } => {
-                let (value, length) = leading::integer(window)?;
-                if value < *min || value > *max {
-                    return None;
-                }
-                values.push(value);
-                Some(at + length)
-            }
-            Self::Double { values, min, max } => {
-                let (value, length) = leading::double(window)?;
-                if value < *min || value > *max {
-                    return None;
-                }
-                values.push(value);
-                Some(at + length)
-            }
-            Self::Decimal { values, scale, beyond, .. } => {
-                let (value, length) = leading::decimal(window, *scale)?;
-                if u128::from(value.unsigned_abs()) >= *beyond {
-                    return None;
-                }
-                values.push(value.into());
-                Some(at + length)
-            }
-            Self::String(strings) => {
-                let end = string_end(record, at)?;
-                strings.push(&Key::seen(record.window(at + 1), record.value().get(at + 1..end)?));
-                Some(end + 1)
-            }
-            Self::Bool(values) => {
-                let value = window.starts_with(b"true");
-                if !value && !window.starts_with(b"false") {
-                    return None;
-                }
-                values.push(value);
-                Some(at + if value { 4 } else { 5 })
-            }
-            Self::Timestamp { values, format: TimestampFormat::Rfc3339 } => {
-                let end = string_end(record, at)?;
-                values.push(time::rfc3339(record.value().get(at + 1..end)?)?);
-                Some(end + 1)
-            }
-            Self::Timestamp { values, format } => {
-                let (count, length) = leading::integer(window)?;
-                values.push(time::epoch(count, *format)?);
-                Some(at + length)
-            }
-        }
-    }
-
     fn append(&mut self, value: Value<'_>) -> Result<(), Reason> {
         match self {
             Self::Int { values, min, max } => {
@@ -311,12 +235,6 @@ impl Values {
             Self::Bool(values) => values.push(false),
         }
     }
-}
-
-/// Where the text ends that the quote at `at` opens, if it is plain ASCII.
-#[inline(always)]
-fn string_end(record: &Padded, at: usize) -> Option<usize> {
-    if record.byte(at) == b'"' { record.string_end(at + 1) } else { None }
 }
 
 fn whole(value: Value<'_>) -> Option<i64> {

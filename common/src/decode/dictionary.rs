@@ -1,6 +1,6 @@
 //! Distinct texts as small numbers. The numbers are given in the order the texts came, so they depend on nothing else.
 
-use super::window::{self, WIDTH, Window, words};
+use super::window::{self, Seen, WIDTH, words};
 
 /// The most slots that are looked at for a new text. There is no secret in the hash, so someone may send texts that all
 /// fall on the same slot: then the dictionary is full early, and nothing becomes slow.
@@ -14,52 +14,43 @@ const NONE: u32 = u32::MAX;
 pub(super) struct Key<'a> {
     text: &'a [u8],
     /// What a window shows of the text, and zeros after its end.
-    head: Window,
+    head: [u64; 4],
 }
 
 impl<'a> Key<'a> {
     /// The key of `text`.
     pub(super) fn new(text: &'a [u8]) -> Self {
-        let mut head = [0; WIDTH];
+        let mut window = [0; WIDTH];
         let seen = text.len().min(WIDTH);
-        head[..seen].copy_from_slice(&text[..seen]);
-        Self { text, head }
+        window[..seen].copy_from_slice(&text[..seen]);
+        Self { text, head: words(&window) }
     }
 
-    /// Appends the text to `bytes`.
+    /// The text.
+    pub(super) fn text(&self) -> &'a [u8] {
+        self.text
+    }
+
+    /// The key of a text in a record.
     #[inline(always)]
-    pub(super) fn append_to(&self, bytes: &mut Vec<u8>) {
-        if self.text.len() > WIDTH {
-            return bytes.extend_from_slice(self.text);
-        }
-        // As much as always is copied without a call.
-        let length = bytes.len() + self.text.len();
-        bytes.extend_from_slice(&self.head);
-        bytes.truncate(length);
+    pub(super) fn seen(seen: Seen<'a>) -> Self {
+        let ([a, b, c, d], [e, f, g, h]) = (words(seen.window), words(window::mask(seen.text.len())));
+        Self { text: seen.text, head: [a & e, b & f, c & g, d & h] }
     }
 
-    /// The key of `text`, which is what `window` shows, or as much of it.
+    /// Of a text that a window shows all of.
     #[inline(always)]
-    pub(super) fn seen(window: &Window, text: &'a [u8]) -> Self {
-        let mut head = *window;
-        for (byte, mask) in head.iter_mut().zip(window::mask(text.len())) {
-            *byte &= mask;
-        }
-        Self { text, head }
+    fn hash_short(&self) -> u64 {
+        let [a, b, c, d] = self.head;
+        let length = self.text.len() as u64;
+        // Turned, so that what repeats within a text does not cancel itself.
+        let (even, odd) = (a ^ c.rotate_left(29), b ^ d.rotate_left(41));
+        mix(even ^ 0xa076_1d64_78bd_642f, odd ^ 0xe703_7ed1_a0b4_28db ^ length)
     }
 
-    /// Folded multiplications, as in wyhash, whose constants these are.
     #[inline(always)]
     fn hash(&self) -> u64 {
-        let mix = |a: u64, b: u64| {
-            let product = u128::from(a) * u128::from(b);
-            (product >> 64) as u64 ^ product as u64
-        };
-        let [a, b, c, d] = words(&self.head);
-        let length = self.text.len() as u64;
-        let head = mix(a ^ 0xa076_1d64_78bd_642f, b ^ 0xe703_7ed1_a0b4_28db ^ length);
-        let tail = mix(c ^ 0x8ebc_6af0_9c88_c6e3, d ^ 0x5899_65cc_7537_4cc3);
-        let mut hash = head ^ tail;
+        let mut hash = self.hash_short();
         if self.text.len() > WIDTH {
             for eight in self.text[WIDTH..].chunks(8) {
                 let word = eight.iter().fold(0, |word, &byte| word << 8 | u64::from(byte));
@@ -70,12 +61,28 @@ impl<'a> Key<'a> {
     }
 }
 
+/// A folded multiplication, as in wyhash, whose constants are used with it.
+#[inline(always)]
+fn mix(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    (product >> 64) as u64 ^ product as u64
+}
+
 /// A text that has a number.
 #[derive(Debug)]
 struct Entry {
-    head: Window,
+    head: [u64; 4],
     hash: u64,
     length: usize,
+}
+
+impl Entry {
+    /// Whether it has the length of `key`'s text and starts like it.
+    #[inline(always)]
+    fn is(&self, key: &Key<'_>) -> bool {
+        let lengths = (self.length ^ key.text.len()) as u64;
+        self.head.iter().zip(&key.head).fold(lengths, |differs, (a, b)| differs | (a ^ b)) == 0
+    }
 }
 
 /// Distinct texts, numbered from 0.
@@ -123,6 +130,21 @@ impl Dictionary {
         self.probe(key, key.hash()).ok()
     }
 
+    /// As [`Self::find`], of a text that a window shows all of.
+    #[inline(always)]
+    pub(super) fn find_short(&self, key: &Key<'_>) -> Option<u32> {
+        let mask = self.slots.len() - 1;
+        let mut slot = key.hash_short() as usize;
+        loop {
+            let code = *self.slots.get(slot & mask)?;
+            let entry = self.entries.get(code as usize)?;
+            if entry.is(key) {
+                return Some(code);
+            }
+            slot = slot.wrapping_add(1);
+        }
+    }
+
     /// As [`Self::find`]; a text that is new is added, unless `may_grow` says no to the number of texts and of their bytes,
     /// or too many of them fall on the same place.
     #[inline(always)]
@@ -143,10 +165,7 @@ impl Dictionary {
         loop {
             let code = self.slots[(hash as usize).wrapping_add(probes) & mask];
             let Some(entry) = self.entries.get(code as usize) else { return Err(probes) };
-            if entry.head == key.head
-                && entry.length == key.text.len()
-                && (entry.length <= WIDTH || self.text(code) == key.text)
-            {
+            if entry.is(key) && (entry.length <= WIDTH || self.text(code) == key.text) {
                 return Ok(code);
             }
             probes += 1;
@@ -185,7 +204,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{super::window::Padded, *};
+    use super::*;
 
     fn intern(dictionary: &mut Dictionary, text: &[u8]) -> Option<u32> {
         dictionary.intern(&Key::new(text), |_, _| true)
@@ -201,12 +220,15 @@ mod tests {
                 prop_assert_eq!(intern(&mut dictionary, text.as_bytes()), Some(code));
             }
             prop_assert_eq!(dictionary.len(), expected.len());
-            let mut padded = Padded::default();
             for (text, code) in expected {
                 prop_assert_eq!(dictionary.text(code), text.as_bytes());
+                prop_assert_eq!(dictionary.find(&Key::new(text.as_bytes())), Some(code));
                 // What follows a text must not matter.
-                padded.set(&[text.as_bytes(), b"\"and more"].concat());
-                let key = Key::seen(padded.window(0), text.as_bytes());
+                let Some(text) = text.as_bytes().get(..text.len().min(WIDTH)).filter(|start| start.len() == text.len()) else { continue };
+                let mut window = [b'"'; WIDTH];
+                window[..text.len()].copy_from_slice(text);
+                let key = Key::seen(Seen { window: &window, text });
+                prop_assert_eq!(dictionary.find_short(&key), Some(code));
                 prop_assert_eq!(dictionary.find(&key), Some(code));
             }
         }

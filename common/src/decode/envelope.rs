@@ -20,8 +20,19 @@ pub(super) struct Envelopes {
 }
 
 impl Envelopes {
-    /// None yet, with room for `rows`.
-    pub(super) fn with_capacity(rows: usize) -> Self {
+    /// Those of `records` but for the ones at the places `others`, which ascend.
+    pub(super) fn around(records: &[Record], others: impl Iterator<Item = usize>) -> Self {
+        let mut envelopes = Self::with_capacity(records.len());
+        let mut from = 0;
+        for other in others {
+            envelopes.append(&records[from..other]);
+            from = other + 1;
+        }
+        envelopes.append(&records[from..]);
+        envelopes
+    }
+
+    fn with_capacity(rows: usize) -> Self {
         Self {
             topics: Vec::new(),
             topic_codes: Vec::with_capacity(rows),
@@ -32,22 +43,24 @@ impl Envelopes {
         }
     }
 
-    /// Adds the row of `record`.
-    #[inline]
-    pub(super) fn append(&mut self, record: &Record) {
-        if !self.topics.last().is_some_and(|last| Arc::ptr_eq(last, &record.topic) || *last == record.topic) {
-            self.topics.push(Arc::clone(&record.topic));
+    /// Adds the rows of `records`: column by column, which costs less than row by row.
+    fn append(&mut self, records: &[Record]) {
+        for Record { topic, .. } in records {
+            if !self.topics.last().is_some_and(|last| Arc::ptr_eq(last, topic) || last == topic) {
+                self.topics.push(Arc::clone(topic));
+            }
+            self.topic_codes.push(self.topics.len() as i32 - 1);
         }
-        self.topic_codes.push(self.topics.len() as i32 - 1);
-        self.partitions.push(i32::try_from(record.partition.0).expect("logs have fewer than 2^31 partitions"));
-        self.offsets.push(i64::try_from(record.offset).expect("logs have fewer than 2^63 records"));
-        self.timestamps.push(record.timestamp_us);
-        self.keys.append_option(record.key.as_deref());
-    }
-
-    /// How many rows there are.
-    pub(super) fn len(&self) -> usize {
-        self.offsets.len()
+        let partition =
+            |record: &Record| i32::try_from(record.partition.0).expect("logs have fewer than 2^31 partitions");
+        self.partitions.extend(records.iter().map(partition));
+        let offset = |record: &Record| i64::try_from(record.offset).expect("logs have fewer than 2^63 records");
+        self.offsets.extend(records.iter().map(offset));
+        self.timestamps.extend(records.iter().map(|record| record.timestamp_us));
+        match records.iter().all(|record| record.key.is_none()) {
+            true => self.keys.append_nulls(records.len()),
+            false => records.iter().for_each(|record| self.keys.append_option(record.key.as_deref())),
+        }
     }
 
     /// The columns, in the order of the event schema; the topic as a dictionary.

@@ -2,7 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{column::ColumnBuilder, fault::Fault, object::ObjectReader, scan::Raw, shape, speculate::Speculator};
+use super::{
+    column::ColumnBuilder,
+    fault::Fault,
+    object::ObjectReader,
+    scan::Raw,
+    shape,
+    speculate::{Progress, Speculator},
+};
 use crate::schema::Column;
 
 /// Reads JSON objects.
@@ -20,17 +27,20 @@ impl Json {
         Self { columns, speculator: Speculator::new(Arc::clone(&nodes)), objects: ObjectReader::new(nodes) }
     }
 
-    /// Appends what stands in `value` to the columns, which have `row` rows. After an error some of them may have one more.
-    pub(super) fn append(&mut self, value: &[u8], columns: &mut [ColumnBuilder], row: usize) -> Result<(), Fault> {
-        if self.speculator.read(value, columns, row).is_some() {
-            return Ok(());
-        }
-        columns.iter_mut().for_each(|column| column.truncate(row));
-        self.append_generally(value, columns)
+    /// Appends what stands in `values` to the columns, which have `row` rows, as long as it is written as usual.
+    pub(super) fn append_run<'v>(
+        &mut self,
+        values: impl Iterator<Item = &'v [u8]>,
+        columns: &mut [ColumnBuilder],
+        row: usize,
+    ) -> Progress {
+        self.speculator.read(values, columns, row)
     }
 
-    /// As [`Self::append`], with nothing taken for granted: it has the last word, and the words for what is wrong.
-    pub(super) fn append_generally(&mut self, value: &[u8], columns: &mut [ColumnBuilder]) -> Result<(), Fault> {
+    /// Appends what stands in `value` to the columns. After an error some of them may have one row more.
+    ///
+    /// Nothing is taken for granted: this has the last word, and the words for what is wrong.
+    pub(super) fn append(&mut self, value: &[u8], columns: &mut [ColumnBuilder]) -> Result<(), Fault> {
         let text = std::str::from_utf8(value).map_err(Fault::not_utf8)?;
         let values = self.objects.read(text).map_err(|error| Fault::syntax(error, text))?;
         for ((builder, column), value) in columns.iter_mut().zip(&*self.columns).zip(values) {

@@ -27,10 +27,10 @@
 //! there is none), and `binary` follows; what these schemas are is for [`Decoder::prepare`] to learn.
 //!
 //! There are two ways for a JSON record to become an event, and they lead to the same one. `speculate` bets that it is written
-//! like the ones before and reads it straight into the columns, by `leading` and `window`. What it gives up is taken by the
-//! general path: `scan` (grammar), `object` (where each column's value is), `number` and `time` (text to values). Only the
-//! general path refuses records, with the words of `fault`. Columns are built by `column`, `strings` and `dictionary`, and
-//! `envelope`.
+//! like the ones before: it finds where the values of a block of records lie, by `spelling`, `window` and `vector`, and the
+//! columns read them, by `digits` and `time`. What it stops before is taken by the general path: `scan` (grammar), `object`
+//! (where each column's value is), `number` and `time` (text to values). Only the general path refuses records, with the words
+//! of `fault`. Columns are built by `column`, `strings` and `dictionary`, and `envelope`.
 
 mod around;
 mod avro;
@@ -38,13 +38,13 @@ mod binary;
 mod column;
 mod csv;
 mod dictionary;
+mod digits;
 mod envelope;
 mod error;
 mod fault;
 mod format;
 mod framing;
 mod json;
-mod leading;
 mod misfit;
 mod number;
 mod object;
@@ -55,11 +55,13 @@ mod scan;
 mod schemas;
 mod shape;
 mod speculate;
+mod spelling;
 mod strings;
 #[cfg(test)]
 mod tests;
 mod text;
 mod time;
+mod vector;
 mod window;
 
 use std::sync::Arc;
@@ -72,7 +74,10 @@ use arrow::{
 use jiff::SignedDuration;
 use tracing::{info, warn};
 
-use self::{around::Around, column::ColumnBuilder, envelope::Envelopes, fault::Fault, part::Part, plan::Message};
+use self::{
+    around::Around, column::ColumnBuilder, envelope::Envelopes, fault::Fault, part::Part, plan::Message,
+    speculate::Progress,
+};
 pub use self::{
     csv::CsvLayout,
     error::{Error, Incompatible},
@@ -81,7 +86,7 @@ pub use self::{
     schemas::{OnIncompatible, RegisteredSchemas, SchemaFault, Schemas, WriterSchema},
 };
 use crate::{
-    event::{Decoded, Record},
+    event::{DeadLetter, Decoded, Record},
     schema::{Column, ColumnType, Origin, Schema},
 };
 
@@ -155,8 +160,18 @@ pub struct Decoder {
     around: Vec<Around>,
     /// Where each column of the schema is built.
     seats: Vec<Seat>,
+    /// As the rules say, and in microseconds.
+    ahead_max: Option<(SignedDuration, i64)>,
+    behind_max: Option<(SignedDuration, i64)>,
     /// The schema of the last batch: which strings are dictionaries differs.
     schema: SchemaRef,
+}
+
+/// What is wrong with an event time: it is beyond this instant, microseconds since 1970-01-01 UTC, which is so far from the
+/// record's time stamp.
+enum Untimely {
+    Ahead((SignedDuration, i64)),
+    Behind((SignedDuration, i64)),
 }
 
 /// Where a column is built.
@@ -186,7 +201,8 @@ impl Decoder {
         let around = columns.iter().filter(|c| !matches!(c.origin, Origin::Value | Origin::Key));
         let around = around.map(|column| Around::new(column, column.name == rules.event_time)).collect();
         let schema = rules.schema.event_schema();
-        Self { rules, event_time, value, key, around, seats, schema }
+        let [ahead_max, behind_max] = [rules.ahead_max, rules.behind_max].map(|max| max.map(|max| (max, micros(max))));
+        Self { rules, event_time, value, key, around, seats, ahead_max, behind_max, schema }
     }
 
     /// Gets ready to decode `records`: learns the schemas that they were written with, where they name one. Does nothing for
@@ -211,73 +227,97 @@ impl Decoder {
     #[must_use]
     pub fn decode(&mut self, records: Vec<Record>) -> Decoded {
         let delivered = records.len();
-        let mut envelopes = Envelopes::with_capacity(delivered);
-        let (mut dead_letters, mut tombstones) = (Vec::new(), 0);
         self.builders().for_each(|column| column.reserve(delivered));
-        for record in records {
-            let Some(value) = &record.value else {
-                tombstones += 1;
+        // Where records stand that are no events, and what is wrong with them: nothing with a tombstone.
+        let mut others: Vec<(usize, Option<Fault>)> = Vec::new();
+        let mut at = 0;
+        while at < delivered {
+            let progress = self.append_run(&records[at..], at - others.len());
+            at += progress.records;
+            if !progress.odd {
                 continue;
-            };
-            match self.append(value, &record, envelopes.len()) {
-                Ok(()) => envelopes.append(&record),
-                Err(fault) => {
-                    self.truncate(envelopes.len());
-                    dead_letters.push(fault.letter(record));
-                }
             }
+            let row = at - others.len();
+            if let Err(fault) = self.append(&records[at], row) {
+                self.truncate(row);
+                others.push((at, fault));
+            }
+            at += 1;
         }
-        let accounted = (envelopes.len() + dead_letters.len()) as u64 + tombstones;
+        let events = self.finish(Envelopes::around(&records, others.iter().map(|(at, _)| *at)));
+        let tombstones = others.iter().filter(|(_, fault)| fault.is_none()).count() as u64;
+        let dead_letters = dead_letters(records, others);
+        let accounted = (events.num_rows() + dead_letters.len()) as u64 + tombstones;
         assert_eq!(accounted, delivered as u64, "L7: every record is an event, a dead letter or a tombstone");
-        Decoded { events: self.finish(envelopes), dead_letters, tombstones }
+        Decoded { events, dead_letters, tombstones }
     }
 
-    /// Appends the event in `record`, which has this `value`, to the columns, which have `row` rows. After an error some of them
-    /// may have one more.
-    fn append(&mut self, value: &[u8], record: &Record, row: usize) -> Result<(), Fault> {
-        self.value.append(value, row)?;
+    /// Appends the events in `records` to the columns, which have `row` rows, up to the first that is not written as usual;
+    /// and not more than are read at once.
+    fn append_run(&mut self, records: &[Record], row: usize) -> Progress {
+        let read = self.value.append_run(records.iter().map_while(|record| record.value.as_deref()), row);
+        if self.key.is_none() && self.around.is_empty() && self.ahead_max.is_none() && self.behind_max.is_none() {
+            return read;
+        }
+        for (at, record) in records[..read.records].iter().enumerate() {
+            let appended = self.append_rest(record);
+            if appended.is_err() || self.untimely(record, row + at).is_some() {
+                self.truncate(row + at);
+                return Progress { records: at, odd: true };
+            }
+        }
+        read
+    }
+
+    /// Appends the event in `record` to the columns, which have `row` rows; it is none with no fault if it is a tombstone. After
+    /// an error some of the columns may have one more.
+    fn append(&mut self, record: &Record, row: usize) -> Result<(), Option<Fault>> {
+        let value = record.value.as_deref().ok_or(None)?;
+        self.value.append(value)?;
+        self.append_rest(record)?;
+        match self.untimely(record, row) {
+            Some(untimely) => Err(Some(self.wrong_event_time(value, record, untimely))),
+            None => Ok(()),
+        }
+    }
+
+    /// Appends what a record has beside its value.
+    fn append_rest(&mut self, record: &Record) -> Result<(), Fault> {
         if let Some(key) = &mut self.key {
             match &record.key {
-                Some(bytes) => key.append(bytes, row).map_err(Fault::of_key)?,
+                Some(bytes) => key.append(bytes).map_err(Fault::of_key)?,
                 None => key.append_absent()?,
             }
         }
-        self.around.iter_mut().try_for_each(|column| column.append(record))?;
-        self.check_event_time(value, record)
+        self.around.iter_mut().try_for_each(|column| column.append(record))
     }
 
-    fn check_event_time(&mut self, value: &[u8], record: &Record) -> Result<(), Fault> {
-        let time_us = self.builder(self.event_time).last_timestamp().expect("the event time was just appended");
-        if let Some(rule) = self.latest(record.timestamp_us).filter(|(_, limit_us)| time_us > *limit_us) {
-            return Err(self.wrong_event_time(value, record, |column, found| Fault::too_far_ahead(column, found, rule)));
+    /// What is wrong with the event time of `record`, whose event is in this row.
+    #[inline]
+    fn untimely(&mut self, record: &Record, row: usize) -> Option<Untimely> {
+        let (ahead_max, behind_max) = (self.ahead_max, self.behind_max);
+        if ahead_max.is_none() && behind_max.is_none() {
+            return None;
         }
-        if let Some(rule) = self.earliest(record.timestamp_us).filter(|(_, limit_us)| time_us < *limit_us) {
-            return Err(
-                self.wrong_event_time(value, record, |column, found| Fault::too_far_behind(column, found, rule))
-            );
-        }
-        Ok(())
+        let time_us = self.builder(self.event_time).timestamp(row).expect("the event time was just appended");
+        let latest = ahead_max.map(|(max, us)| (max, record.timestamp_us.saturating_add(us)));
+        let earliest = behind_max.map(|(max, us)| (max, record.timestamp_us.saturating_sub(us)));
+        let ahead = latest.filter(|(_, limit_us)| time_us > *limit_us).map(Untimely::Ahead);
+        ahead.or_else(|| earliest.filter(|(_, limit_us)| time_us < *limit_us).map(Untimely::Behind))
     }
 
     #[cold]
-    fn wrong_event_time(&mut self, value: &[u8], record: &Record, fault: impl FnOnce(&Column, &str) -> Fault) -> Fault {
+    fn wrong_event_time(&mut self, value: &[u8], record: &Record, untimely: Untimely) -> Fault {
         let found = match (self.event_time, &mut self.key) {
             (Seat::Value(at), _) => self.value.found(value, at),
             (Seat::Key(at), Some(key)) => key.found(record.key.as_deref().unwrap_or_default(), at),
             (seat, _) => self.builder(seat).last_timestamp().map_or_else(String::new, fault::instant),
         };
         let column = self.rules.schema.column(&self.rules.event_time).expect("the event time is a column");
-        fault(column, &found)
-    }
-
-    /// How far ahead an event time may be of the record's time stamp, and the instant that is.
-    fn latest(&self, timestamp_us: i64) -> Option<(SignedDuration, i64)> {
-        self.rules.ahead_max.map(|ahead_max| (ahead_max, timestamp_us.saturating_add(micros(ahead_max))))
-    }
-
-    /// How far behind, likewise.
-    fn earliest(&self, timestamp_us: i64) -> Option<(SignedDuration, i64)> {
-        self.rules.behind_max.map(|behind_max| (behind_max, timestamp_us.saturating_sub(micros(behind_max))))
+        match untimely {
+            Untimely::Ahead(rule) => Fault::too_far_ahead(column, &found, rule),
+            Untimely::Behind(rule) => Fault::too_far_behind(column, &found, rule),
+        }
     }
 
     fn builder(&mut self, seat: Seat) -> &mut ColumnBuilder {
@@ -314,6 +354,17 @@ impl Decoder {
         }
         RecordBatch::try_new(Arc::clone(&self.schema), columns).expect("the columns are built by the schema")
     }
+}
+
+/// What becomes of those of `records` at the places of `faults`, which ascend; a tombstone has none.
+fn dead_letters(records: Vec<Record>, faults: Vec<(usize, Option<Fault>)>) -> Vec<DeadLetter> {
+    let (mut records, mut passed) = (records.into_iter(), 0);
+    let letters = faults.into_iter().filter_map(|(at, fault)| {
+        let record = records.nth(at - passed)?;
+        passed = at + 1;
+        Some(fault?.letter(record))
+    });
+    letters.collect()
 }
 
 /// Where each of `columns` is built.

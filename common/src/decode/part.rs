@@ -11,6 +11,7 @@ use super::{
     format::{Format, Framing, KeyFormat},
     framing,
     json::Json,
+    speculate::Progress,
     text,
 };
 use crate::{limits::RECORD_BYTES_MAX, registry::SchemaKind, schema::Column};
@@ -72,17 +73,31 @@ impl Part {
         }
     }
 
-    /// Appends what stands in `bytes`, for which it is ready, to the columns, which have `row` rows. After an error some of them may have one more.
+    /// Appends what stands in `parts` to the columns, which have `row` rows, up to the first that is not written as usual; and
+    /// not more than are read at once.
+    pub(super) fn append_run<'p>(&mut self, parts: impl Iterator<Item = &'p [u8]>, row: usize) -> Progress {
+        let parts = parts.take_while(|bytes| bytes.len() <= RECORD_BYTES_MAX);
+        match &mut self.reader {
+            Reader::Json { json, framing: Framing::None } => json.append_run(parts, &mut self.builders, row),
+            Reader::Json { json, framing: Framing::Confluent } => {
+                let value = |bytes: &'p [u8]| bytes.get(framing::length(SchemaKind::Other, bytes).ok()?..);
+                json.append_run(parts.map_while(value), &mut self.builders, row)
+            }
+            Reader::Csv(_) | Reader::Binary(_) | Reader::Text => Progress { records: 0, odd: true },
+        }
+    }
+
+    /// Appends what stands in `bytes`, for which it is ready, to the columns. After an error some of them may have one row more.
     #[inline]
-    pub(super) fn append(&mut self, bytes: &[u8], row: usize) -> Result<(), Fault> {
+    pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         if bytes.len() > RECORD_BYTES_MAX {
             return Err(Fault::too_large(bytes.len()));
         }
         match &mut self.reader {
-            Reader::Json { json, framing: Framing::None } => json.append(bytes, &mut self.builders, row),
+            Reader::Json { json, framing: Framing::None } => json.append(bytes, &mut self.builders),
             Reader::Json { json, framing: Framing::Confluent } => {
                 let start = framing::length(SchemaKind::Other, bytes)?;
-                json.append(&bytes[start..], &mut self.builders, row)
+                json.append(&bytes[start..], &mut self.builders)
             }
             Reader::Csv(csv) => csv.append(bytes, &mut self.builders),
             Reader::Binary(binary) => binary.append(bytes, &mut self.builders),

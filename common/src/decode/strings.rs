@@ -9,7 +9,10 @@ use arrow::{
     buffer::{Buffer, NullBuffer, OffsetBuffer},
 };
 
-use super::dictionary::{Dictionary, Key};
+use super::{
+    dictionary::{Dictionary, Key},
+    window::{Seen, WIDTH},
+};
 use crate::limits::{DICTIONARY_BYTES_MAX, DICTIONARY_TEXTS_MAX};
 
 /// With fewer distinct values nobody asks how often they repeat.
@@ -63,8 +66,25 @@ impl Strings {
         }
     }
 
+    /// Appends these texts, which are UTF-8, up to the first that needs room made for it; gives how many it has appended.
+    pub(super) fn push_while<'s>(&mut self, texts: impl Iterator<Item = Seen<'s>>) -> usize {
+        match &mut self.values {
+            Values::Coded(codes) => {
+                let before = codes.len();
+                let dictionary = &self.dictionary;
+                codes.extend(texts.map_while(|seen| Some(dictionary.find_short(&Key::seen(seen))? as i32)));
+                codes.len() - before
+            }
+            Values::Plain { offsets, bytes } => {
+                let before = offsets.len();
+                offsets.extend(texts.map_while(|seen| append_short(bytes, seen)));
+                offsets.len() - before
+            }
+        }
+    }
+
     /// Appends the text of `key`, which is UTF-8.
-    #[inline(always)]
+    #[inline]
     pub(super) fn push(&mut self, key: &Key<'_>) {
         match &mut self.values {
             Values::Coded(codes) => {
@@ -79,7 +99,7 @@ impl Strings {
                 }
             }
             Values::Plain { offsets, bytes } => {
-                key.append_to(bytes);
+                bytes.extend_from_slice(key.text());
                 offsets.push(end(bytes));
             }
         }
@@ -162,6 +182,19 @@ impl Strings {
         }
         self.values = Values::Plain { offsets, bytes };
     }
+}
+
+/// Appends a text that a window shows all of, if there is room: as much as always, which needs no call, and takes back what
+/// follows it.
+#[inline(always)]
+fn append_short(bytes: &mut Vec<u8>, seen: Seen<'_>) -> Option<i32> {
+    let end = bytes.len() + seen.text.len();
+    if bytes.capacity() - bytes.len() < WIDTH {
+        return None;
+    }
+    bytes.extend_from_slice(seen.window);
+    bytes.truncate(end);
+    i32::try_from(end).ok()
 }
 
 fn end(bytes: &[u8]) -> i32 {

@@ -449,9 +449,10 @@ fn usual_records_need_no_second_look() {
     let mut decoder = decoder(columns_of_all_types().into_iter().chain(nested()).collect());
     let mut reads = |record: &str| {
         let (json, builders) = json(&mut decoder);
-        let read = json.speculator.read(record.as_bytes(), builders, 0).is_some();
+        let read = json.append_run(std::iter::once(record.as_bytes()), builders, 0);
         decoder.truncate(0);
-        read
+        assert_eq!(read.odd, read.records == 0);
+        !read.odd
     };
     for record in [
         r#"{"at":1,"int":-2,"double":0.5,"decimal":1.25,"string":"s","bool":false,"time":"2013-01-01T00:00:00Z"}"#,
@@ -467,4 +468,29 @@ fn usual_records_need_no_second_look() {
     {
         assert!(!reads(record), "{record}");
     }
+}
+
+#[test]
+fn odd_records_leave_those_around_them_as_they_are() {
+    let columns = || columns_of_all_types().into_iter().chain(nested()).collect();
+    let values: Vec<Option<String>> = (0..3_000_u32)
+        .map(|n| match n {
+            _ if n % 211 == 0 => None,
+            _ if n % 97 == 0 => Some(format!(r#"{{"at":{n},"int":"x"}}"#)),
+            _ if n % 89 == 0 => Some(format!(r#"{{"at":{n},"int":{n}"#)),
+            _ if n % 83 == 0 => Some(format!(r#"{{"at":{n},"int":1,"int":{n}}}"#)),
+            _ if n % 79 == 0 => Some(format!(r#"{{"at":{n},"string":"{}"}}"#, "é\\n".repeat(40_000))),
+            _ if n < 1_000 => Some(format!(r#"{{"at":{n},"int":{n},"string":"s{}","double":0.5}}"#, n % 7)),
+            _ => Some(format!(r#"{{"double":1e{},"at":{n},"bool":true,"string":"{n}"}}"#, n % 300)),
+        })
+        .collect();
+    let mut delivered = records(values.iter().map(|value| value.as_deref().unwrap_or_default()));
+    for (record, value) in delivered.iter_mut().zip(&values) {
+        record.value = record.value.take().filter(|_| value.is_some());
+    }
+    let together = decoder(columns()).decode(delivered.clone());
+    let general = properties::generally(decoder(columns()), delivered);
+    assert_eq!(together.dead_letters, general.dead_letters);
+    assert_eq!((plain(&together), together.tombstones), (plain(&general), general.tombstones));
+    assert!(together.dead_letters.len() > 60 && together.tombstones == 15);
 }

@@ -1,112 +1,248 @@
-//! A record's value, seen through windows of 32 bytes: what can be told of so many at once, without a look at each.
+//! Records' values side by side, seen through windows of 32 bytes: what can be told of so many at once, without a look at
+//! each.
 //!
-//! After its end a value is filled with zeros, which JSON allows nowhere. So a window may start anywhere, and nothing that
-//! looks through one needs to know where the value ends.
+//! After its end a value is followed by a zero, which JSON allows nowhere, and the last one by enough of them. So a window
+//! may start anywhere in a value, and nothing that looks through one needs to know where the value ends.
 
-/// How much is seen at once.
-pub(super) const WIDTH: usize = 32;
+use super::vector::{self, Ends, delimiters, ends, special};
+pub(super) use super::vector::{WIDTH, Window};
 
-/// What is seen from some byte on.
-pub(super) type Window = [u8; WIDTH];
+/// How many zeros come before the first value and after the last one: a name, and what a window shows after it.
+const ZEROS: usize = 2 * WIDTH + 1;
 
-const NOTHING: Window = [0; WIDTH];
-const ONES: u64 = u64::from_le_bytes([1; 8]);
-
-/// A value and the zeros after it.
-#[derive(Debug, Default)]
-pub(super) struct Padded {
-    bytes: Vec<u8>,
+/// Where something lies among the values: bytes `[from, from + length)`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Span {
+    from: u32,
+    /// Its highest bit is set if there may be more to the value than meets the eye, as escapes.
+    length: u32,
 }
 
-impl Padded {
-    /// Takes in another value. A copy costs less than a look at the end before each step.
-    pub(super) fn set(&mut self, value: &[u8]) {
-        self.bytes.clear();
-        self.bytes.extend_from_slice(value);
-        self.bytes.extend_from_slice(&NOTHING);
-    }
+impl Span {
+    const ODD: u32 = 1 << 31;
 
-    /// The value.
-    pub(super) fn value(&self) -> &[u8] {
-        &self.bytes[..self.bytes.len() - WIDTH]
-    }
-
-    /// The byte at `at`; zero past the end.
+    /// A value without escapes or white space.
     #[inline(always)]
-    pub(super) fn byte(&self, at: usize) -> u8 {
+    pub(super) fn plain(from: usize, length: usize) -> Self {
+        // Blocks are far below 2 GiB: their bytes are limited, or they have one record (`RECORD_BYTES_MAX`).
+        Self { from: from as u32, length: length as u32 }
+    }
+
+    /// Any value.
+    pub(super) fn odd(from: usize, length: usize) -> Self {
+        Self { from: from as u32, length: length as u32 | Self::ODD }
+    }
+
+    /// Whether there is no value.
+    #[inline(always)]
+    pub(super) fn is_absent(self) -> bool {
+        self.length == 0
+    }
+
+    /// Where it starts.
+    #[inline(always)]
+    pub(super) fn from(self) -> usize {
+        self.from as usize
+    }
+
+    /// How long it is if it is plain; else more than any is.
+    #[inline(always)]
+    pub(super) fn length_if_plain(self) -> usize {
+        self.length as usize
+    }
+
+    /// Its bytes.
+    pub(super) fn of(self, bytes: &[u8]) -> &[u8] {
+        &bytes[self.from()..][..(self.length & !Self::ODD) as usize]
+    }
+
+    /// The text between its quotes, if it is plain and has them.
+    #[inline]
+    pub(super) fn text(self, bytes: &[u8]) -> Option<&[u8]> {
+        match bytes.get(self.from()..)?.get(..self.length_if_plain())? {
+            [b'"', text @ .., b'"'] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The same, if a window shows all of it.
+    #[inline(always)]
+    pub(super) fn seen(self, bytes: &[u8]) -> Option<Seen<'_>> {
+        let [b'"', window @ ..] = bytes.get(self.from()..)?.first_chunk::<{ WIDTH + 1 }>()? else { return None };
+        let text = window.get(..self.length_if_plain().wrapping_sub(2))?;
+        Some(Seen { window, text })
+    }
+}
+
+/// A text in a value.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seen<'a> {
+    /// What is seen from its start on, the text itself and what follows it.
+    pub(super) window: &'a Window,
+    pub(super) text: &'a [u8],
+}
+
+/// Holds values, and zeros around them.
+#[derive(Debug)]
+pub(super) struct Block {
+    bytes: Vec<u8>,
+    /// Where each value ends.
+    ends: Vec<usize>,
+}
+
+impl Default for Block {
+    fn default() -> Self {
+        Self { bytes: vec![0; 2 * ZEROS], ends: Vec::new() }
+    }
+}
+
+impl Block {
+    /// Takes in other values, in all at most `bytes_max` bytes, or the first. To copy them costs less than a look at the end
+    /// before each step.
+    pub(super) fn fill<'v>(&mut self, values: impl Iterator<Item = &'v [u8]>, bytes_max: usize) {
+        self.bytes.truncate(ZEROS);
+        self.ends.clear();
+        for value in values {
+            if self.bytes.len() + value.len() > ZEROS + bytes_max && !self.ends.is_empty() {
+                break;
+            }
+            self.bytes.extend_from_slice(value);
+            self.ends.push(self.bytes.len());
+            self.bytes.push(0);
+        }
+        self.bytes.extend_from_slice(&[0; ZEROS]);
+    }
+
+    /// How many values there are.
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// All values, and the zeros.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// One value, and where it starts.
+    #[inline]
+    pub(super) fn value(&self, number: usize) -> (Text<'_>, usize) {
+        let start = if number == 0 { ZEROS } else { self.ends[number - 1] + 1 };
+        (Text { bytes: &self.bytes, end: self.ends[number] }, start)
+    }
+}
+
+/// A value, and what stands around it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Text<'a> {
+    bytes: &'a [u8],
+    end: usize,
+}
+
+impl<'a> Text<'a> {
+    /// All up to the end of the value.
+    #[inline]
+    pub(super) fn value(self) -> &'a [u8] {
+        &self.bytes[..self.end]
+    }
+
+    /// Where the value ends.
+    #[inline]
+    pub(super) fn end(self) -> usize {
+        self.end
+    }
+
+    /// The byte at `at`; zero at the value's end.
+    #[inline(always)]
+    pub(super) fn byte(self, at: usize) -> u8 {
         self.bytes.get(at).copied().unwrap_or(0)
     }
 
-    /// What is seen from byte `at` on.
+    /// All from byte `at` on.
     #[inline(always)]
-    pub(super) fn window(&self, at: usize) -> &Window {
-        match self.bytes.get(at..).and_then(<[u8]>::first_chunk) {
-            Some(window) => window,
-            None => nothing(),
-        }
+    pub(super) fn from(self, at: usize) -> &'a [u8] {
+        self.bytes.get(at..).unwrap_or(&[])
+    }
+
+    /// Which byte `rest`, what was got by [`Self::from`] or a part of it up to the end, starts with.
+    #[inline(always)]
+    pub(super) fn at(self, rest: &[u8]) -> usize {
+        self.bytes.len() - rest.len()
     }
 
     /// The first byte from `at` on that is no white space.
     #[inline]
-    pub(super) fn skip_space(&self, mut at: usize) -> usize {
+    pub(super) fn skip_space(self, mut at: usize) -> usize {
         while matches!(self.byte(at), b' ' | b'\t' | b'\n' | b'\r') {
             at += 1;
         }
         at
     }
+}
 
-    /// Where the plain ASCII text that starts at `at` ends, if it ends with a quote.
-    #[inline(always)]
-    pub(super) fn string_end(&self, mut at: usize) -> Option<usize> {
-        loop {
-            let plain = plain_bytes(self.window(at));
-            at += plain;
-            if plain < WIDTH {
-                return (self.byte(at) == b'"').then_some(at);
-            }
+/// How long the value is that `bytes` start with, if it is a string of ASCII without escapes that a window shows; or if it
+/// is something else, where it ends at the latest: then it has yet to be seen whether it is a value. `None` if neither.
+#[inline(always)]
+pub(super) fn scalar_length(bytes: &[u8]) -> Option<usize> {
+    let [first, window @ ..] = bytes.first_chunk::<{ WIDTH + 1 }>()?;
+    if *first == b'"' {
+        return short_text(window).map(|length| length + 2);
+    }
+    let end = delimiters(window);
+    (end != 0).then(|| end.trailing_zeros() as usize + 1)
+}
+
+/// The same, by a way that does not branch on what the value is: better where it cannot be foreseen.
+#[inline(always)]
+pub(super) fn any_scalar_length(bytes: &[u8]) -> Option<usize> {
+    let [first, window @ ..] = bytes.first_chunk::<{ WIDTH + 1 }>()?;
+    let Ends { any, well, beyond_ascii } = ends(*first, window);
+    let length = any.trailing_zeros();
+    let ends_well = well & any & any.wrapping_neg() != 0 && beyond_ascii.trailing_zeros() >= length;
+    ends_well.then_some(length as usize + 1 + usize::from(*first == b'"'))
+}
+
+/// How long the text is that `window` starts with and a quote ends, if it is ASCII and has no escapes.
+#[inline(always)]
+fn short_text(window: &Window) -> Option<usize> {
+    let (special, beyond_ascii) = special(window);
+    let length = special.trailing_zeros();
+    (window.get(length as usize) == Some(&b'"') && beyond_ascii.trailing_zeros() >= length).then_some(length as usize)
+}
+
+/// How long the string is that `bytes` start with, its quotes counted, if it is UTF-8 and has no escapes.
+pub(super) fn string_length(bytes: &[u8]) -> Option<usize> {
+    let text = bytes.strip_prefix(b"\"")?;
+    let (mut length, mut ascii) = (0, true);
+    loop {
+        let (special, beyond_ascii) = special(text.get(length..)?.first_chunk()?);
+        let seen = special.trailing_zeros();
+        ascii &= beyond_ascii.trailing_zeros() >= seen;
+        length += seen as usize;
+        if special != 0 {
+            break;
         }
     }
+    let (text, after) = text.split_at(length);
+    (after.first() == Some(&b'"') && (ascii || std::str::from_utf8(text).is_ok())).then_some(length + 2)
 }
 
-/// What is seen beyond the end. That it is a call tells the compiler that it is rare.
-#[cold]
-fn nothing() -> &'static Window {
-    &NOTHING
-}
-
-/// The eight bytes from byte `at` of a window on as a number, the first of them lowest; zero if they are not all seen.
+/// The eight bytes from byte `at` of a window on as a number, the first of them lowest.
 #[inline(always)]
 pub(super) fn word(window: &Window, at: usize) -> u64 {
-    window.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |eight| u64::from_le_bytes(*eight))
+    u64::from_le_bytes(*window[at..].first_chunk().expect("a window has eight bytes from there on"))
 }
 
 /// All of a window as words.
 #[inline(always)]
 pub(super) fn words(window: &Window) -> [u64; 4] {
-    [0, 8, 16, 24].map(|at| word(window, at))
-}
-
-/// How many bytes come before the first that is a quote, a backslash, a control character or not ASCII; all if none is.
-#[inline(always)]
-fn plain_bytes(window: &Window) -> usize {
-    // Written so that the compiler makes vector instructions of it. As a signed number, what is not ASCII is below 0.
-    let mut special = [0; WIDTH];
-    for (special, &byte) in special.iter_mut().zip(window) {
-        *special = u8::from(byte == b'"') | u8::from(byte == b'\\') | u8::from((byte as i8) < 0x20);
-    }
-    let [a, b, c, d] = words(&special);
-    let first = u128::from(a) | u128::from(b) << 64;
-    if first != 0 {
-        return (first.trailing_zeros() / 8) as usize;
-    }
-    let second = u128::from(c) | u128::from(d) << 64;
-    16 + (second.trailing_zeros() / 8) as usize
+    [word(window, 0), word(window, 8), word(window, 16), word(window, 24)]
 }
 
 /// `word` up to its first quote, that included, and zeros after.
 #[inline(always)]
 pub(super) fn first_text(word: u64) -> u64 {
     // As in "Bit Twiddling Hacks", determine if a word has a zero byte: the lowest bit set is the top bit of the first.
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
     let differs = word ^ (ONES * b'"' as u64);
     let quotes = differs.wrapping_sub(ONES) & !differs & (ONES << 7);
     word & (quotes ^ quotes.wrapping_sub(1))
@@ -127,25 +263,10 @@ pub(super) fn mask(count: usize) -> &'static Window {
     MASKS[WIDTH - count.min(WIDTH)..].first_chunk().expect("there are as many bytes again")
 }
 
-/// How many bytes of `word` come before the first that is no digit; 8 if all are digits.
+/// Whether the bytes are the same that have a bit in `bits`.
 #[inline(always)]
-pub(super) fn digit_bytes(word: u64) -> usize {
-    // A digit has 3 as its upper half, and still has after adding 6. A carry runs upwards, past the byte asked for.
-    const UPPER: u64 = ONES * 0xF0;
-    const THREES: u64 = ONES * 0x30;
-    let wrong = ((word & UPPER) ^ THREES) | ((word.wrapping_add(ONES * 6) & UPPER) ^ THREES);
-    (wrong.trailing_zeros() / 8) as usize
-}
-
-/// The number that the first `count` bytes of `word`, all digits, write; `count` is 1 to 8.
-#[inline(always)]
-pub(super) fn digits_value(word: u64, count: usize) -> u64 {
-    // The digits move to the end, leading zeros before them; then pairs become numbers below 100, pairs of these numbers
-    // below 10,000, and these one number.
-    let digits = (word & (ONES * 0x0F)) << (64 - 8 * count);
-    let twos = (digits * 10 + (digits >> 8)) & 0x00FF_00FF_00FF_00FF;
-    let fours = (twos * 100 + (twos >> 16)) & 0x0000_FFFF_0000_FFFF;
-    (fours * 10_000 + (fours >> 32)) & 0xFFFF_FFFF
+pub(super) fn alike(a: &Window, b: &Window, bits: u32) -> bool {
+    !vector::equal(a, b) & bits == 0
 }
 
 #[cfg(test)]
@@ -157,45 +278,59 @@ mod tests {
     use super::*;
 
     fn bytes() -> impl Strategy<Value = Vec<u8>> {
-        let byte = prop_oneof![
-            1 => select(b"/:\"\\\x1F\x20!#[]\x7F\x80\x9F\xA0\xFA\xFF\0".to_vec()),
-            6 => b'0'..=b'9',
-            6 => b'a'..=b'z',
-            1 => any::<u8>()
-        ];
-        proptest::collection::vec(byte, 0..80)
+        let plain = "[a-z0-9 \u{7F}]{0,40}|[a-zäß→\u{10FFFF}]{0,24}".prop_map(String::into_bytes);
+        let byte = prop_oneof![select(b"\"\\\x1F\x20!#[],}\x7F\x80\x9F\xC3\xFF".to_vec()), any::<u8>()];
+        let pieces = prop_oneof![3 => plain, 1 => byte.prop_map(|byte| vec![byte])];
+        proptest::collection::vec(pieces, 0..6).prop_map(|pieces| pieces.concat())
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(4096))]
 
         #[test]
-        fn windows_say_what_a_look_at_each_byte_says(bytes in bytes(), at in 0..90_usize) {
-            let mut padded = Padded::default();
-            padded.set(&bytes);
-            prop_assert_eq!(padded.value(), &bytes);
-            let seen: Vec<u8> = bytes.iter().copied().skip(at).chain(NOTHING).take(WIDTH).collect();
-            let window = padded.window(at);
-            prop_assert_eq!(window.as_slice(), &seen);
-            prop_assert_eq!(padded.byte(at), seen[0]);
-            let special = |b: u8| b == b'"' || b == b'\\' || b < 0x20 || !b.is_ascii();
-            prop_assert_eq!(plain_bytes(window), seen.iter().position(|&b| special(b)).unwrap_or(WIDTH));
-            let end = at + bytes.iter().skip(at).position(|&b| special(b)).unwrap_or(bytes.len());
-            prop_assert_eq!(padded.string_end(at), (bytes.get(end) == Some(&b'"')).then_some(end));
+        fn windows_say_what_a_look_at_each_byte_says(before in bytes(), bytes in bytes(), after in bytes(), at in 0..90_usize) {
+            let mut block = Block::default();
+            block.fill([before.as_slice()].into_iter(), 0);
+            prop_assert_eq!(block.len(), 1);
+            block.fill([before.as_slice(), &bytes, &after, &[0; 99]].into_iter(), before.len() + bytes.len() + after.len() + 99);
+            prop_assert_eq!(block.len(), 3);
+            let (text, start) = block.value(1);
+            prop_assert_eq!((&text.value()[start..], text.end(), text.byte(text.end())), (bytes.as_slice(), start + bytes.len(), 0));
+            let at = at.min(bytes.len());
+            let rest = text.from(start + at);
+            prop_assert_eq!((text.at(rest), text.byte(start + at)), (start + at, rest[0]));
+            let window = rest.first_chunk().unwrap();
+            let bytes: Vec<u8> = bytes.into_iter().skip(at).chain([0]).collect();
+
+            let special = |b: u8| b == b'"' || b == b'\\' || b < 0x20;
+            let quoted = bytes.strip_prefix(b"\"").and_then(|text| text.get(..text.iter().position(|&b| special(b))?));
+            let quoted = quoted.filter(|text| bytes[text.len() + 1] == b'"' && std::str::from_utf8(text).is_ok());
+            prop_assert_eq!(string_length(rest), quoted.map(|text| text.len() + 2));
+            let short = quoted.filter(|text| text.is_ascii() && text.len() < WIDTH);
+            let ascii = scalar_length(rest).filter(|&length| rest[1..length].is_ascii());
+            prop_assert_eq!(any_scalar_length(rest), ascii);
+            let delimits = |byte: &u8| matches!(byte, b',' | b'}');
+            let end = match bytes[0] {
+                b'"' => short.map(|text| text.len() + 2),
+                // What lies behind the value is seen too.
+                _ => rest[1..=WIDTH].iter().position(delimits).map(|length| length + 1),
+            };
+            prop_assert_eq!(scalar_length(rest), end);
+            if let Some(quoted) = quoted {
+                let span = Span::plain(start + at, quoted.len() + 2);
+                prop_assert_eq!(span.text(block.bytes()), Some(quoted));
+                prop_assert_eq!(span.seen(block.bytes()).map(|seen| seen.text), Some(quoted).filter(|text| text.len() <= WIDTH));
+                let odd = Span::odd(start + at, quoted.len() + 2);
+                prop_assert_eq!((odd.of(block.bytes()), odd.text(block.bytes())), (span.of(block.bytes()), None));
+                prop_assert!(odd.seen(block.bytes()).is_none() && !odd.is_absent() && !span.is_absent());
+            }
 
             let word = word(window, 0);
-            prop_assert_eq!(word.to_le_bytes().to_vec(), seen[..8].to_vec());
-            let quote = seen[..8].iter().position(|&b| b == b'"').map_or(8, |at| at + 1);
-            prop_assert_eq!(first_text(word).to_le_bytes()[..quote].to_vec(), seen[..quote].to_vec());
+            let quote = window[..8].iter().position(|&b| b == b'"').map_or(8, |at| at + 1);
+            prop_assert_eq!(&first_text(word).to_le_bytes()[..quote], &window[..quote]);
             prop_assert!(first_text(word).to_le_bytes()[quote..].iter().all(|&b| b == 0));
-            let digits = seen[..8].iter().position(|b| !b.is_ascii_digit()).unwrap_or(8);
-            prop_assert_eq!(digit_bytes(word), digits);
-            if digits > 0 {
-                let value = seen[..digits].iter().fold(0, |value, b| value * 10 + u64::from(b - b'0'));
-                prop_assert_eq!(digits_value(word, digits), value);
-            }
             let all = mask(at);
-        let expected: Vec<u8> = (0..WIDTH).map(|i| if i < at { 0xFF } else { 0 }).collect();
+            let expected: Vec<u8> = (0..WIDTH).map(|i| if i < at { 0xFF } else { 0 }).collect();
             prop_assert_eq!(all.as_slice(), &expected);
         }
     }
