@@ -228,8 +228,9 @@ impl Poller {
             let added = list.add_partition_offset(&self.topic, partition.0 as i32, offset);
             added.map(|()| list)
         };
-        let restarted = (|| {
-            if self.lanes.contains_key(&partition) {
+        let restarted: Result<(), KafkaError> = (|| {
+            let assigned = self.consumer.assignment()?;
+            if assigned.find_partition(&self.topic, partition.0 as i32).is_some() {
                 // When this returns, librdkafka drops by itself what it still has of the reading before.
                 self.consumer.incremental_unassign(&list(Offset::Invalid)?)?;
             }
@@ -243,8 +244,9 @@ impl Poller {
         match restarted {
             Ok(()) => _ = self.lanes.insert(partition, Lane::new(partition, position, term)),
             Err(error) => {
+                warn!(%partition, %position, %error, "a partition could not be started, trying again");
                 self.lanes.remove(&partition);
-                self.backlog.push_back(Said::Failed(error));
+                self.backlog.push_back(Said::Gone { term, partition, position });
             }
         }
     }
