@@ -77,7 +77,8 @@ fn print(report: &Report) -> anyhow::Result<()> {
     }
     for (name, view) in &report.views {
         let ViewReport { rows, bytes, chunks_written, chunks_kept, .. } = view;
-        say!("  view {name}: {rows} rows, {bytes} bytes; {chunks_written} chunks written, {chunks_kept} kept")?;
+        let (rows, written) = (count(*rows, "row"), count(*chunks_written, "chunk"));
+        say!("  view {name}: {rows}, {bytes} bytes; {written} written, {chunks_kept} kept")?;
     }
     Ok(())
 }
