@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader},
     path::Path,
     process::{Child, Command, Stdio},
     sync::OnceLock,
@@ -14,6 +14,7 @@ use std::{
 
 use serde::Deserialize;
 
+use super::passed_over;
 use crate::log::kafka::Settings;
 
 /// The exit code by which the script says that Java or Maven is not there.
@@ -110,9 +111,6 @@ impl Drop for Broker {
     }
 }
 
-/// Says that a test is passed over, past the test harness, which keeps what passing tests print.
 fn skip<T>(why: &str) -> Option<T> {
-    assert!(std::env::var_os("HIGHWATER_REQUIRE_KAFKA").is_none(), "tests of Kafka are required, but {why}");
-    let _ = writeln!(std::io::stderr(), "tests that need a Kafka broker are passed over: {why}");
-    None
+    passed_over("a Kafka broker", "HIGHWATER_REQUIRE_KAFKA", why)
 }

@@ -2,8 +2,21 @@
 
 pub mod kafka;
 pub mod log;
+pub mod python;
 pub mod registry;
 pub mod store;
 mod views;
 
+use std::io::Write;
+
 pub use views::{departures, view};
+
+/// Says that tests that need `what` are passed over, past the test harness, which keeps what passing tests print.
+///
+/// # Panics
+/// If the environment variable `required` is set.
+fn passed_over<T>(what: &str, required: &str, why: &str) -> Option<T> {
+    assert!(std::env::var_os(required).is_none(), "tests that need {what} are required, but {why}");
+    let _ = writeln!(std::io::stderr(), "tests that need {what} are passed over: {why}");
+    None
+}
