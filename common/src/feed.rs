@@ -23,6 +23,8 @@ pub struct Delta {
     pub range: OffsetRange,
     /// The newest record time stamp covered, microseconds since 1970-01-01 UTC; `None` if no record was covered.
     pub as_of_us: Option<i64>,
+    /// The oldest record time stamp covered, likewise.
+    pub oldest_us: Option<i64>,
     /// The partials by view; views that nothing fell into are absent.
     pub partials: Vec<(ViewId, RecordBatch)>,
 }

@@ -34,4 +34,5 @@ pub mod segment;
 pub mod store;
 
 pub mod clock;
+pub mod telemetry;
 pub mod testing;

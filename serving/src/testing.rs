@@ -205,6 +205,7 @@ pub(crate) fn delta(partition: u32, epoch: u64, from: u64, to: u64) -> Delta {
         epoch,
         range: OffsetRange::new(Position(from), Position(to)),
         as_of_us: Some(START_US + to as i64),
+        oldest_us: Some(START_US + from as i64),
         partials: fold(&events_in(partition, from, to).collect::<Vec<_>>()),
     }
 }

@@ -11,6 +11,7 @@ use common::{
     names::SourceName,
     pipeline::{self, OnGap, Pipeline},
     store::Store,
+    telemetry::Ingest,
     view::View,
 };
 use tokio::sync::Semaphore;
@@ -66,6 +67,8 @@ pub struct Parts {
     pub feed: feed::Sender,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
+    /// What is counted.
+    pub metrics: Ingest,
     /// How many cores may decode, fold and merge at the same time: one budget for all sources of the process.
     pub cores: Arc<Semaphore>,
 }

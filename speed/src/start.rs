@@ -128,16 +128,16 @@ impl Locator {
         }
     }
 
-    /// How many records the log holds from each of these positions on, in all.
+    /// How many records the log holds from each of these positions on.
     ///
     /// # Errors
     /// See [`EventLog::bounds`].
-    pub(crate) async fn lag(&self, next: Vec<(Partition, Position)>) -> Result<u64, log::Error> {
-        let mut records = 0;
+    pub(crate) async fn lag(&self, next: Vec<(Partition, Position)>) -> Result<Vec<(Partition, u64)>, log::Error> {
+        let mut lag = Vec::with_capacity(next.len());
         for (partition, next) in next {
             let bounds = self.log.bounds(partition).await?;
-            records += bounds.to.0.saturating_sub(next.max(bounds.from).0);
+            lag.push((partition, bounds.to.0.saturating_sub(next.max(bounds.from).0)));
         }
-        Ok(records)
+        Ok(lag)
     }
 }

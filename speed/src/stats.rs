@@ -36,6 +36,8 @@ pub struct PartitionStats {
     pub read: Position,
     /// The dataset's position.
     pub committed: Position,
+    /// The newest time stamp of a record read, microseconds since 1970-01-01 UTC; `None` before there was one.
+    pub newest_us: Option<i64>,
 }
 
 /// Asks a worker to commit what was read; answered with the version.

@@ -14,8 +14,11 @@ use common::{
     measure,
     names::SourceName,
     position::{OffsetRange, Partition, Position},
+    telemetry::{self, Ingest},
     view::{View, ViewId},
 };
+
+use tokio::time::Instant;
 
 use crate::error::Error;
 
@@ -40,6 +43,7 @@ pub(crate) struct Recipe {
     pub(crate) source: SourceName,
     pub(crate) rules: Rules,
     pub(crate) views: Arc<[Arc<View>]>,
+    pub(crate) metrics: Ingest,
 }
 
 /// A partition's share of one commit.
@@ -87,7 +91,7 @@ pub(crate) enum Job {
 #[derive(Debug)]
 pub(crate) enum Done {
     /// The records before `to` became what `counts` says.
-    Read { to: Position, delivered: u64, counts: Counts },
+    Read { to: Position, delivered: u64, counts: Counts, newest_us: Option<i64> },
     /// A delta was closed.
     Delta(Delta),
     /// What is to be committed was handed over.
@@ -98,6 +102,7 @@ pub(crate) enum Done {
 #[derive(Debug)]
 pub(crate) struct Tail {
     source: SourceName,
+    metrics: Ingest,
     decoder: Decoder,
     fold: Fold,
     /// The next offset to read.
@@ -106,6 +111,8 @@ pub(crate) struct Tail {
     cut: Position,
     /// The newest record time stamp in the open delta.
     as_of_us: Option<i64>,
+    /// The oldest.
+    oldest_us: Option<i64>,
     /// What is not committed; its range ends at `cut`.
     part: Part,
 }
@@ -115,11 +122,13 @@ impl Tail {
     pub(crate) fn new(recipe: &Recipe, start: Start) -> Self {
         Self {
             source: recipe.source.clone(),
+            metrics: recipe.metrics.clone(),
             decoder: Decoder::new(recipe.rules.clone()),
             fold: Fold::new(&recipe.views),
             next: start.next,
             cut: start.committed,
             as_of_us: None,
+            oldest_us: None,
             part: Part::empty(start.partition, start.epoch, start.committed),
         }
     }
@@ -176,9 +185,15 @@ impl Tail {
             return Err(Error::Unchained { partition, expected: self.next, got: range });
         }
         let delivered = records.len() as u64;
-        self.as_of_us = self.as_of_us.max(records.iter().map(|r| r.timestamp_us).max());
+        let bytes = records.iter().map(record_bytes).sum();
+        let newest_us = records.iter().map(|r| r.timestamp_us).max();
+        let oldest_us = records.iter().map(|r| r.timestamp_us).min();
+        self.as_of_us = self.as_of_us.max(newest_us);
+        self.oldest_us = [self.oldest_us, oldest_us].into_iter().flatten().min();
 
+        let began = Instant::now();
         let decoded = self.decoder.decode(records);
+        let decoding = began.elapsed();
         let counts = Counts {
             events: decoded.events.num_rows() as u64,
             dead_letters: decoded.dead_letters.len() as u64,
@@ -188,11 +203,16 @@ impl Tail {
             return Err(Error::Unaccounted { partition, range, delivered, accounted: counts.records() });
         }
 
+        let began = Instant::now();
         if counts.events > 0 {
             self.fold.fold(&decoded.events).map_err(|source| Error::Fold { partition, range, source })?;
             self.part.bytes += decoded.events.get_array_memory_size() as u64;
             self.part.events.push(decoded.events);
         }
+        let folding = began.elapsed();
+        let reasons: Vec<_> = decoded.dead_letters.iter().map(|letter| letter.reason).collect();
+        let read = telemetry::Read { counts, bytes, dead_letters: &reasons, decoding, folding };
+        self.metrics.read(partition, &read);
         for mut letter in decoded.dead_letters {
             // Logs give out records as slices of a whole run, which one letter would keep until it is committed.
             letter.record = letter.record.detached();
@@ -201,7 +221,7 @@ impl Tail {
         }
         self.part.counts += counts;
         self.next = range.to;
-        Ok(Done::Read { to: range.to, delivered, counts })
+        Ok(Done::Read { to: range.to, delivered, counts, newest_us })
     }
 
     /// Closes the open delta; `None` if nothing was read since the last one. Records that gave no event still make a
@@ -221,6 +241,7 @@ impl Tail {
             epoch: self.epoch(),
             range,
             as_of_us: self.as_of_us.take(),
+            oldest_us: self.oldest_us.take(),
             partials,
         }))
     }

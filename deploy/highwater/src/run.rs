@@ -6,6 +6,7 @@ use anyhow::Context;
 use batch::{Batch, Engine, Watch};
 use common::{
     clock::SystemClock, dataset::Dataset, feed, log::EventLog, names::SourceName, pipeline::Pipeline, store::Store,
+    telemetry::Telemetry,
 };
 use serving::{
     Follower, Served,
@@ -51,6 +52,7 @@ pub(crate) struct Running {
     pub(crate) served: Arc<Served>,
     /// The batch layer.
     pub(crate) batch: Batch,
+    telemetry: Telemetry,
     /// Kept so that the feed does not end before its listener: workers stop first.
     feed: Option<feed::Sender>,
     stop: CancellationToken,
@@ -74,6 +76,7 @@ impl Running {
             workers: BTreeMap::new(),
             served: Arc::new(Served::new(pipeline.views.clone())),
             batch: batch_layer(&pipeline, &store)?,
+            telemetry: Telemetry::new(),
             feed: None,
             stop,
             tasks: Tasks::new(),
@@ -115,6 +118,7 @@ impl Running {
                 store: store.clone(),
                 feed: feed.clone(),
                 clock: Arc::new(SystemClock),
+                metrics: self.telemetry.ingest(&source.name),
                 cores: Arc::clone(&cores),
             };
             let (worker, handle) = Worker::new(Settings::new(pipeline, source), parts);
@@ -132,6 +136,8 @@ impl Running {
             datasets,
             served: Arc::clone(&self.served),
             feed,
+            clock: Arc::new(SystemClock),
+            metrics: self.telemetry.serving(),
             poll_interval: POLL_INTERVAL,
         };
         let stop = self.stop.clone();
@@ -149,9 +155,9 @@ impl Running {
             (source.clone(), Ingest { log: Arc::clone(log), key, lines })
         });
         let router = if self.logs.is_empty() {
-            http::router(Arc::clone(&self.served))
+            http::router(Arc::clone(&self.served), self.telemetry.clone())
         } else {
-            http::router_with_ingest(Arc::clone(&self.served), ingests, body_limit)
+            http::router_with_ingest(Arc::clone(&self.served), self.telemetry.clone(), ingests, body_limit)
         };
         self.address = Some(address);
         info!(%address, "listening");

@@ -2,9 +2,10 @@
 //! feed, or polls the datasets where there is none; it looks for new generations, reads them beside what is served, and
 //! shows each in one step (L4). It writes nothing.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, mem, sync::Arc, time::Duration};
 
 use common::{
+    clock::Clock,
     dataset::Dataset,
     feed::{CommitNotice, Notice, Receiver},
     gap, generation,
@@ -12,6 +13,7 @@ use common::{
     names::SourceName,
     position::Version,
     store::Store,
+    telemetry,
 };
 use tokio::{
     task::{JoinError, JoinSet},
@@ -73,6 +75,10 @@ pub struct Follower {
     pub served: Arc<Served>,
     /// The feed, where this process has one.
     pub feed: Option<Receiver>,
+    /// How old records are when answers show them.
+    pub clock: Arc<dyn Clock>,
+    /// What is measured.
+    pub metrics: telemetry::Serving,
     /// How often to look for a new generation and for recorded gaps; and for new commits where there is no feed, or deltas are
     /// withheld. Each look is one LIST of `generations/`, one of each source's `gaps/` and one of each dataset's log: at one a
     /// second about 13 $ a month each on S3.
@@ -97,10 +103,12 @@ impl Follower {
         let mut polls = interval(self.poll_interval);
         polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut notices = Vec::with_capacity(FEED_NOTICES_MAX);
+        let mut arrived = Arrived::default();
         loop {
             let before = Arc::clone(&tiers);
             tokio::select! {
                 count = receive(self.feed.as_mut(), &mut notices) => {
+                    arrived.take(&notices);
                     let changes = self.changes(&tiers, &mut notices, count == 0).await?;
                     tiers = apply(tiers, changes).await?;
                 }
@@ -119,6 +127,8 @@ impl Follower {
             tiers = self.swap(tiers, &mut generations).await?;
             if !Arc::ptr_eq(&before, &tiers) {
                 self.served.show(Arc::clone(&tiers));
+                self.metrics.generation(tiers.generation().map_or(0, |g| g.number));
+                arrived.shown(self);
             }
         }
     }
@@ -221,6 +231,28 @@ impl Follower {
         let tiers = apply(tiers, vec![Change::Generation(loaded)]).await?;
         info!(generation = number, "generation shown");
         Ok(tiers)
+    }
+}
+
+/// The time stamp of the oldest record of each delta that answers do not show yet.
+#[derive(Debug, Default)]
+struct Arrived(Vec<(SourceName, i64)>);
+
+impl Arrived {
+    fn take(&mut self, notices: &[Notice]) {
+        let deltas = notices.iter().filter_map(|notice| match notice {
+            Notice::Delta(delta) => Some((delta.source.clone(), delta.oldest_us?)),
+            _ => None,
+        });
+        self.0.extend(deltas);
+    }
+
+    fn shown(&mut self, follower: &Follower) {
+        let now_us = follower.clock.now_us();
+        for (source, oldest_us) in mem::take(&mut self.0) {
+            let age_us = u64::try_from(now_us.saturating_sub(oldest_us)).unwrap_or(0);
+            follower.metrics.visible(&source, Duration::from_micros(age_us));
+        }
     }
 }
 

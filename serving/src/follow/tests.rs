@@ -5,11 +5,13 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use common::{
+    clock::SystemClock,
     dataset::Append,
     event::Counts,
     feed::{self, Sender},
     generation::{Generation, Mark, ViewFiles},
     position::{OffsetRange, Positions},
+    telemetry::Telemetry,
 };
 use url::Url;
 
@@ -46,6 +48,8 @@ impl House {
             datasets: [(source(), self.dataset.clone())].into(),
             served: Arc::clone(&self.served),
             feed,
+            clock: Arc::new(SystemClock),
+            metrics: Telemetry::new().serving(),
             poll_interval: Duration::from_millis(5),
         };
         tokio::spawn(follower.run(CancellationToken::new()))

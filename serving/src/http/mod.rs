@@ -10,6 +10,7 @@ use axum::{
 use common::{
     limits::{HTTP_DRAIN_MAX, QUERIES_PER_CORE_MAX},
     names::SourceName,
+    telemetry::Telemetry,
 };
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -35,18 +36,20 @@ use crate::Served;
 struct Api {
     served: Arc<Served>,
     permits: Arc<Semaphore>,
+    telemetry: Telemetry,
 }
 
-/// The query API, health and the page, over what is served.
-pub fn router(served: Arc<Served>) -> Router {
+/// The query API, health, metrics and the page, over what is served.
+pub fn router(served: Arc<Served>, telemetry: Telemetry) -> Router {
     let cores = std::thread::available_parallelism().map_or(1, Into::into);
-    let api = Api { served, permits: Arc::new(Semaphore::new(cores * QUERIES_PER_CORE_MAX)) };
+    let api = Api { served, permits: Arc::new(Semaphore::new(cores * QUERIES_PER_CORE_MAX)), telemetry };
     let routes = Router::new()
         .route("/v1/query", post(query::query))
         .route("/v1/views", get(state::views))
         .route("/v1/status", get(state::status))
         .route("/livez", get(state::live))
         .route("/readyz", get(state::ready))
+        .route("/metrics", get(state::metrics))
         .with_state(api);
     finished(routes.merge(page::router()))
 }
@@ -54,10 +57,11 @@ pub fn router(served: Arc<Served>) -> Router {
 /// The same, and taking events in for `sources`, whose bodies may be `body_limit` bytes each.
 pub fn router_with_ingest(
     served: Arc<Served>,
+    telemetry: Telemetry,
     sources: impl IntoIterator<Item = (SourceName, Ingest)>,
     body_limit: usize,
 ) -> Router {
-    finished(router(served).merge(ingest::router(sources.into_iter().collect(), body_limit)))
+    finished(router(served, telemetry).merge(ingest::router(sources.into_iter().collect(), body_limit)))
 }
 
 /// Every other path and method answers a problem document too.

@@ -1,10 +1,15 @@
-//! What there is and how it stands: `GET /v1/views`, `/v1/status`, `/livez`, `/readyz`.
+//! What there is and how it stands: `GET /v1/views`, `/v1/status`, `/livez`, `/readyz`, `/metrics`.
 
-use axum::{Json, extract::State};
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderName, header::CONTENT_TYPE},
+};
 use common::{
     grain::{Grain, Zone},
     measure::{Finish, Measure, StateFunction},
     names::{SourceName, ViewName},
+    telemetry,
     view::{Dimension, View, ViewId},
 };
 use serde::Serialize;
@@ -129,4 +134,9 @@ pub(super) async fn live() -> &'static str {
 /// `GET /readyz`: caught up, so answers can be given.
 pub(super) async fn ready(State(api): State<Api>) -> Result<&'static str, Problem> {
     api.served.tiers().map(|_| "ready\n").ok_or_else(not_ready)
+}
+
+/// `GET /metrics`: for Prometheus.
+pub(super) async fn metrics(State(api): State<Api>) -> ([(HeaderName, &'static str); 1], String) {
+    ([(CONTENT_TYPE, telemetry::CONTENT_TYPE)], api.telemetry.text())
 }

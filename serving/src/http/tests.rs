@@ -15,6 +15,7 @@ use common::{
     limits::RECORD_BYTES_MAX,
     log::{Appended, Error, EventLog, NewRecord, ProducerRun, Subscription},
     position::{OffsetRange, Partition, Position},
+    telemetry,
 };
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
@@ -93,7 +94,7 @@ fn whole(log: Noted, body_limit: usize) -> (Router, Arc<Noted>) {
         key: Some(common::schema::Path::member("carrier")),
         lines: true,
     };
-    (router_with_ingest(served(), [(source(), ingest)], body_limit), log)
+    (router_with_ingest(served(), Telemetry::new(), [(source(), ingest)], body_limit), log)
 }
 
 fn app() -> Router {
@@ -197,7 +198,7 @@ async fn a_body_over_the_limit_is_refused() {
 
 #[tokio::test]
 async fn before_catching_up_nothing_is_answered() {
-    let app = || router(Arc::new(Served::new(views_by_name())));
+    let app = || router(Arc::new(Served::new(views_by_name())), Telemetry::new());
     for path in ["/readyz", "/v1/status"] {
         let response = send(app(), get_of(path)).await;
         assert_eq!(response.headers()[header::RETRY_AFTER], "1");
@@ -206,6 +207,10 @@ async fn before_catching_up_nothing_is_answered() {
     problem(app(), post("/v1/query", "application/json", r#"{"view":"totals"}"#), 503, "not-ready").await;
     assert_eq!(send(app(), get_of("/livez")).await.status(), StatusCode::OK);
     assert_eq!(send(app(), get_of("/v1/views")).await.status(), StatusCode::OK);
+    let metrics = send(app(), get_of("/metrics")).await;
+    assert_eq!(metrics.headers()[header::CONTENT_TYPE], telemetry::CONTENT_TYPE);
+    let metrics = metrics.into_body().collect().await.unwrap().to_bytes();
+    assert!(String::from_utf8_lossy(&metrics).contains("\nhighwater_generation 0\n"));
     assert_eq!(send(self::app(), get_of("/readyz")).await.status(), StatusCode::OK);
 }
 
@@ -244,7 +249,7 @@ async fn l7_events_are_appended_whole_and_answered_with_positions() {
 async fn a_body_of_a_format_that_is_no_text_is_one_record() {
     let log = Arc::new(Noted::default());
     let ingest = Ingest { log: Arc::clone(&log) as Arc<dyn EventLog>, key: None, lines: false };
-    let app = router_with_ingest(served(), [(source(), ingest)], 8 << 20);
+    let app = router_with_ingest(served(), Telemetry::new(), [(source(), ingest)], 8 << 20);
     let path = "/v1/sources/departures/events";
     let body = Bytes::from_static(b"\0\n\xFF\n");
     let answer = json_of(send(app.clone(), post(path, "application/octet-stream", body.clone())).await).await;

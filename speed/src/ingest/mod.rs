@@ -68,6 +68,8 @@ pub struct Worker {
     delta_due: Option<Instant>,
     /// When the next commit is due; `None` if nothing waits for one.
     commit_due: Option<Instant>,
+    /// When the present commit, or else the last one, began.
+    commit_began: Instant,
     /// When the lag is to be measured next; `None` while it is being measured.
     lag_due: Option<Instant>,
     /// Until when the log is left alone after a failure.
@@ -81,10 +83,11 @@ impl Worker {
     /// A worker, and the handle by which others watch and ask it.
     #[must_use]
     pub fn new(settings: Settings, parts: Parts) -> (Self, Handle) {
-        let Parts { log, dataset, store, feed, clock, cores } = parts;
+        let Parts { log, dataset, store, feed, clock, metrics, cores } = parts;
         let views: Arc<[Arc<View>]> = settings.views.clone().into();
         let (source, retry) = (settings.source.clone(), settings.retry);
-        let recipe = Recipe { source: source.clone(), rules: settings.rules.clone(), views: Arc::clone(&views) };
+        let rules = settings.rules.clone();
+        let recipe = Recipe { source: source.clone(), rules, views: Arc::clone(&views), metrics };
         let locator = Locator {
             log: Arc::clone(&log),
             dataset,
@@ -115,6 +118,7 @@ impl Worker {
             published,
             delta_due: None,
             commit_due: None,
+            commit_began: Instant::now(),
             lag_due: None,
             read_after: None,
             read_failures: retry.failures(),
@@ -205,8 +209,14 @@ impl Worker {
             Ok(event) => {
                 self.read_failures.reset();
                 match event {
-                    LogEvent::Assigned(partitions) => partitions.into_iter().for_each(|p| self.assign(p)),
-                    LogEvent::Revoked(partitions) => partitions.into_iter().for_each(|p| self.revoke(p)),
+                    LogEvent::Assigned(partitions) => {
+                        partitions.iter().for_each(|p| self.recipe.metrics.assigned(*p));
+                        partitions.into_iter().for_each(|p| self.assign(p));
+                    }
+                    LogEvent::Revoked(partitions) => {
+                        partitions.iter().for_each(|p| self.recipe.metrics.revoked(*p));
+                        partitions.into_iter().for_each(|p| self.revoke(p));
+                    }
                     LogEvent::Records(run) => self.read(run)?,
                 }
             }
@@ -298,6 +308,7 @@ impl Worker {
     fn begin_commit(&mut self) {
         if self.stage.is_idle() && self.wants_commit() {
             self.commit_due = None;
+            self.commit_began = Instant::now();
             self.answering.append(&mut self.flushes);
             let awaiting = self.lanes.iter_mut().filter_map(|(p, lane)| lane.seal().then_some(*p)).collect();
             self.stage = Stage::Sealing { awaiting, parts: Vec::new() };

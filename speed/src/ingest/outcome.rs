@@ -1,12 +1,12 @@
 //! The tasks that the loop starts, and what it does with their outcomes.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use common::{
     feed::Notice,
     limits::LAG_INTERVAL,
     log::{self, Subscription},
-    position::Version,
+    position::{Partition, Version},
 };
 use tokio::{task, time::Instant};
 use tracing::warn;
@@ -32,7 +32,7 @@ pub(super) enum Outcome {
     /// The last steps of a commit are done.
     Settled,
     /// The lag was measured.
-    Lag(Result<u64, log::Error>),
+    Lag(Result<Vec<(Partition, u64)>, log::Error>),
 }
 
 impl Worker {
@@ -113,10 +113,12 @@ impl Worker {
         };
         for done in done? {
             match done {
-                Done::Read { to, delivered, counts } => {
+                Done::Read { to, delivered, counts, newest_us } => {
                     self.stats.delivered += delivered;
                     self.stats.folded += counts;
-                    self.stats.partitions.entry(partition).or_default().read = to;
+                    let stats = self.stats.partitions.entry(partition).or_default();
+                    stats.read = to;
+                    stats.newest_us = stats.newest_us.max(newest_us);
                 }
                 Done::Delta(delta) => self.outbox.push(Notice::Delta(delta)),
                 Done::Part(part) => self.stage.add(part),
@@ -148,7 +150,7 @@ impl Worker {
         }
         self.start_failures.reset();
         lane.start(Tail::new(&self.recipe, start), start.next);
-        let stats = PartitionStats { read: start.next, committed: start.committed };
+        let stats = PartitionStats { read: start.next, committed: start.committed, newest_us: None };
         self.stats.partitions.insert(partition, stats);
         self.lag_due = Some(Instant::now());
         Ok(())
@@ -158,6 +160,7 @@ impl Worker {
         self.stage = Stage::Settling;
         for (partition, epoch) in outcome.fenced {
             self.stats.fences += 1;
+            self.recipe.metrics.fenced();
             if self.lanes.get(&partition).is_some_and(|lane| lane.epoch() == epoch) {
                 self.assign(partition);
             }
@@ -165,6 +168,7 @@ impl Worker {
         match outcome.made {
             Some(made) => {
                 self.stats.commits += 1;
+                self.recipe.metrics.committed(made.counts.records(), self.commit_began.elapsed());
                 self.stats.committed += made.counts;
                 self.stats.version = self.stats.version.max(Some(made.commit.version));
                 for (partition, position) in &made.commit.positions {
@@ -184,14 +188,23 @@ impl Worker {
         self.answer();
     }
 
-    fn lag_measured(&mut self, lag: Result<u64, log::Error>) {
+    fn lag_measured(&mut self, lag: Result<Vec<(Partition, u64)>, log::Error>) {
         self.lag_due = Some(Instant::now() + LAG_INTERVAL);
         match lag {
-            Ok(records) if self.stats.lag_records != Some(records) => {
-                self.stats.lag_records = Some(records);
-                self.outbox.push(Notice::Lag { source: self.settings.source.clone(), records });
+            Ok(lag) => {
+                for (partition, records) in &lag {
+                    // A partition that was revoked meanwhile is another's to tell of.
+                    let Some(stats) = self.stats.partitions.get(partition) else { continue };
+                    let age_us = stats.newest_us.map_or(0, |newest| self.clock.now_us().saturating_sub(newest));
+                    let age = Duration::from_micros(u64::try_from(age_us).unwrap_or(0));
+                    self.recipe.metrics.lag(*partition, *records, age);
+                }
+                let records = lag.iter().map(|(_, records)| records).sum();
+                if self.stats.lag_records != Some(records) {
+                    self.stats.lag_records = Some(records);
+                    self.outbox.push(Notice::Lag { source: self.settings.source.clone(), records });
+                }
             }
-            Ok(_) => {}
             Err(error) => warn!(error = &error as &dyn std::error::Error, "lag not measured"),
         }
     }

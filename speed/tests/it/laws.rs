@@ -214,3 +214,29 @@ async fn l7_counts_sum_to_records_delivered() {
     assert_eq!(commit.counts[&Partition(1)], Counts { tombstones: 2, ..Counts::default() });
     assert_eq!(commit.counts[&Partition(2)], Counts { dead_letters: 3, ..Counts::default() });
 }
+
+#[tokio::test]
+async fn l7_metrics_count_what_the_commits_count() {
+    let mut world = World::new();
+    world.put(0, &[Event, Tombstone, Event]).await;
+    world.put(1, &[DeadLetter, Event]).await;
+    let running = world.run().await;
+    running.catch_up(&world).await;
+    running.stop().await;
+    let text = world.telemetry.text();
+    let value = |metric: &str| {
+        let lines = text.lines().filter_map(|line| line.strip_prefix("highwater_")?.strip_prefix(metric));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum::<u64>()
+    };
+    let source = "source=\"departures\"";
+    assert_eq!(value(&format!("committed_records_total{{{source}}}")), 5);
+    let outcome = |partition, outcome| {
+        value(&format!("records_total{{{source},partition=\"{partition}\",outcome=\"{outcome}\"}}"))
+    };
+    assert_eq!(
+        [outcome(0, "event"), outcome(0, "tombstone"), outcome(1, "event"), outcome(1, "dead_letter")],
+        [2, 1, 1, 1]
+    );
+    assert_eq!(value(&format!("commits_total{{{source}}}")), 1);
+    assert_eq!(value(&format!("rebalanced_partitions_total{{{source},change=\"assigned\"}}")), u64::from(PARTITIONS));
+}

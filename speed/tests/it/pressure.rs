@@ -91,6 +91,7 @@ async fn the_log_is_not_read_on_while_too_much_waits() {
         store: world.store.clone(),
         feed: sender,
         clock: Arc::new(SystemClock),
+        metrics: world.telemetry.ingest(&world.source.name),
         cores: Arc::clone(&cores),
     };
     // One run is more than twice this.

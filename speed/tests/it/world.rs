@@ -23,6 +23,7 @@ use common::{
     position::{Partition, Positions, Version},
     schema::{OFFSET, PARTITION},
     store::Store,
+    telemetry::Telemetry,
     testing::{departures, log::MemoryLog, store::FaultyObjects, view},
     view::View,
 };
@@ -51,6 +52,7 @@ pub(crate) struct World {
     pub(crate) store: Store,
     pub(crate) source: Source,
     pub(crate) views: Vec<Arc<View>>,
+    pub(crate) telemetry: Telemetry,
     /// What became of the records put in, by partition and offset.
     pub(crate) truth: BTreeMap<(Partition, u64), Kind>,
 }
@@ -91,6 +93,7 @@ impl World {
             tripwire,
             views: views(&source),
             source,
+            telemetry: Telemetry::new(),
             truth: BTreeMap::new(),
         }
     }
@@ -122,6 +125,7 @@ impl World {
             store: self.store.clone(),
             feed: sender,
             clock: Arc::new(SystemClock),
+            metrics: self.telemetry.ingest(&self.source.name),
             cores: Arc::new(Semaphore::new(2)),
         };
         let (worker, handle) = Worker::new(settings, parts);
