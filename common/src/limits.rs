@@ -166,6 +166,12 @@ pub const QUERY_ROWS_MAX: usize = 100_000;
 /// The most groups that one query makes: bounds its memory, at some hundred bytes a group, more with sketches.
 pub const QUERY_GROUPS_MAX: usize = 1_000_000;
 
+/// The most groups that a query's `top` keeps: more are an order and a limit.
+pub const TOP_GROUPS_MAX: usize = 1_000;
+
+/// Sets of tiers that cursors hold, of one generation: they share all that did not change between them.
+pub const CURSORS_HELD_MAX: usize = 64;
+
 /// The longest body of a query, in bytes: a query is a few lines.
 pub const QUERY_BYTES_MAX: usize = 64 << 10;
 

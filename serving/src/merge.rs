@@ -8,14 +8,17 @@ use arrow::{
     datatypes::TimestampMicrosecondType,
     error::ArrowError,
 };
-use common::{fold::GroupTable, grain::Grain, limits::QUERY_GROUPS_MAX, schema::ColumnType};
+use common::{fold::GroupTable, measure::StateSpec, schema::ColumnType};
 
-use crate::query::{Error, Plan, interval};
+use crate::query::{Error, Plan, Steps};
 
 /// A merge on its way.
 #[derive(Debug)]
 pub(crate) struct Merge<'a> {
     plan: &'a Plan,
+    steps: Option<Steps>,
+    /// Indices into the view's states.
+    states: &'a [usize],
     table: GroupTable,
     rows: u64,
     /// A table needs a key; a query that asks none gets one that is the same for all rows, and is dropped at the end.
@@ -23,14 +26,19 @@ pub(crate) struct Merge<'a> {
 }
 
 impl<'a> Merge<'a> {
-    /// Nothing merged yet.
-    pub(crate) fn new(plan: &'a Plan) -> Self {
+    /// Nothing merged yet, of all that `plan` needs.
+    pub(crate) fn new(plan: &'a Plan, steps: Option<Steps>) -> Self {
+        Self::of(plan, steps, &plan.specs, &plan.states)
+    }
+
+    /// Nothing merged yet, of these states only.
+    pub(crate) fn of(plan: &'a Plan, steps: Option<Steps>, specs: &[StateSpec], states: &'a [usize]) -> Self {
         let mut keys = plan.key_types();
         let keyless = keys.is_empty();
         if keyless {
             keys.push(ColumnType::Int);
         }
-        Self { plan, table: GroupTable::new(&keys, &plan.specs), rows: 0, keyless }
+        Self { plan, steps, states, table: GroupTable::new(&keys, specs), rows: 0, keyless }
     }
 
     /// How many rows were merged.
@@ -47,8 +55,8 @@ impl<'a> Merge<'a> {
         }
         let first_state = 1 + plan.view.dimensions.len();
         let mut keys: Vec<ArrayRef> = Vec::with_capacity(1 + plan.dimensions.len());
-        if let Some(grain) = plan.grain {
-            keys.push(steps(grain, &rows.column(0)?, plan.view.grain)?);
+        if let Some(steps) = &mut self.steps {
+            keys.push(stepped(steps, &rows.column(0)?)?);
         }
         for dimension in &plan.dimensions {
             keys.push(rows.column(1 + dimension)?);
@@ -56,11 +64,11 @@ impl<'a> Merge<'a> {
         if self.keyless {
             keys.push(Arc::new(Int64Array::from(vec![0; rows.count])));
         }
-        let states = plan.states.iter().map(|state| rows.column(first_state + state)).collect::<Result<Vec<_>, _>>()?;
+        let states = self.states.iter().map(|state| rows.column(first_state + state)).collect::<Result<Vec<_>, _>>()?;
         self.table.merge(&keys, &states)?;
         self.rows += rows.count as u64;
-        if self.table.len() > QUERY_GROUPS_MAX {
-            return Err(Error::TooManyGroups { limit: QUERY_GROUPS_MAX });
+        if self.table.len() > plan.limits.groups {
+            return Err(Error::TooManyGroups { limit: plan.limits.groups });
         }
         Ok(())
     }
@@ -96,16 +104,9 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// The start of the step that each of `buckets` falls in. They are sorted, so the step before is nearly always the one.
-fn steps(grain: Grain, buckets: &ArrayRef, view: Grain) -> Result<ArrayRef, Error> {
+/// The start of the step that each of `buckets` falls in.
+fn stepped(steps: &mut Steps, buckets: &ArrayRef) -> Result<ArrayRef, Error> {
     let buckets = buckets.as_primitive::<TimestampMicrosecondType>();
-    let mut step = (0, 0);
-    let mut starts = Vec::with_capacity(buckets.len());
-    for bucket in buckets.values() {
-        if !(step.0..step.1).contains(bucket) {
-            step = interval(grain, *bucket, view).map_err(|unaligned| unaligned.of(grain, view))?;
-        }
-        starts.push(step.0);
-    }
+    let starts = buckets.values().iter().map(|bucket| steps.step(*bucket)).collect::<Result<Vec<_>, _>>()?;
     Ok(Arc::new(TimestampMicrosecondArray::from(starts).with_timezone("UTC")))
 }

@@ -3,17 +3,19 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwapOption;
-use common::{names::ViewName, view::View};
+use common::{names::ViewName, pipeline::QueryLimits, view::View};
 use tokio::sync::watch;
 
-use crate::tiers::Tiers;
+use crate::{query::Pins, tiers::Tiers};
 
 /// The views of a pipeline and, once caught up, their tiers. Readers never wait, and hold what they took for as long as
 /// they like.
 #[derive(Debug)]
 pub struct Served {
     views: BTreeMap<ViewName, Arc<View>>,
+    limits: QueryLimits,
     tiers: ArcSwapOption<Tiers>,
+    pins: Pins,
     changes: watch::Sender<u64>,
 }
 
@@ -21,7 +23,30 @@ impl Served {
     /// `views`, of which nothing is known yet: [`Self::tiers`] is `None` until the follower has caught up.
     #[must_use]
     pub fn new(views: BTreeMap<ViewName, Arc<View>>) -> Self {
-        Self { views, tiers: ArcSwapOption::empty(), changes: watch::Sender::new(0) }
+        Self {
+            views,
+            limits: QueryLimits::default(),
+            tiers: ArcSwapOption::empty(),
+            pins: Pins::default(),
+            changes: watch::Sender::new(0),
+        }
+    }
+
+    /// The same, whose queries may ask so much.
+    #[must_use]
+    pub fn with_limits(self, limits: QueryLimits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// What one query may ask.
+    #[must_use]
+    pub fn limits(&self) -> QueryLimits {
+        self.limits
+    }
+
+    /// What cursors hold.
+    pub(crate) fn pins(&self) -> &Pins {
+        &self.pins
     }
 
     /// The views by name.
@@ -38,6 +63,7 @@ impl Served {
 
     /// Shows `tiers` from now on.
     pub fn show(&self, tiers: Arc<Tiers>) {
+        self.pins.keep_generation_of(&tiers);
         self.tiers.store(Some(tiers));
         self.changes.send_modify(|changes| *changes += 1);
     }

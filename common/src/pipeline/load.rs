@@ -11,11 +11,12 @@ use toml::{Spanned, de::DeTable};
 use url::Url;
 
 use super::{
-    ADVANCE_EVERY, BATCH_MEMORY, BODY_LIMIT, COMMIT_INTERVAL, COMMIT_SIZE, Diagnostic, LISTEN, LOG_DIRECTORY, Pipeline,
-    STORE_URL, Source, Sources, kafka,
+    ADVANCE_EVERY, BATCH_MEMORY, COMMIT_INTERVAL, COMMIT_SIZE, Diagnostic, LOG_DIRECTORY, Pipeline, STORE_URL, Source,
+    Sources, kafka,
     reader::{Environment, Reader, Section},
+    serving::serving,
     source::source,
-    values::{ADDRESS, CLUSTER, DURATION, Kind, SIZE, TEXT},
+    values::{CLUSTER, DURATION, Kind, SIZE, TEXT},
 };
 use crate::{
     names::ViewName,
@@ -78,7 +79,6 @@ fn settings(reader: &mut Reader<'_>, root: &Section<'_>, directory: &Path) -> Op
     let store = reader.section(root, "store", &["url"]);
     let log = reader.section(root, "log", &["directory"]);
     let commit = reader.section(root, "commit", &["interval", "size"]);
-    let serving = reader.section(root, "serving", &["listen", "body_limit"]);
     let batch = reader.section(root, "batch", &["advance_every", "memory"]);
     let name = reader.required(root, "name", &CLUSTER);
     let log_directory = reader.or(&log, "directory", &TEXT, LOG_DIRECTORY.to_owned());
@@ -89,8 +89,7 @@ fn settings(reader: &mut Reader<'_>, root: &Section<'_>, directory: &Path) -> Op
         kafka: kafka::settings(reader, root, directory),
         commit_interval: reader.or(&commit, "interval", &DURATION, COMMIT_INTERVAL),
         commit_size: reader.or(&commit, "size", &SIZE, COMMIT_SIZE),
-        listen: reader.or(&serving, "listen", &ADDRESS, LISTEN),
-        body_limit: reader.or(&serving, "body_limit", &SIZE, BODY_LIMIT),
+        serving: serving(reader, root),
         advance_every: reader.or(&batch, "advance_every", &DURATION, ADVANCE_EVERY),
         batch_memory: reader.or(&batch, "memory", &SIZE, BATCH_MEMORY),
         sources: Sources::new(),

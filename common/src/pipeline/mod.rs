@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -25,11 +24,13 @@ mod kafka;
 mod load;
 mod reader;
 mod schemas;
+mod serving;
 mod source;
 mod values;
 
 pub use diagnostic::Diagnostic;
 pub use kafka::KafkaTopic;
+pub use serving::{BODY_LIMIT, LISTEN, QueryLimits, Serving};
 
 /// `store.url` where the file has none: a directory beside it.
 pub const STORE_URL: &str = "file:state/store";
@@ -43,12 +44,6 @@ pub const COMMIT_INTERVAL: SignedDuration = SignedDuration::from_secs(10);
 
 /// `commit.size` where the file has none: events that wait in memory for their commit.
 pub const COMMIT_SIZE: ByteSize = ByteSize::mib(64);
-
-/// `serving.listen` where the file has none: this machine only, since the API knows no users.
-pub const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
-
-/// `serving.body_limit` where the file has none: the largest body that is read into memory for one request.
-pub const BODY_LIMIT: ByteSize = ByteSize::mib(16);
 
 /// `batch.advance_every` where the file has none. A later advance costs no answer its freshness, only memory: serving keeps
 /// the segments since the last one.
@@ -115,10 +110,8 @@ pub struct Pipeline {
     pub commit_interval: SignedDuration,
     /// A commit is made earlier when this many bytes of events wait.
     pub commit_size: ByteSize,
-    /// Where the API listens.
-    pub listen: SocketAddr,
-    /// The largest request body.
-    pub body_limit: ByteSize,
+    /// How the API is served.
+    pub serving: Serving,
     /// Time between batch advances in `highwater run`.
     pub advance_every: SignedDuration,
     /// Bytes of groups that a batch run holds in memory; more of them go to temporary files.

@@ -67,6 +67,8 @@ size = "1MiB"
 [serving]
 listen = "0.0.0.0:80"
 body_limit = "1 KiB"
+query_rows = 10
+query_timeout = "5s"
 
 [batch]
 advance_every = "1h 30m"
@@ -96,7 +98,12 @@ captain = { type = "int", path = "$.crew.members[0]['staff id']" }
     assert!(pipeline.store.as_str().starts_with("file:///") && pipeline.store.as_str().ends_with("/state/store"));
     assert!(pipeline.log_directory.is_absolute() && pipeline.log_directory.ends_with("state/log"));
     assert_eq!((pipeline.commit_interval, pipeline.commit_size), (SignedDuration::from_secs(2), ByteSize::mib(1)));
-    assert_eq!((pipeline.listen.to_string(), pipeline.body_limit), ("0.0.0.0:80".to_owned(), ByteSize::kib(1)));
+    assert_eq!(
+        (pipeline.serving.listen.to_string(), pipeline.serving.body_limit),
+        ("0.0.0.0:80".to_owned(), ByteSize::kib(1))
+    );
+    let queries = super::QueryLimits { rows: 10, timeout: SignedDuration::from_secs(5), ..Default::default() };
+    assert_eq!(pipeline.serving.queries, queries);
     assert_eq!(pipeline.advance_every, SignedDuration::from_mins(90));
     assert_eq!(pipeline.batch_memory, ByteSize::gib(2));
     let source = &pipeline.sources["departures"];
@@ -144,7 +151,7 @@ fn what_is_left_out_has_its_default() {
     assert!(pipeline.store.as_str().ends_with("/state/store"));
     assert!(pipeline.log_directory.ends_with(super::LOG_DIRECTORY));
     assert_eq!((pipeline.commit_interval, pipeline.commit_size), (super::COMMIT_INTERVAL, super::COMMIT_SIZE));
-    assert_eq!((pipeline.listen, pipeline.body_limit), (super::LISTEN, super::BODY_LIMIT));
+    assert_eq!((pipeline.serving.listen, pipeline.serving.body_limit), (super::LISTEN, super::BODY_LIMIT));
     assert_eq!(pipeline.advance_every, super::ADVANCE_EVERY);
     assert_eq!(pipeline.batch_memory, super::BATCH_MEMORY);
     let source = &pipeline.sources["departures"];
@@ -169,7 +176,7 @@ fn the_environment_fills_in() {
         + "\n[serving]\nlisten = \"127.0.0.1:${PORT}\"\n[log]\ndirectory = \"a/$${PORT}\"\n";
     let pipeline = load(&toml, &[]).unwrap();
     assert_eq!(pipeline.name, "from-the-environment");
-    assert_eq!(pipeline.listen.port(), 9090);
+    assert_eq!(pipeline.serving.listen.port(), 9090);
     assert!(pipeline.log_directory.ends_with("a/${PORT}"));
     let toml = LEAST.replace("\"flights\"", "\"a-${NOT_SET}-${NOR_THIS}\"") + "\n[log]\ndirectory = \"${open\"\n";
     insta::assert_snapshot!(said(&toml, &[]));

@@ -42,7 +42,7 @@ impl Client {
     pub(crate) fn new(url: Option<Url>, pipeline: &Path) -> anyhow::Result<Self> {
         match url {
             Some(base) => Ok(Self { http: reqwest::Client::new(), base }),
-            None => Self::of(crate::check::load(pipeline)?.listen),
+            None => Self::of(crate::check::load(pipeline)?.serving.listen),
         }
     }
 

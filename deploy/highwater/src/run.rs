@@ -74,7 +74,7 @@ impl Running {
             address: None,
             logs: Logs::new(),
             workers: BTreeMap::new(),
-            served: Arc::new(Served::new(pipeline.views.clone())),
+            served: Arc::new(Served::new(pipeline.views.clone()).with_limits(pipeline.serving.queries)),
             batch: batch_layer(&pipeline, &store)?,
             telemetry: Telemetry::new(),
             feed: None,
@@ -145,10 +145,11 @@ impl Running {
     }
 
     async fn start_http(&mut self, pipeline: &Pipeline) -> anyhow::Result<()> {
-        let listen = pipeline.listen;
+        let listen = pipeline.serving.listen;
         let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen at {listen}"))?;
         let address = listener.local_addr()?;
-        let body_limit = usize::try_from(pipeline.body_limit.as_u64()).context("serving.body_limit is too large")?;
+        let body_limit =
+            usize::try_from(pipeline.serving.body_limit.as_u64()).context("serving.body_limit is too large")?;
         let ingests = self.logs.iter().map(|(source, log)| {
             let settings = &pipeline.sources[source];
             let (key, lines) = (settings.key_path(), settings.rules.format.is_text());

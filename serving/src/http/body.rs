@@ -27,14 +27,17 @@ pub(super) fn check_content_type(headers: &HeaderMap, allowed: &[&str]) -> Resul
     Err(Problem::new(Kind::UnsupportedMediaType, detail))
 }
 
-/// The whole body, of at most `limit` bytes.
-pub(super) async fn read(body: Body, limit: usize) -> Result<Bytes, Problem> {
+/// The whole body, of at most `limit` bytes, which the key `setting` of the pipeline file says.
+pub(super) async fn read(body: Body, limit: usize, setting: &str) -> Result<Bytes, Problem> {
     let reading = Limited::new(body, limit).collect();
     let read = tokio::time::timeout(BODY_TIMEOUT, reading).await.map_err(|_| {
         Problem::new(Kind::TimedOut, format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs()))
     })?;
     read.map(http_body_util::Collected::to_bytes).map_err(|error| match error.is::<LengthLimitError>() {
-        true => Problem::new(Kind::BodyTooLarge, format!("the body is larger than the {limit} bytes allowed")),
+        true => {
+            let detail = format!("the body is larger than the {limit} bytes allowed (`serving.{setting}`)");
+            Problem::new(Kind::BodyTooLarge, detail)
+        }
         false => Problem::new(Kind::BodyIncomplete, error.to_string()),
     })
 }

@@ -113,7 +113,7 @@ async fn append(
     let source = intake.source(&source)?;
     body::check_content_type(&headers, if source.lines { LINES } else { ONE })?;
     let run = producer_run(&headers)?;
-    let body = body::read(body, intake.body_limit).await?;
+    let body = body::read(body, intake.body_limit, "body_limit").await?;
     let (key, lines) = (source.key.clone(), source.lines);
     let split = tokio::task::spawn_blocking(move || if lines { records(&body, key.as_ref()) } else { record(body) });
     let records = split.await.map_err(|panic| Problem::internal(&panic))??;

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tower_http::trace::TraceLayer;
 use tracing::warn;
 
+mod accept;
 mod body;
 mod ingest;
 mod page;
@@ -46,6 +47,7 @@ pub fn router(served: Arc<Served>, telemetry: Telemetry) -> Router {
     let routes = Router::new()
         .route("/v1/query", post(query::query))
         .route("/v1/views", get(state::views))
+        .route("/v1/views/{view}", get(query::view))
         .route("/v1/status", get(state::status))
         .route("/livez", get(state::live))
         .route("/readyz", get(state::ready))

@@ -23,7 +23,10 @@ pub(super) enum Kind {
     RecordTooLarge,
     BodyIncomplete,
     UnsupportedMediaType,
+    NotAcceptable,
+    CursorGone,
     UnknownRoute,
+    UnknownView,
     UnknownSource,
     MethodNotAllowed,
     OutOfSequence,
@@ -51,6 +54,11 @@ impl Kind {
             Self::UnsupportedMediaType => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The content type is not supported")
             }
+            Self::NotAcceptable => {
+                (StatusCode::NOT_ACCEPTABLE, "not-acceptable", "There is no such form of the answer")
+            }
+            Self::CursorGone => (StatusCode::GONE, "cursor-gone", "The cursor is not held any more"),
+            Self::UnknownView => (StatusCode::NOT_FOUND, "unknown-view", "There is no such view"),
             Self::UnknownRoute => (StatusCode::NOT_FOUND, "unknown-route", "There is nothing here"),
             Self::UnknownSource => (StatusCode::NOT_FOUND, "unknown-source", "There is no such source"),
             Self::MethodNotAllowed => {
@@ -131,6 +139,11 @@ impl From<query::Error> for Problem {
             query::Error::Measure(common::measure::Error::Overflow { .. }) => Self::new(Kind::MeasureFailed, detail),
             query::Error::Measure(error) => Self::internal(&error),
             query::Error::Arrow(error) => Self::internal(&error),
+            query::Error::Gone(_) => {
+                let errors = vec![FieldError::new("cursor", detail.clone())];
+                Self { errors, ..Self::new(Kind::CursorGone, detail) }
+            }
+            query::Error::RowsOnly(_) => Self::new(Kind::NotAcceptable, detail),
             query::Error::Cancelled => Self::new(Kind::TimedOut, detail),
         }
     }

@@ -164,6 +164,134 @@ async fn a_bad_query_is_a_problem_that_points_at_the_field() {
     assert!(told["detail"].as_str().unwrap().contains("line 1 column"), "{told}");
 }
 
+fn asked(path: &str, headers: &[(header::HeaderName, &str)]) -> Request<Body> {
+    let mut request = get_of(path);
+    for (name, value) in headers {
+        request.headers_mut().insert(name, value.parse().unwrap());
+    }
+    request
+}
+
+async fn text_of(response: Response) -> String {
+    String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn a_link_asks_what_a_post_does() {
+    let link = "/v1/views/delays?dimensions=origin&measures=departures,mean_delay&order_by=-departures&where=origin%20%3C%3E%20'EWR'";
+    let linked = send(app(), get_of(link)).await;
+    assert_eq!(linked.headers()[header::CACHE_CONTROL], "no-cache");
+    let body = json!({
+        "view": "delays", "dimensions": ["origin"], "measures": ["departures", "mean_delay"], "where": "origin <> 'EWR'",
+        "order_by": [{"by": "departures", "desc": true}]
+    });
+    let posted = json_of(send(app(), post("/v1/query", "application/json", body.to_string())).await).await;
+    let linked = json_of(linked).await;
+    assert_eq!((&linked["rows"], &linked["columns"]), (&posted["rows"], &posted["columns"]));
+    let told = problem(app(), get_of("/v1/views/delays?limit=few&colour=red"), 422, "invalid-query").await;
+    assert_eq!(told["errors"].as_array().unwrap().len(), 2, "{told}");
+    problem(app(), get_of("/v1/views/nothing"), 404, "unknown-view").await;
+}
+
+#[tokio::test]
+async fn rows_come_in_the_form_that_is_accepted() {
+    let path = "/v1/views/delays?grain=day&dimensions=carrier&measures=departures,top_origins,fares&limit=2";
+    let whole = json_of(send(app(), get_of(path)).await).await;
+    let (first, names) = (&whole["rows"][0], ["hour", "carrier", "departures", "top_origins", "fares"]);
+    let lines = send(app(), asked(path, &[(header::ACCEPT, "application/x-ndjson")])).await;
+    assert_eq!(lines.headers()[header::CONTENT_TYPE], "application/x-ndjson");
+    let provenance: Value = serde_json::from_str(lines.headers()["highwater-provenance"].to_str().unwrap()).unwrap();
+    assert_eq!(provenance["generation"], 3);
+    let lines = text_of(lines).await;
+    let line: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
+    for (at, name) in names.iter().enumerate() {
+        assert_eq!(line[name], first[at]);
+    }
+    let table = text_of(send(app(), asked(path, &[(header::ACCEPT, "text/csv")])).await).await;
+    assert!(table.starts_with("hour,carrier,departures,top_origins,fares\r\n2013-02-0"), "{table}");
+    assert!(table.contains("\"[{\"\"count\"\":") || table.contains("\"[{\"\"value\"\":"), "{table}");
+    let stream = send(app(), asked(path, &[(header::ACCEPT, "application/vnd.apache.arrow.stream")])).await;
+    let bytes = stream.into_body().collect().await.unwrap().to_bytes();
+    let batches: Vec<_> =
+        arrow_ipc::reader::StreamReader::try_new(&*bytes, None).unwrap().map(Result::unwrap).collect();
+    assert_eq!(batches.iter().map(|batch| batch.num_rows()).sum::<usize>(), 2);
+    assert!(batches[0].schema_ref().metadata()["highwater.provenance"].contains("\"generation\":3"));
+    problem(app(), asked(path, &[(header::ACCEPT, "image/png")]), 406, "not-acceptable").await;
+    let totals = asked("/v1/views/delays?totals=true", &[(header::ACCEPT, "text/csv")]);
+    problem(app(), totals, 406, "not-acceptable").await;
+}
+
+#[tokio::test]
+async fn an_answer_is_sent_again_only_if_its_own_rows_changed() {
+    let served = served();
+    let app = || router(Arc::clone(&served));
+    let change = |change: Change| {
+        let tiers = Arc::unwrap_or_clone(served.tiers().unwrap()).apply(change).unwrap();
+        served.show(Arc::new(tiers));
+    };
+    // The first day only; partition 0's offsets up to 9 are in it or not.
+    let path = "/v1/views/delays?dimensions=origin&from=2013-02-01T00:00:00Z&to=2013-02-02T00:00:00Z";
+    let first = send(app(), get_of(path)).await;
+    let etag = first.headers()[header::ETAG].to_str().unwrap().to_owned();
+    let status = async |path: &str| send(app(), asked(path, &[(header::IF_NONE_MATCH, &etag)])).await.status();
+    assert_eq!(status(path).await, StatusCode::NOT_MODIFIED);
+    assert_eq!(status("/v1/views/delays?dimensions=carrier").await, StatusCode::OK);
+    // The next generation covers more and says the same.
+    change(Change::Commit(source(), commit(2, &positions(&[(0, 5)]), &positions(&[(0, 9)]))));
+    change(Change::Generation(generation(4, 2, &positions(&[(0, 9)]), &["delays", "totals"])));
+    assert_eq!(status(path).await, StatusCode::NOT_MODIFIED);
+    let day =
+        |offset| crate::testing::event_at(0, offset).time_us < crate::testing::START_US + 24 * crate::testing::HOUR_US;
+    let (outside, inside) = ((9..).find(|o| !day(*o)).unwrap(), (9..).find(|o| day(*o)).unwrap());
+    for (offset, expected) in [(outside.min(inside), !day(outside.min(inside))), (outside.max(inside), false)] {
+        let from = served.tiers().unwrap().source(&source()).unwrap().reach()[&Partition(0)].0;
+        let falls_outside = (from..=offset).all(|offset| !day(offset));
+        change(Change::Delta(delta(0, 1, from, offset + 1)));
+        let expected = expected && falls_outside;
+        assert_eq!(status(path).await == StatusCode::NOT_MODIFIED, expected, "offset {offset}");
+    }
+}
+
+#[tokio::test]
+async fn limits_are_those_of_the_settings_and_are_named() {
+    let limits =
+        common::pipeline::QueryLimits { rows: 2, groups: 3, size: bytesize::ByteSize(100), ..Default::default() };
+    let served = Served::new(views_by_name()).with_limits(limits);
+    served.show(self::served().tiers().unwrap());
+    let served = Arc::new(served);
+    let ask = |body: String| post("/v1/query", "application/json", body);
+    let app = || router(Arc::clone(&served));
+    let told = problem(app(), ask(format!("{{\"view\":\"{}\"}}", "x".repeat(100))), 413, "body-too-large").await;
+    assert!(told["detail"].as_str().unwrap().contains("`serving.query_size`"), "{told}");
+    let told =
+        problem(app(), ask(json!({"view": "delays", "grain": "hour"}).to_string()), 422, "too-many-groups").await;
+    assert!(told["detail"].as_str().unwrap().contains("`serving.query_groups`"), "{told}");
+    let told = problem(app(), ask(json!({"view": "delays", "limit": 3}).to_string()), 422, "invalid-query").await;
+    assert!(told["detail"].as_str().unwrap().contains("`serving.query_rows`"), "{told}");
+    let cut = json_of(send(app(), ask(json!({"view": "delays", "dimensions": ["origin"]}).to_string())).await).await;
+    assert_eq!(cut["rows"].as_array().unwrap().len(), 2);
+    assert!(cut["provenance"]["warnings"][0].as_str().unwrap().contains("`serving.query_rows`"), "{cut}");
+}
+
+#[tokio::test]
+async fn a_cursor_of_a_generation_that_is_gone_is_a_410() {
+    let served = served();
+    let body = |cursor: Option<&str>| {
+        let query = json!({"view": "delays", "dimensions": ["origin"], "limit": 1, "paged": true, "cursor": cursor});
+        post("/v1/query", "application/json", query.to_string())
+    };
+    let first = send(router(Arc::clone(&served)), body(None)).await;
+    assert!(!first.headers().contains_key(header::ETAG));
+    let next = json_of(first).await["next"].as_str().unwrap().to_owned();
+    let second = json_of(send(router(Arc::clone(&served)), body(Some(&next))).await).await;
+    assert_eq!(second["rows"].as_array().unwrap().len(), 1);
+    let generation = Change::Generation(generation(4, 1, &positions(&[(0, 5)]), &["delays", "totals"]));
+    served.show(Arc::new(Arc::unwrap_or_clone(served.tiers().unwrap()).apply(generation).unwrap()));
+    let told = problem(router(served), body(Some(&next)), 410, "cursor-gone").await;
+    assert!(told["detail"].as_str().unwrap().contains("generation 3"), "{told}");
+    assert_eq!(told["errors"][0]["pointer"], "#/cursor");
+}
+
 #[tokio::test]
 async fn wrong_routes_methods_and_content_types_are_problems() {
     let told = problem(app(), get_of("/v1/nothing"), 404, "unknown-route").await;

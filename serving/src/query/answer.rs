@@ -17,14 +17,15 @@ use common::{
 use jiff::{Timestamp, tz::TimeZone};
 use serde::{
     Serialize, Serializer,
-    ser::{SerializeMap, SerializeSeq, SerializeStruct},
+    ser::{SerializeMap, SerializeSeq},
 };
+use utoipa::ToSchema;
 
 use super::base64;
 use crate::tiers::Provenance;
 
 /// A column of an answer.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct ColumnInfo {
     /// Its name.
     pub name: String,
@@ -40,9 +41,9 @@ pub struct ColumnInfo {
     /// The error that counts in the values may have, as a part of all that were counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_of_total: Option<f64>,
-    /// Whether rows can be ordered by it: lists and bytes have no order.
+    /// The type that rows can be ordered and filtered by: lists and bytes have none.
     #[serde(skip)]
-    pub ordered: bool,
+    pub(super) scalar: Option<ColumnType>,
 }
 
 impl ColumnInfo {
@@ -55,7 +56,7 @@ impl ColumnInfo {
             exact: None,
             relative_error: None,
             error_of_total: None,
-            ordered: true,
+            scalar: Some(column_type),
         }
     }
 
@@ -68,8 +69,14 @@ impl ColumnInfo {
             exact: Some(measure.is_exact(states)),
             relative_error: measure.relative_error(states),
             error_of_total: measure.error_of_total(),
-            ordered: measure.value_type.scalar().is_some(),
+            scalar: measure.value_type.scalar(),
         }
+    }
+
+    /// Whether rows can be ordered by it.
+    #[must_use]
+    pub fn ordered(&self) -> bool {
+        self.scalar.is_some()
     }
 }
 
@@ -92,7 +99,7 @@ pub fn value_type_name(value_type: ValueType) -> String {
 }
 
 /// What answering took.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Stats {
     /// Time from plan to answer, microseconds.
     pub elapsed_us: u64,
@@ -100,6 +107,15 @@ pub struct Stats {
     pub rows_merged: u64,
     /// Rows that there are without the limit.
     pub groups: usize,
+}
+
+/// What a question with `since` is told besides its rows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Changes {
+    /// What to ask the next time in `since`.
+    pub token: String,
+    /// Whether the rows are all there are, since what changed cannot be told: the asker forgets what it has.
+    pub reset: bool,
 }
 
 /// An answer.
@@ -113,24 +129,85 @@ pub struct Answer {
     pub bucket_columns: usize,
     /// The time zone that these are written in; `None` if there are none.
     pub zone: Option<TimeZone>,
+    /// The measures of all groups together, in one row, or in none if there are no groups; `None` if not asked.
+    pub totals: Option<RecordBatch>,
+    /// What changed, if that was asked.
+    pub changes: Option<Changes>,
+    /// The cursor of the rows after these, if pages were asked and there are any.
+    pub next: Option<String>,
     /// Where it comes from (L6).
     pub provenance: Provenance,
     /// What it took.
     pub stats: Stats,
 }
 
+impl Answer {
+    /// A row as an object.
+    pub(super) fn object(&self, row: usize) -> impl Serialize {
+        Object(self, row)
+    }
+
+    /// The value of a column in a row.
+    pub(super) fn cell(&self, column: usize, row: usize) -> impl Serialize {
+        let zone = self.zone.as_ref().filter(|_| column < self.bucket_columns);
+        Cell(self.rows.column(column), row, zone)
+    }
+
+    /// What decides whether an answer is another: columns, rows and totals.
+    pub(crate) fn content(&self) -> Content<'_> {
+        Content { columns: &self.columns, rows: Rows(self), totals: self.totals.as_ref().map(Totals) }
+    }
+}
+
+/// See [`Answer::content`].
+#[derive(Serialize)]
+pub(crate) struct Content<'a> {
+    columns: &'a [ColumnInfo],
+    rows: Rows<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    totals: Option<Totals<'a>>,
+}
+
+#[derive(Serialize)]
+struct Whole<'a> {
+    columns: &'a [ColumnInfo],
+    rows: Rows<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    totals: Option<Totals<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changes: &'a Option<Changes>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: &'a Option<String>,
+    provenance: &'a Provenance,
+    stats: &'a Stats,
+}
+
 impl Serialize for Answer {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut answer = serializer.serialize_struct("Answer", 4)?;
-        answer.serialize_field("columns", &self.columns)?;
-        answer.serialize_field("rows", &Rows(self))?;
-        answer.serialize_field("provenance", &self.provenance)?;
-        answer.serialize_field("stats", &self.stats)?;
-        answer.end()
+        let Content { columns, rows, totals } = self.content();
+        let Self { changes, next, provenance, stats, .. } = self;
+        Whole { columns, rows, totals, changes, next, provenance, stats }.serialize(serializer)
+    }
+}
+
+/// The one row of a table, as an object; null of none.
+struct Totals<'a>(&'a RecordBatch);
+
+impl Serialize for Totals<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0.num_rows() == 0 {
+            return serializer.serialize_none();
+        }
+        let mut map = serializer.serialize_map(Some(self.0.num_columns()))?;
+        for (field, column) in self.0.schema_ref().fields().iter().zip(self.0.columns()) {
+            map.serialize_entry(field.name(), &Cell(column, 0, None))?;
+        }
+        map.end()
     }
 }
 
 struct Rows<'a>(&'a Answer);
+struct Object<'a>(&'a Answer, usize);
 struct Row<'a>(&'a Answer, usize);
 
 /// A value: its column, its row, and the time zone that it is written in, if it is a time of the calendar.
@@ -150,13 +227,20 @@ impl Serialize for Rows<'_> {
 
 impl Serialize for Row<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let columns = self.0.rows.columns();
-        let mut sequence = serializer.serialize_seq(Some(columns.len()))?;
-        for (index, column) in columns.iter().enumerate() {
-            let zone = self.0.zone.as_ref().filter(|_| index < self.0.bucket_columns);
-            sequence.serialize_element(&Cell(column, self.1, zone))?;
-        }
+        let columns = self.0.rows.num_columns();
+        let mut sequence = serializer.serialize_seq(Some(columns))?;
+        (0..columns).try_for_each(|column| sequence.serialize_element(&self.0.cell(column, self.1)))?;
         sequence.end()
+    }
+}
+
+impl Serialize for Object<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.rows.num_columns()))?;
+        for (column, info) in self.0.columns.iter().enumerate() {
+            map.serialize_entry(&info.name, &self.0.cell(column, self.1))?;
+        }
+        map.end()
     }
 }
 

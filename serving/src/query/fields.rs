@@ -5,9 +5,10 @@ use std::fmt;
 use common::suggest::{list, nearest};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 /// A fault of one field.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FieldError {
     /// Where: a JSON pointer (RFC 6901) into the body, as a fragment: `#/dimensions/0`.
     pub pointer: String,
@@ -93,7 +94,8 @@ impl<'a> Fields<'a> {
         let value = self.value(name)?;
         let count = value.as_u64().and_then(|n| usize::try_from(n).ok()).filter(|n| (1..=max).contains(n));
         if count.is_none() {
-            self.fault(name, format!("is {}, must be a whole number from 1 to {max}", brief(value)));
+            let most = if max == usize::MAX { "on".to_owned() } else { format!("to {max}") };
+            self.fault(name, format!("is {}, must be a whole number from 1 {most}", brief(value)));
         }
         count
     }

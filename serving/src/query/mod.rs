@@ -3,11 +3,20 @@
 
 mod answer;
 mod base64;
+mod changes;
+mod columns;
+mod cursor;
 mod execute;
 mod fields;
+mod filled;
 mod grain;
+mod groups;
+mod join;
 mod model;
 mod plan;
+mod read;
+mod steps;
+mod written;
 
 #[cfg(test)]
 mod tests;
@@ -16,11 +25,13 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-pub use answer::{Answer, ColumnInfo, Stats, timestamp_text, value_type_name};
+pub use answer::{Answer, Changes, ColumnInfo, Stats, timestamp_text, value_type_name};
+pub(crate) use cursor::Pins;
 pub use fields::FieldError;
-pub(crate) use grain::interval;
-pub use model::{OrderBy, Query};
+pub use model::{Fill, OrderBy, Query, Top};
 pub(crate) use plan::Plan;
+pub(crate) use steps::Steps;
+pub use written::Form;
 
 use crate::{Served, tiers::Tiers};
 
@@ -34,7 +45,9 @@ pub enum Error {
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Invalid(Vec<FieldError>),
     /// There are more groups than a query may make.
-    #[error("the query makes more than {limit} groups: ask fewer dimensions, a coarser grain or a shorter range")]
+    #[error(
+        "the query makes more than {limit} groups (`serving.query_groups`): ask fewer dimensions, a coarser grain or a shorter range"
+    )]
     TooManyGroups {
         /// How many it may make.
         limit: usize,
@@ -48,6 +61,12 @@ pub enum Error {
     /// Arrow failed.
     #[error(transparent)]
     Arrow(#[from] arrow::error::ArrowError),
+    /// What a cursor goes on from is not held any more.
+    #[error("{0}; ask the first page again")]
+    Gone(String),
+    /// The form asked has no place for a part of the answer.
+    #[error("an answer in CSV, NDJSON or Arrow has rows only: {0} takes JSON")]
+    RowsOnly(&'static str),
     /// Nobody waits for the answer any more.
     #[error("the query was cancelled")]
     Cancelled,
@@ -59,8 +78,14 @@ impl From<FieldError> for Error {
     }
 }
 
-/// Answers `query` from `tiers`, which are `served`'s at one moment (L4). CPU work: call it off the async runtime. Stops
-/// soon after `cancelled`.
+impl From<Vec<FieldError>> for Error {
+    fn from(errors: Vec<FieldError>) -> Self {
+        Self::Invalid(errors)
+    }
+}
+
+/// Answers `query` from `tiers`, which are `served`'s at one moment (L4); with a cursor, from those that its first page was answered
+/// from. CPU work: call it off the async runtime. Stops soon after `cancelled`.
 ///
 /// # Errors
 /// See [`Error`].
@@ -70,6 +95,14 @@ pub fn answer(
     query: &Query,
     cancelled: &CancellationToken,
 ) -> Result<Answer, Error> {
-    let plan = plan::Plan::of(query, served.views())?;
-    execute::execute(&plan, tiers, cancelled)
+    let mut plan = plan::Plan::of(query, served.views(), served.limits())?;
+    let held = query.cursor.as_deref().map(|cursor| served.pins().resume(cursor, query)).transpose()?;
+    let (tiers, offset) = held.as_ref().map_or((tiers, 0), |(tiers, offset)| (tiers, *offset));
+    plan.offset = offset;
+    let mut answer = execute::execute(&plan, query.since.as_deref(), tiers, cancelled)?;
+    let reached = offset + answer.rows.num_rows();
+    if query.paged && reached < answer.stats.groups {
+        answer.next = Some(served.pins().hold(tiers, query, reached));
+    }
+    Ok(answer)
 }

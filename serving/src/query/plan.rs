@@ -4,9 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use common::{
     expression::Expression,
-    grain::Grain,
+    grain::{Grain, Zone},
     measure::{Measure, StateSpec},
     names::ViewName,
+    pipeline::QueryLimits,
     schema::ColumnType,
     view::{Dimension, View},
 };
@@ -15,8 +16,12 @@ use jiff::Timestamp;
 use super::{
     FieldError, Query,
     answer::ColumnInfo,
+    columns::{check_names, columns, order},
     fields::suggest,
     grain::{asked, timezone},
+    groups::Rank,
+    model::Fill,
+    steps::{Shift, Steps},
 };
 use crate::tiers::Layer;
 
@@ -40,17 +45,29 @@ pub(crate) struct Plan {
     /// The measures, whose indices are into `states`.
     pub(crate) measures: Vec<Measure>,
     pub(crate) filter: Option<Expression>,
+    pub(crate) rank: Option<Rank>,
+    pub(crate) shift: Option<Shift>,
+    pub(crate) fill: Option<Fill>,
+    pub(crate) having: Option<Expression>,
+    pub(crate) totals: bool,
     /// Columns of the answer and whether the greatest comes first.
     pub(crate) order: Vec<(usize, bool)>,
     /// As asked.
     pub(crate) limit: Option<usize>,
+    /// How many of the rows are passed over: those of the pages before.
+    pub(crate) offset: usize,
     pub(crate) layer: Layer,
     pub(crate) columns: Vec<ColumnInfo>,
+    pub(crate) limits: QueryLimits,
 }
 
 impl Plan {
     /// The plan of `query` over one of `views`.
-    pub(crate) fn of(query: &Query, views: &BTreeMap<ViewName, Arc<View>>) -> Result<Self, Vec<FieldError>> {
+    pub(crate) fn of(
+        query: &Query,
+        views: &BTreeMap<ViewName, Arc<View>>,
+        limits: QueryLimits,
+    ) -> Result<Self, Vec<FieldError>> {
         let Some(view) = views.get(query.view.as_str()) else {
             let hint = suggest(&query.view, views.keys().map(ViewName::as_str));
             return Err(vec![FieldError::new("view", format!("there is no view `{}`{hint}", query.view))]);
@@ -60,19 +77,18 @@ impl Plan {
         let measures = measures(query, view, &mut errors);
         let grain = noted(grain(query, view), &mut errors).flatten();
         let filter = noted(filter(query, view), &mut errors).flatten();
-        let columns = columns(view, grain, query.ends, &dimensions, &measures);
+        let rank = noted(rank(query, &measures), &mut errors).flatten();
+        let shift = noted(shift(query, view), &mut errors).flatten();
+        check_together(query, limits, &mut errors);
+        let columns = columns(query, view, grain, &dimensions, &measures);
         if columns.is_empty() && errors.is_empty() {
             errors.push(FieldError::new("measures", "asks no column: name a measure, a dimension or a grain"));
         }
-        if query.ends && query.grain.is_none() {
-            errors.push(FieldError::new("ends", "asks where steps end and no `grain` says which"));
-        }
-        let end = format!("{}_end", view.bucket_name);
-        if query.ends && columns.iter().filter(|column| column.name == end).count() > 1 {
-            errors.push(FieldError::new("ends", format!("makes a second column `{end}`; ask one of them alone")));
-        }
+        check_names(query, view, &columns, &mut errors);
         // Which columns there are is known only if all that were asked exist.
-        let order = if errors.is_empty() { order(query, &columns, &mut errors) } else { Vec::new() };
+        let known = errors.is_empty();
+        let order = if known { order(query, &columns, &mut errors) } else { Vec::new() };
+        let having = if known { noted(having(query, &columns), &mut errors).flatten() } else { None };
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -87,19 +103,36 @@ impl Plan {
             states,
             measures,
             filter,
+            rank,
+            shift,
+            fill: query.fill,
+            having,
+            totals: query.totals,
             order,
             limit: query.limit,
+            offset: 0,
             layer: query.layer,
             columns,
+            limits,
             view: Arc::clone(view),
         })
     }
 
     /// The types of the answer's key: the bucket if there is a grain, then the dimensions asked.
     pub(crate) fn key_types(&self) -> Vec<ColumnType> {
-        let bucket = self.grain.as_ref().map(|_| ColumnType::Timestamp);
-        let dimensions = self.dimensions.iter().map(|index| self.view.dimensions[*index].column_type());
-        bucket.into_iter().chain(dimensions).collect()
+        self.grain.map(|_| ColumnType::Timestamp).into_iter().chain(self.dimension_types()).collect()
+    }
+
+    /// The types of the dimensions asked.
+    pub(crate) fn dimension_types(&self) -> impl Iterator<Item = ColumnType> {
+        self.dimensions.iter().map(|index| self.view.dimensions[*index].column_type())
+    }
+
+    /// The range of buckets that is merged, and the steps they fall in: those asked, or those so much `before`.
+    pub(crate) fn range(&self, before: Option<&Shift>) -> (i64, i64, Option<Steps>) {
+        let steps = self.grain.map(|grain| Steps::new(grain, self.view.grain, before.cloned()));
+        let moved = |us: i64| before.filter(|_| us != i64::MIN && us != i64::MAX).map_or(us, |shift| shift.earlier(us));
+        (moved(self.from_us), moved(self.to_us), steps)
     }
 }
 
@@ -153,48 +186,83 @@ fn filter(query: &Query, view: &View) -> Result<Option<Expression>, FieldError> 
     let Some(sql) = &query.filter else { return Ok(None) };
     let columns: Vec<(String, ColumnType)> =
         view.dimensions.iter().map(|d| (d.name.clone(), Dimension::column_type(d))).collect();
-    let filter = Expression::parse(sql, &columns).map_err(|error| FieldError::new("where", error.to_string()))?;
-    match filter.column_type() {
-        ColumnType::Bool => Ok(Some(filter)),
+    condition("where", sql, &columns).map(Some)
+}
+
+fn condition(field: &str, sql: &str, columns: &[(String, ColumnType)]) -> Result<Expression, FieldError> {
+    let condition = Expression::parse(sql, columns).map_err(|error| FieldError::new(field, error.to_string()))?;
+    match condition.column_type() {
+        ColumnType::Bool => Ok(condition),
         other => {
-            Err(FieldError::new("where", format!("is of type {other}, must be a condition, which is true or false")))
+            Err(FieldError::new(field, format!("is of type {other}, must be a condition, which is true or false")))
         }
     }
 }
 
-fn columns(
-    view: &View,
-    grain: Option<Grain>,
-    ends: bool,
-    dimensions: &[usize],
-    measures: &[&Measure],
-) -> Vec<ColumnInfo> {
-    let bucket = grain.map(|_| ColumnInfo::key(&view.bucket_name, ColumnType::Timestamp));
-    let end = format!("{}_end", view.bucket_name);
-    let end = grain.filter(|_| ends).map(|_| ColumnInfo::key(&end, ColumnType::Timestamp));
-    let dimensions = dimensions.iter().map(|index| &view.dimensions[*index]);
-    let dimensions = dimensions.map(|d| ColumnInfo::key(&d.name, d.column_type()));
-    let measures = measures.iter().map(|measure| ColumnInfo::of(measure, &view.states));
-    bucket.into_iter().chain(end).chain(dimensions).chain(measures).collect()
+/// The range to compare with; all faults of `compare`.
+fn shift(query: &Query, view: &View) -> Result<Option<Shift>, FieldError> {
+    let Some(text) = &query.compare else { return Ok(None) };
+    let zone = query.timezone.as_deref().and_then(Zone::named).or(view.grain.zone());
+    Shift::asked(text, query.from, query.to, zone).map(Some)
 }
 
-fn order(query: &Query, columns: &[ColumnInfo], errors: &mut Vec<FieldError>) -> Vec<(usize, bool)> {
-    let mut order = Vec::with_capacity(query.order_by.len());
-    for (at, one) in query.order_by.iter().enumerate() {
-        match columns.iter().position(|column| column.name == one.by) {
-            Some(index) if !columns[index].ordered => {
-                let detail = format!("`{}` is {}, which has no order", one.by, columns[index].column_type);
-                errors.push(FieldError::new(&format!("order_by/{at}/by"), detail));
-            }
-            Some(index) => order.push((index, one.desc)),
-            None => {
-                let hint = suggest(&one.by, columns.iter().map(|c| c.name.as_str()));
-                let detail = format!("`{}` is not a column of this answer{hint}", one.by);
-                errors.push(FieldError::new(&format!("order_by/{at}/by"), detail));
-            }
+fn rank(query: &Query, measures: &[&Measure]) -> Result<Option<Rank>, FieldError> {
+    let Some(top) = &query.top else { return Ok(None) };
+    if query.dimensions.is_empty() {
+        return Err(FieldError::new("top", "ranks groups, and no `dimensions` are asked"));
+    }
+    let fault = |detail: String| Err(FieldError::new("top/by", detail));
+    match measures.iter().position(|measure| measure.name == top.by) {
+        Some(measure) if measures[measure].value_type.scalar().is_none() => fault(format!("`{}` has no order", top.by)),
+        Some(measure) => Ok(Some(Rank { n: top.n, measure, asc: top.asc })),
+        None => {
+            let hint = suggest(&top.by, measures.iter().map(|measure| measure.name.as_str()));
+            fault(format!("`{}` is not a measure of this answer{hint}", top.by))
         }
     }
-    order
+}
+
+/// The condition over the columns of the answer that have an order.
+fn having(query: &Query, columns: &[ColumnInfo]) -> Result<Option<Expression>, FieldError> {
+    let Some(sql) = &query.having else { return Ok(None) };
+    let columns: Vec<(String, ColumnType)> =
+        columns.iter().filter_map(|column| Some((column.name.clone(), column.scalar?))).collect();
+    condition("having", sql, &columns).map(Some)
+}
+
+/// Notes what cannot be asked together.
+fn check_together(query: &Query, limits: QueryLimits, errors: &mut Vec<FieldError>) {
+    let mut fault = |field: &str, detail: &str| errors.push(FieldError::new(field, detail));
+    if query.ends && query.grain.is_none() {
+        fault("ends", "asks where steps end and no `grain` says which");
+    }
+    if query.fill.is_some() && query.grain.is_none() {
+        fault("fill", "asks rows for steps and no `grain` says which");
+    }
+    if query.cursor.is_some() && !query.paged {
+        fault("cursor", "is of a query with `paged`: send the same query again, and the cursor with it");
+    }
+    if let Some(limit) = query.limit.filter(|limit| *limit > limits.rows) {
+        let rows = limits.rows;
+        fault(
+            "limit",
+            &format!("is {limit}, must be from 1 to {rows} (`serving.query_rows`); ask more in pages, with `paged`"),
+        );
+    }
+    if query.since.is_some() {
+        let others = [
+            ("top", query.top.is_some()),
+            ("compare", query.compare.is_some()),
+            ("fill", query.fill.is_some()),
+            ("having", query.having.is_some()),
+            ("limit", query.limit.is_some()),
+            ("paged", query.paged),
+        ];
+        for (other, _) in others.iter().filter(|(_, asked)| *asked) {
+            let detail = format!("tells which groups changed, and with `{other}` a change of one changes others");
+            fault("since", &detail);
+        }
+    }
 }
 
 /// The states that `measures` need, and the measures finished from those alone.

@@ -13,6 +13,7 @@ use common::{
     view::View,
 };
 
+mod changes;
 mod provenance;
 mod source;
 mod stack;
@@ -21,12 +22,13 @@ mod tail;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use changes::Seen;
 pub use provenance::{Provenance, SourceStatus};
 pub(crate) use source::BatchOf;
 pub use source::{Batch, Chunk, Feed, Segmented, SourceTiers};
 
 /// Which part of an answer is asked for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Layer {
     /// Everything: generation, segments and tails.

@@ -66,6 +66,12 @@ impl Stack {
         self.rebuild()
     }
 
+    /// The partials of the intervals that start at or after `at`, as they came.
+    pub(super) fn from(&self, at: u64) -> impl Iterator<Item = &RecordBatch> {
+        let first = self.pieces.partition_point(|piece| piece.from < at);
+        self.pieces[first..].iter().map(|piece| &piece.partial)
+    }
+
     /// Tables that together are the partial of everything in the stack.
     pub(super) fn runs(&self) -> &[RecordBatch] {
         &self.runs

@@ -107,6 +107,14 @@ impl Tail {
         self.shown.stacks[index].runs()
     }
 
+    /// The partials of view number `index` of the deltas shown that reach beyond `at`.
+    pub(super) fn beyond(&self, index: usize, at: Position) -> impl Iterator<Item = &arrow::record_batch::RecordBatch> {
+        let chain = &self.shown;
+        // The delta that `at` lies in starts where the one before it ends.
+        let starts = chain.ends.iter().take_while(|end| **end <= at).last().copied().unwrap_or(chain.from);
+        chain.stacks[index].from(starts.0)
+    }
+
     /// Takes a delta in: at the end of the chain it follows, or as the start of a newer one. What is known already, or of a
     /// reader that has been replaced, is passed over.
     pub(super) fn extend(&mut self, delta: Delta, views: &[Arc<View>]) -> Result<(), Error> {

@@ -65,7 +65,7 @@ fn pipeline(options: &cli::Demo) -> anyhow::Result<Pipeline> {
     pipeline.commit_interval = SignedDuration::from_secs(2);
     pipeline.advance_every = SignedDuration::from_secs(15);
     if options.headless {
-        pipeline.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        pipeline.serving.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         pipeline.commit_interval = SignedDuration::from_millis(250);
         pipeline.advance_every = SignedDuration::from_secs(1);
     }
