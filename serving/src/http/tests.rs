@@ -224,7 +224,7 @@ async fn rows_come_in_the_form_that_is_accepted() {
 #[tokio::test]
 async fn an_answer_is_sent_again_only_if_its_own_rows_changed() {
     let served = served();
-    let app = || router(Arc::clone(&served));
+    let app = || router(Arc::clone(&served), Telemetry::new());
     let change = |change: Change| {
         let tiers = Arc::unwrap_or_clone(served.tiers().unwrap()).apply(change).unwrap();
         served.show(Arc::new(tiers));
@@ -260,7 +260,7 @@ async fn limits_are_those_of_the_settings_and_are_named() {
     served.show(self::served().tiers().unwrap());
     let served = Arc::new(served);
     let ask = |body: String| post("/v1/query", "application/json", body);
-    let app = || router(Arc::clone(&served));
+    let app = || router(Arc::clone(&served), Telemetry::new());
     let told = problem(app(), ask(format!("{{\"view\":\"{}\"}}", "x".repeat(100))), 413, "body-too-large").await;
     assert!(told["detail"].as_str().unwrap().contains("`serving.query_size`"), "{told}");
     let told =
@@ -280,14 +280,14 @@ async fn a_cursor_of_a_generation_that_is_gone_is_a_410() {
         let query = json!({"view": "delays", "dimensions": ["origin"], "limit": 1, "paged": true, "cursor": cursor});
         post("/v1/query", "application/json", query.to_string())
     };
-    let first = send(router(Arc::clone(&served)), body(None)).await;
+    let first = send(router(Arc::clone(&served), Telemetry::new()), body(None)).await;
     assert!(!first.headers().contains_key(header::ETAG));
     let next = json_of(first).await["next"].as_str().unwrap().to_owned();
-    let second = json_of(send(router(Arc::clone(&served)), body(Some(&next))).await).await;
+    let second = json_of(send(router(Arc::clone(&served), Telemetry::new()), body(Some(&next))).await).await;
     assert_eq!(second["rows"].as_array().unwrap().len(), 1);
     let generation = Change::Generation(generation(4, 1, &positions(&[(0, 5)]), &["delays", "totals"]));
     served.show(Arc::new(Arc::unwrap_or_clone(served.tiers().unwrap()).apply(generation).unwrap()));
-    let told = problem(router(served), body(Some(&next)), 410, "cursor-gone").await;
+    let told = problem(router(served, Telemetry::new()), body(Some(&next)), 410, "cursor-gone").await;
     assert!(told["detail"].as_str().unwrap().contains("generation 3"), "{told}");
     assert_eq!(told["errors"][0]["pointer"], "#/cursor");
 }

@@ -75,7 +75,7 @@ fn csv(answer: &Answer) -> Result<Vec<u8>, Error> {
         let fields = (0..answer.rows.num_columns()).map(|column| field(answer, column, row));
         lines.write_record(fields.collect::<Result<Vec<_>, _>>()?).map_err(failed)?;
     }
-    Ok(lines.into_inner().map_err(|error| Error::Json(serde_json::Error::io(error.into_error())))?)
+    lines.into_inner().map_err(|error| Error::Json(serde_json::Error::io(error.into_error())))
 }
 
 /// A value as the field of a CSV line: as in JSON, but that text has no quotes and null is nothing.
