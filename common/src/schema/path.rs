@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use sonic_rs::{LazyValue, PointerNode};
+use bytes::Bytes;
+use sonic_rs::{JsonValueTrait, LazyValue, PointerNode};
 
 use crate::limits::PATH_STEPS_MAX;
 
@@ -65,6 +66,18 @@ impl Path {
             Step::Index(index) => PointerNode::from(*index),
         });
         sonic_rs::get(value, pointer).ok()
+    }
+
+    /// The text of what stands here in the JSON text `value`: of a string without its quotes, of anything else as it is
+    /// written. `None` where there is nothing, or null.
+    #[must_use]
+    pub fn text(&self, value: &[u8]) -> Option<Bytes> {
+        let found = self.find(value)?;
+        match found.as_str() {
+            Some(text) => Some(Bytes::copy_from_slice(text.as_bytes())),
+            None if found.is_null() => None,
+            None => Some(Bytes::copy_from_slice(found.as_raw_str().as_bytes())),
+        }
     }
 
     /// Whether `other` is this path, or leads to a value within the one this path leads to.

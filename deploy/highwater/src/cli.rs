@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use common::names::{SourceName, ViewName};
 
-use crate::replay::Rate;
+use crate::{bench::RecordRate, replay::Rate};
 
 /// A Lambda-architecture analytics pipeline: live and batch views of the same events, cut at the same commit.
 #[derive(Debug, Parser)]
@@ -48,6 +48,11 @@ pub(crate) enum Command {
     Query(Query),
     /// Send files to a running Highwater as if their rows came in now.
     Replay(Replay),
+    /// Measure a running Highwater.
+    #[command(subcommand)]
+    Bench(Bench),
+    /// Show what the store and the log hold: sources, positions, lag, commits, the newest generation.
+    Inspect(Inspect),
     /// List the records that could not become events, with the reason.
     DeadLetters(DeadLetters),
     /// Replay the flights of New York's airports through all layers and show them on a page.
@@ -150,6 +155,54 @@ pub(crate) struct Replay {
     /// Where Highwater listens; the pipeline file says so if left out.
     #[arg(long, env = "HIGHWATER_URL")]
     pub(crate) url: Option<url::Url>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bench {
+    /// Send real records as if they happened now, at a chosen rate.
+    Produce(Produce),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Produce {
+    /// The source to send to; its records are plain JSON.
+    #[arg(long, short)]
+    pub(crate) source: SourceName,
+    /// NDJSON, CSV or Parquet files, whose rows are sent again and again, with their times moved to now.
+    #[arg(required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Records a second, or `max`.
+    #[arg(long, default_value = "max")]
+    pub(crate) rate: RecordRate,
+    /// Send for so long, as `60s`; until Ctrl-C if neither this nor `--count` is given.
+    #[arg(long = "for", value_name = "DURATION")]
+    pub(crate) lasting: Option<jiff::SignedDuration>,
+    /// Send so many records.
+    #[arg(long)]
+    pub(crate) count: Option<u64>,
+    /// Ask this view of a running Highwater again and again, and report how old records are when its answers show them,
+    /// by the log's time stamps.
+    #[arg(long, value_name = "VIEW")]
+    pub(crate) watch: Option<ViewName>,
+    /// Print the report as one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Where Highwater listens; the pipeline file says so if left out.
+    #[arg(long, env = "HIGHWATER_URL")]
+    pub(crate) url: Option<url::Url>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Inspect {
+    /// The source; all if left out.
+    #[arg(long, short)]
+    pub(crate) source: Option<SourceName>,
+    /// How many of the newest commits to show.
+    #[arg(long, short, default_value_t = 5)]
+    pub(crate) commits: u64,
+    /// Print everything as one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -3,7 +3,11 @@
 use std::{net::SocketAddr, path::Path};
 
 use anyhow::{Context, bail};
-use common::{log::ProducerRun, names::SourceName};
+use common::{
+    log::ProducerRun,
+    names::SourceName,
+    position::{Partition, Position},
+};
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 use url::Url;
@@ -22,6 +26,16 @@ pub(crate) struct Accepted {
     pub(crate) accepted: u64,
     /// Events that had been appended before.
     pub(crate) duplicates: u64,
+    /// Where the events are.
+    pub(crate) positions: Vec<Accepting>,
+}
+
+/// A range of offsets that events were given.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Accepting {
+    pub(crate) partition: Partition,
+    /// The offset after the last one.
+    pub(crate) to: Position,
 }
 
 /// The part of an RFC 9457 problem document that a person needs.

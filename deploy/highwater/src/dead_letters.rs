@@ -2,13 +2,7 @@
 
 use std::{io::Write, path::Path};
 
-use anyhow::Context;
-use common::{
-    dead_letter,
-    event::DeadLetter,
-    names::SourceName,
-    pipeline::{Pipeline, Source},
-};
+use common::{dead_letter, event::DeadLetter, names::SourceName};
 
 use crate::{cli, house};
 
@@ -16,7 +10,7 @@ use crate::{cli, house};
 pub(crate) async fn dead_letters(path: &Path, options: cli::DeadLetters) -> anyhow::Result<()> {
     let pipeline = crate::check::load(path)?;
     let store = house::store(&pipeline)?;
-    for source in chosen(&pipeline, options.source.as_ref())? {
+    for source in house::chosen(&pipeline, options.source.as_ref())? {
         let positions = house::dataset(&pipeline, &store, source).await?.snapshot().await?.positions;
         let letters = dead_letter::read(&store, &source.name, &positions, options.limit).await?;
         let mut out = std::io::stdout().lock();
@@ -32,15 +26,6 @@ pub(crate) async fn dead_letters(path: &Path, options: cli::DeadLetters) -> anyh
         }
     }
     Ok(())
-}
-
-fn chosen<'a>(pipeline: &'a Pipeline, name: Option<&SourceName>) -> anyhow::Result<Vec<&'a Source>> {
-    let Some(name) = name else {
-        return Ok(pipeline.sources.values().collect());
-    };
-    let names = || pipeline.sources.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let source = pipeline.sources.get(name).with_context(|| format!("no source `{name}`; there are: {}", names()))?;
-    Ok(vec![source])
 }
 
 /// A letter for a person: where it stands, why, and the record.

@@ -58,3 +58,13 @@ pub(crate) async fn logs(pipeline: &Pipeline) -> anyhow::Result<BTreeMap<SourceN
     }
     Ok(logs)
 }
+
+/// The source `name`, or all sources.
+pub(crate) fn chosen<'a>(pipeline: &'a Pipeline, name: Option<&SourceName>) -> anyhow::Result<Vec<&'a Source>> {
+    let Some(name) = name else {
+        return Ok(pipeline.sources.values().collect());
+    };
+    let names = || pipeline.sources.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let source = pipeline.sources.get(name).with_context(|| format!("no source `{name}`; there are: {}", names()))?;
+    Ok(vec![source])
+}

@@ -1,11 +1,13 @@
 //! `highwater`: the one program. It reads the command line, and puts the layers together.
 
+mod bench;
 mod check;
 mod cli;
 mod client;
 mod dead_letters;
 mod demo;
 mod house;
+mod inspect;
 mod job;
 mod logging;
 mod output;
@@ -67,6 +69,8 @@ async fn command(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Query(query) => query::query(path, query).await?,
         Command::Replay(options) => replay::replay(path, options, shutdown::token()?).await?,
+        Command::Bench(cli::Bench::Produce(options)) => bench::produce(path, options, shutdown::token()?).await?,
+        Command::Inspect(options) => inspect::inspect(path, options).await?,
         Command::DeadLetters(options) => dead_letters::dead_letters(path, options).await?,
         Command::Demo(options) => return demo::demo(options, shutdown::token()?).await,
     }

@@ -19,7 +19,6 @@ use common::{
     schema,
 };
 use serde::Serialize;
-use sonic_rs::JsonValueTrait;
 
 use super::{
     body,
@@ -178,7 +177,7 @@ fn records(body: &Bytes, key: Option<&schema::Path>) -> Result<Vec<NewRecord>, P
             );
             return Err(Problem::new(Kind::RecordTooLarge, detail));
         }
-        let key = key.and_then(|path| key_of(line, path));
+        let key = key.and_then(|path| path.text(line));
         records.push(NewRecord { key, headers: Vec::new(), value: Some(body.slice_ref(line)) });
     }
     Ok(records)
@@ -191,17 +190,6 @@ fn record(body: Bytes) -> Result<Vec<NewRecord>, Problem> {
         return Err(Problem::new(Kind::RecordTooLarge, detail));
     }
     Ok(vec![NewRecord { key: None, headers: Vec::new(), value: Some(body) }])
-}
-
-/// The value at `path` as key bytes: a string's text, or any other value as it is written. `None` where there is none, or
-/// where the line is not JSON that far.
-fn key_of(line: &[u8], path: &schema::Path) -> Option<Bytes> {
-    let value = path.find(line)?;
-    match value.as_str() {
-        Some(text) => Some(Bytes::copy_from_slice(text.as_bytes())),
-        None if value.is_null() => None,
-        None => Some(Bytes::copy_from_slice(value.as_raw_str().as_bytes())),
-    }
 }
 
 #[cfg(test)]

@@ -22,11 +22,14 @@ use crate::{
 };
 
 mod csv;
+mod fresh;
 mod json;
 mod lines;
 mod parquet;
 #[cfg(test)]
 mod tests;
+
+pub use fresh::Fresh;
 
 /// Why a file could not be replayed, or not to its end.
 #[derive(Debug, thiserror::Error)]

@@ -46,12 +46,14 @@ mod poll;
 mod rows;
 mod runs;
 mod settings;
+mod stream;
 mod subscription;
 #[cfg(test)]
 mod tests;
 mod writer;
 
 pub use settings::{Settings, check_property};
+pub use stream::{Acknowledged, Progress, Stream};
 
 /// One Kafka cluster. Clones are handles to the same one.
 #[derive(Debug, Clone)]

@@ -123,6 +123,14 @@ impl Settings {
         config
     }
 
+    /// For a plain producer.
+    pub(super) fn streamer(&self) -> ClientConfig {
+        let mut config = self.client();
+        // What is asked of every producer of ours, and what makes few requests of many records.
+        config.set("compression.type", "lz4").set("linger.ms", "5").set("batch.num.messages", "100000");
+        self.with_properties(config)
+    }
+
     /// For the producer of transactions that this identity fences.
     pub(super) fn producer(&self, transactional_id: &str) -> ClientConfig {
         let mut config = self.client();

@@ -1,5 +1,6 @@
 //! Tests of the program as a whole: the real binary, as a user runs it.
 
+mod bench;
 mod commands;
 mod crash;
 mod evolution;
