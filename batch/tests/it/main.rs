@@ -9,3 +9,4 @@ mod lab;
 mod law;
 mod race;
 mod runs;
+mod stored;

@@ -11,8 +11,7 @@ use toml::{Spanned, de::DeTable};
 use url::Url;
 
 use super::{
-    ADVANCE_EVERY, BATCH_MEMORY, COMMIT_INTERVAL, COMMIT_SIZE, Diagnostic, LOG_DIRECTORY, Pipeline, STORE_URL, Source,
-    Sources, kafka,
+    COMMIT_INTERVAL, COMMIT_SIZE, Diagnostic, LOG_DIRECTORY, Pipeline, STORE_URL, Source, Sources, batch, kafka,
     reader::{Environment, Reader, Section},
     serving::serving,
     source::source,
@@ -79,7 +78,6 @@ fn settings(reader: &mut Reader<'_>, root: &Section<'_>, directory: &Path) -> Op
     let store = reader.section(root, "store", &["url"]);
     let log = reader.section(root, "log", &["directory"]);
     let commit = reader.section(root, "commit", &["interval", "size"]);
-    let batch = reader.section(root, "batch", &["advance_every", "memory"]);
     let name = reader.required(root, "name", &CLUSTER);
     let log_directory = reader.or(&log, "directory", &TEXT, LOG_DIRECTORY.to_owned());
     let pipeline = Pipeline {
@@ -90,8 +88,7 @@ fn settings(reader: &mut Reader<'_>, root: &Section<'_>, directory: &Path) -> Op
         commit_interval: reader.or(&commit, "interval", &DURATION, COMMIT_INTERVAL),
         commit_size: reader.or(&commit, "size", &SIZE, COMMIT_SIZE),
         serving: serving(reader, root),
-        advance_every: reader.or(&batch, "advance_every", &DURATION, ADVANCE_EVERY),
-        batch_memory: reader.or(&batch, "memory", &SIZE, BATCH_MEMORY),
+        batch: batch::batch(reader, root),
         sources: Sources::new(),
         views: BTreeMap::new(),
     };

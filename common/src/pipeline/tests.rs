@@ -104,8 +104,8 @@ captain = { type = "int", path = "$.crew.members[0]['staff id']" }
     );
     let queries = super::QueryLimits { rows: 10, timeout: SignedDuration::from_secs(5), ..Default::default() };
     assert_eq!(pipeline.serving.queries, queries);
-    assert_eq!(pipeline.advance_every, SignedDuration::from_mins(90));
-    assert_eq!(pipeline.batch_memory, ByteSize::gib(2));
+    assert_eq!(pipeline.batch.advance_every, SignedDuration::from_mins(90));
+    assert_eq!(pipeline.batch.memory, ByteSize::gib(2));
     let source = &pipeline.sources["departures"];
     assert_eq!((source.partitions, source.key.as_deref()), (2, Some("tail_number")));
     assert_eq!(source.rules.event_time, "departed_at");
@@ -152,8 +152,7 @@ fn what_is_left_out_has_its_default() {
     assert!(pipeline.log_directory.ends_with(super::LOG_DIRECTORY));
     assert_eq!((pipeline.commit_interval, pipeline.commit_size), (super::COMMIT_INTERVAL, super::COMMIT_SIZE));
     assert_eq!((pipeline.serving.listen, pipeline.serving.body_limit), (super::LISTEN, super::BODY_LIMIT));
-    assert_eq!(pipeline.advance_every, super::ADVANCE_EVERY);
-    assert_eq!(pipeline.batch_memory, super::BATCH_MEMORY);
+    assert_eq!(pipeline.batch, super::Batch::default());
     let source = &pipeline.sources["departures"];
     assert_eq!((source.partitions, &source.key), (super::PARTITIONS, &None));
     assert!(pipeline.views.is_empty());

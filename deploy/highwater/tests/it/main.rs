@@ -4,6 +4,7 @@ mod bench;
 mod commands;
 mod crash;
 mod evolution;
+mod jobs;
 mod kafka;
 mod process;
 mod rounds;
