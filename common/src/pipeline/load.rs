@@ -7,15 +7,16 @@ use std::{
     sync::Arc,
 };
 
-use toml::{Spanned, de::DeTable};
-use url::Url;
+use toml::de::DeTable;
 
 use super::{
-    COMMIT_INTERVAL, COMMIT_SIZE, Diagnostic, LOG_DIRECTORY, Pipeline, STORE_URL, Source, Sources, batch, kafka,
+    ADVANCE_EVERY, BATCH_MEMORY, COMMIT_INTERVAL, COMMIT_SIZE, Diagnostic, LOG_DIRECTORY, Pipeline, Source, Sources,
+    kafka,
     reader::{Environment, Reader, Section},
     serving::serving,
     source::source,
-    values::{CLUSTER, DURATION, Kind, SIZE, TEXT},
+    store,
+    values::{CLUSTER, DURATION, SIZE, TEXT},
 };
 use crate::{
     names::ViewName,
@@ -23,12 +24,6 @@ use crate::{
 };
 
 const KEYS: &[&str] = &["name", "store", "log", "kafka", "commit", "serving", "batch", "sources"];
-
-const STORE: Kind<String> = Kind {
-    what: "a store's URL",
-    allowed: "a store is \"file:directory\" (relative to this file), \"file:///directory\" or \"memory:\"",
-    parse: TEXT.parse,
-};
 
 /// See [`Pipeline::load_with`].
 pub(super) fn load(path: &Path, environment: Environment<'_>) -> Result<Pipeline, Vec<Diagnostic>> {
@@ -75,41 +70,27 @@ fn directory(path: &Path) -> PathBuf {
 
 /// The pipeline without its sources and views.
 fn settings(reader: &mut Reader<'_>, root: &Section<'_>, directory: &Path) -> Option<Pipeline> {
-    let store = reader.section(root, "store", &["url"]);
+    let (store, store_options) = store::store(reader, root, directory)?;
     let log = reader.section(root, "log", &["directory"]);
     let commit = reader.section(root, "commit", &["interval", "size"]);
+    let batch = reader.section(root, "batch", &["advance_every", "memory"]);
     let name = reader.required(root, "name", &CLUSTER);
     let log_directory = reader.or(&log, "directory", &TEXT, LOG_DIRECTORY.to_owned());
     let pipeline = Pipeline {
         name: name.clone().unwrap_or_default(),
-        store: store_url(reader, &store, directory)?,
+        store,
+        store_options,
         log_directory: directory.join(log_directory),
         kafka: kafka::settings(reader, root, directory),
         commit_interval: reader.or(&commit, "interval", &DURATION, COMMIT_INTERVAL),
         commit_size: reader.or(&commit, "size", &SIZE, COMMIT_SIZE),
         serving: serving(reader, root),
-        batch: batch::batch(reader, root),
+        advance_every: reader.or(&batch, "advance_every", &DURATION, ADVANCE_EVERY),
+        batch_memory: reader.or(&batch, "memory", &SIZE, BATCH_MEMORY),
         sources: Sources::new(),
         views: BTreeMap::new(),
     };
     name.map(|_| pipeline)
-}
-
-fn store_url(reader: &mut Reader<'_>, section: &Section<'_>, directory: &Path) -> Option<Url> {
-    let text = reader.or(section, "url", &STORE, STORE_URL.to_owned());
-    let url = match text.split_once(':') {
-        Some(("memory", "")) => Url::parse("memory:").ok(),
-        Some(("file", path)) if path.starts_with("//") => {
-            Url::parse(&text).ok().filter(|url| url.to_file_path().is_ok())
-        }
-        Some(("file", path)) if !path.is_empty() => Url::from_file_path(directory.join(path)).ok(),
-        _ => None,
-    };
-    if url.is_none() {
-        let span = section.get("url").map_or(section.span.clone(), Spanned::span);
-        reader.fault(span, format!("`store.url` is \"{text}\", which is no store that is known"), STORE.allowed);
-    }
-    url
 }
 
 /// The sources; `None` if one of them is so wrong that nothing can be said of its views.
