@@ -9,7 +9,7 @@ use common::{
 };
 use tracing::info;
 
-use crate::{Error, Outcome, report::Kind};
+use crate::{Error, Outcome};
 
 /// What came of an attempt to publish.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,17 +20,11 @@ pub enum Verdict {
     Overtaken(Generation),
 }
 
-/// Publishes `ours`, unless the generation before it, `newest`, says the same already. An advance gives way to a run that was
-/// faster and covers as much; a recompute does not, since it may be there to replace what others only carry on.
+/// Publishes `ours`, unless the generation before it, `newest`, says the same already.
 ///
 /// # Errors
 /// [`Error::Generation`].
-pub async fn publish(
-    store: &Store,
-    kind: Kind,
-    ours: &Generation,
-    newest: Option<&Generation>,
-) -> Result<Verdict, Error> {
+pub async fn publish(store: &Store, ours: &Generation, newest: Option<&Generation>) -> Result<Verdict, Error> {
     if let Some(newest) = newest
         && newest.marks == ours.marks
         && newest.views == ours.views
@@ -41,18 +35,18 @@ pub async fn publish(
         Ok(()) => Ok(Verdict::Ended(Outcome::Published { generation: ours.number })),
         Err(generation::Error::Exists { .. }) => {
             let newest = generation::latest(store).await?;
-            Ok(judge(kind, ours, newest.expect("a generation of our number exists, and generations are never removed")))
+            Ok(judge(ours, newest.expect("a generation of our number exists, and generations are never removed")))
         }
         Err(error) => Err(error.into()),
     }
 }
 
 /// What is to be done when `newest` was published first.
-fn judge(kind: Kind, ours: &Generation, newest: Generation) -> Verdict {
+fn judge(ours: &Generation, newest: Generation) -> Verdict {
     if *ours == newest {
         // The put was done, only its answer was lost, and the store's own second try found the first.
         Verdict::Ended(Outcome::Published { generation: ours.number })
-    } else if kind == Kind::Advance && covers(&newest, ours) {
+    } else if covers(&newest, ours) {
         info!(ours = ours.number, newest = newest.number, "another run has published what this one would");
         Verdict::Ended(Outcome::Superseded { generation: newest.number })
     } else {
