@@ -5,7 +5,7 @@
 //! files in the same run; one that the pipeline no longer has is left out. With no generation at all, that makes an advance
 //! a recompute.
 
-use crate::{Batch, Error, Report, Watch, report::Kind};
+use crate::{Batch, Error, Report, Request, Watch};
 
 impl Batch {
     /// Advances to the heads of all sources. Where nothing is new, nothing is published.
@@ -13,6 +13,6 @@ impl Batch {
     /// # Errors
     /// See [`Error`]; nothing of the run is visible then.
     pub async fn advance(&self, watch: &Watch) -> Result<Report, Error> {
-        self.run(Kind::Advance, watch).await
+        self.run(&Request::Advance, watch).await
     }
 }

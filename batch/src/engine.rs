@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytesize::ByteSize;
-use common::pipeline::BATCH_MEMORY;
+use common::pipeline;
 use tokio::sync::oneshot;
 
 use crate::Error;
@@ -32,7 +32,7 @@ impl Engine {
             .num_threads(cores.get())
             .thread_name(|thread| format!("batch-{thread}"))
             .build()?;
-        Ok(Self { pool: Arc::new(pool), cores, memory: bytes(BATCH_MEMORY) })
+        Ok(Self { pool: Arc::new(pool), cores, memory: bytes(pipeline::Batch::default().memory) })
     }
 
     /// The same engine with a budget of `memory` for groups; more of them are put aside in temporary files.

@@ -1,7 +1,9 @@
 //! Why a batch run could not be done. Whatever it was, nothing of the run is visible to readers, and it may be run again.
 
-use common::names::SourceName;
-use common::position::Version;
+use common::{
+    names::{SourceName, ViewName},
+    position::Version,
+};
 
 /// Why the batch layer could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -18,23 +20,6 @@ pub enum Error {
     /// A segment could neither be read nor folded again.
     #[error(transparent)]
     Segment(#[from] common::segment::Error),
-    /// A historical file could not be read, or not to its end: what was read of it is loaded.
-    #[error(transparent)]
-    File(#[from] common::log::files::Error),
-    /// Dead letters could not be read or written.
-    #[error(transparent)]
-    DeadLetter(#[from] common::dead_letter::Error),
-    /// A condition is none over the source's columns, or could not be evaluated.
-    #[error(transparent)]
-    Condition(#[from] common::expression::Error),
-    /// An erasure could not be brought to its end: events that it is about keep coming in. It may be asked for again.
-    #[error("after {passes} passes there still are {events} such events in the dataset; do they keep coming in?")]
-    NotErased {
-        /// How often the dataset was gone through.
-        passes: u32,
-        /// How many events were found the last time.
-        events: u64,
-    },
     /// Folding, merging or decoding a partial failed.
     #[error(transparent)]
     Measure(#[from] common::measure::Error),
@@ -52,6 +37,58 @@ pub enum Error {
         mark: Version,
         /// The generation's number.
         generation: u64,
+    },
+    /// A stretch of time of a view cannot be recomputed, because the last generation does not have the rest.
+    #[error(
+        "generation {generation} does not have view {view} of this definition: advance first, or recompute it whole"
+    )]
+    NotCovered {
+        /// The view.
+        view: ViewName,
+        /// The generation.
+        generation: u64,
+    },
+    /// A file of a dataset does not say which day's events it has, so it cannot be told which reduce tasks need them.
+    #[error("{path} has no event date: its events have no time that a calendar has")]
+    Undated {
+        /// The file.
+        path: String,
+    },
+    /// There is no such run or task in the store, or it is not one of this pipeline or this program.
+    #[error("run {run}: {message}")]
+    Run {
+        /// The run, or the task, as given.
+        run: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// Tasks must be finished before the next step.
+    #[error("run {run} has {count} unfinished tasks: {}{}", .tasks.join(" "), if .tasks.len() < *.count { " …" } else { "" })]
+    Unfinished {
+        /// The run.
+        run: String,
+        /// The first of the tasks.
+        tasks: Vec<String>,
+        /// How many there are.
+        count: usize,
+    },
+    /// Another holds the lease: what is asked for is being done.
+    #[error("the lease {name} is held by process {pid} of {host}: another run is at work")]
+    Busy {
+        /// The lease.
+        name: String,
+        /// The holder's machine.
+        host: String,
+        /// The holder.
+        pid: u32,
+        /// When the lease ends if the holder says nothing more, microseconds since 1970-01-01 UTC.
+        ends_at_us: i64,
+    },
+    /// The lease was not renewed in time, and another has taken it.
+    #[error("the lease {name} was lost to another run")]
+    LeaseLost {
+        /// The lease.
+        name: String,
     },
     /// Groups could not be put aside in a temporary file, or read back.
     #[error("spilling to a temporary file failed; is there room where temporary files go ($TMPDIR)?")]
@@ -96,4 +133,19 @@ pub enum Error {
     /// Arrow failed.
     #[error(transparent)]
     Arrow(#[from] arrow::error::ArrowError),
+}
+
+impl Error {
+    /// Whether the store failed in a way that another try, later, may not.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
+        while let Some(error) = cause {
+            if let Some(error) = error.downcast_ref::<object_store::Error>() {
+                return matches!(error, object_store::Error::Generic { .. });
+            }
+            cause = error.source();
+        }
+        false
+    }
 }

@@ -126,10 +126,25 @@ impl Gathering {
     /// # Errors
     /// [`Error::Spill`], [`Error::Measure`].
     pub fn take(&self) -> Result<Groups, Error> {
+        self.take_held(Shards::take)
+    }
+
+    /// [`Self::take`], spread over all shards even if the groups are few.
+    ///
+    /// # Errors
+    /// [`Error::Spill`], [`Error::Measure`].
+    pub fn take_spread(&self) -> Result<Groups, Error> {
+        self.take_held(Shards::take_spread)
+    }
+
+    fn take_held(
+        &self,
+        take: fn(&Shards) -> Result<Vec<RecordBatch>, common::measure::Error>,
+    ) -> Result<Groups, Error> {
         let view = Arc::clone(self.shards.view());
         let spilled = mem::take(&mut *lock(&self.spilled));
         let pieces = if spilled.is_empty() {
-            Pieces::Held(self.shards.take()?)
+            Pieces::Held(take(&self.shards)?)
         } else {
             let held = self.shards.take_spread()?;
             let mut merged = Spill::new()?;

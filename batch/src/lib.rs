@@ -9,10 +9,12 @@
 pub mod advance;
 pub mod audit;
 pub mod chunk;
+pub mod clean;
+pub mod dates;
 pub mod engine;
 pub mod error;
 pub mod gather;
-pub mod maintain;
+pub mod lease;
 pub mod map;
 pub mod plan;
 pub mod progress;
@@ -21,10 +23,13 @@ pub mod recompute;
 pub mod reduce;
 pub mod report;
 pub mod run;
+pub mod scope;
 pub mod spill;
+pub mod stored;
 
 pub use engine::Engine;
 pub use error::Error;
 pub use progress::{Phase, Update};
 pub use report::{Outcome, Report};
 pub use run::{Batch, Watch};
+pub use scope::{Request, Scope};

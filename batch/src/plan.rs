@@ -1,26 +1,62 @@
 //! The plan of a run: what each source's head is, which views are carried on from a generation and which are computed from
 //! raw files, and the map tasks that follow from it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    sync::Arc,
+};
 
 use common::{
     dataset::{Commit, DataFile, Dataset},
     generation::{Chunk, Generation, Mark},
-    names::SourceName,
+    names::{SourceName, ViewName},
     pipeline::{Pipeline, Source},
     position::Version,
     store::Store,
     view::View,
 };
 
-use crate::{Error, chunk};
+use crate::{Error, Scope, chunk, dates};
 
 /// Bytes of raw files that one task is made of, unless a single file is larger: some tenths of a second of folding, beside
 /// which a task's own costs vanish, and still many tasks for many cores.
-const TASK_BYTES_MAX: u64 = 16 << 20;
+pub const TASK_BYTES_MAX: u64 = 16 << 20;
 
 /// Files that one task is made of: a task is what is lost when it is stopped and what progress is counted in.
 const TASK_FILES_MAX: usize = 64;
+
+/// What a run starts from.
+#[derive(Debug, Clone, Copy)]
+pub enum Start<'a> {
+    /// Raw files, up to the heads.
+    Raw,
+    /// A generation, carried on to the heads, but for views that are made anew from raw files.
+    Carried {
+        /// The generation.
+        base: &'a Generation,
+        /// The views.
+        anew: &'a BTreeSet<ViewName>,
+    },
+    /// A generation, of whose chunks some are made anew from raw files at its own marks.
+    Repair {
+        /// The generation.
+        base: &'a Generation,
+        /// Which chunks.
+        scope: &'a Scope,
+    },
+}
+
+impl<'a> Start<'a> {
+    /// The generation that it starts from, if any.
+    #[must_use]
+    pub fn base(self) -> Option<&'a Generation> {
+        match self {
+            Self::Raw => None,
+            Self::Carried { base, .. } | Self::Repair { base, .. } => Some(base),
+        }
+    }
+}
 
 /// What a run is to do.
 #[derive(Debug)]
@@ -36,7 +72,7 @@ pub struct SourcePlan {
     pub source: SourceName,
     /// The mark of the generation that is carried on, if it has this source.
     pub from: Option<Version>,
-    /// The mark to reach: the head when the plan was made.
+    /// The mark to reach: the head when the plan was made, or that of the generation that is repaired.
     pub mark: Mark,
     /// The views and what each starts from.
     pub views: Vec<ViewPlan>,
@@ -45,12 +81,14 @@ pub struct SourcePlan {
 }
 
 /// What a run is to do with one view.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ViewPlan {
     /// The view.
     pub view: Arc<View>,
     /// Its files up to the mark that is carried on, by the start of their chunk; `None` if it is computed from raw files.
     pub base: Option<BTreeMap<i64, Vec<Chunk>>>,
+    /// The starts of the chunks that are computed from raw files all the same, and no others are touched.
+    pub anew: Option<Range<i64>>,
 }
 
 /// One map task: an immutable input, and the views to be computed from it.
@@ -73,23 +111,69 @@ pub enum Input {
     Commit(Commit),
 }
 
+impl Input {
+    /// The raw files that it is about.
+    #[must_use]
+    pub fn files(&self) -> &[DataFile] {
+        match self {
+            Self::Files(files) => files,
+            Self::Commit(commit) => &commit.files,
+        }
+    }
+}
+
+impl ViewPlan {
+    /// Whether it is computed from raw files, in whole or in part.
+    #[must_use]
+    pub fn from_raw(&self) -> bool {
+        self.base.is_none() || self.anew.is_some()
+    }
+
+    /// Whether the chunk that starts at `from_us` is one that the run may write.
+    #[must_use]
+    pub fn writes(&self, from_us: i64) -> bool {
+        self.anew.as_ref().is_none_or(|anew| anew.contains(&from_us))
+    }
+
+    /// The files that new groups of the chunk that starts at `from_us` are merged with, or that stay if there are none.
+    #[must_use]
+    pub fn carried(&self, from_us: i64) -> &[Chunk] {
+        let carried = self.base.as_ref().filter(|_| self.anew.is_none() || !self.writes(from_us));
+        carried.and_then(|base| base.get(&from_us)).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The files of all chunks but `touched`, and those that are made anew.
+    pub fn kept<'a>(&'a self, touched: &'a BTreeSet<i64>) -> impl Iterator<Item = &'a Chunk> {
+        let starts = self.base.iter().flat_map(BTreeMap::keys).filter(|from_us| !touched.contains(from_us));
+        starts.flat_map(|from_us| self.carried(*from_us))
+    }
+
+    /// Whether events of a file are needed that can hold those of `times`.
+    fn reads(&self, times: Option<&Range<i64>>) -> bool {
+        match (&self.anew, times) {
+            (Some(anew), Some(times)) => dates::overlap(&dates::reach(&self.view, anew), times),
+            _ => true,
+        }
+    }
+}
+
 impl Plan {
-    /// Plans a run to the heads of all sources. Views that `base` has at its marks are carried on from there; all others,
-    /// so all views where there is no `base`, are computed from raw files. `newest` is the newest generation, which no
-    /// later one may fall behind.
+    /// Plans a run from `start`. Views that its generation does not have at its marks are computed from raw files. `newest` is
+    /// the newest generation, which no later one may fall behind. A task reads about `task_bytes`.
     ///
     /// # Errors
-    /// [`Error::BehindMark`], [`Error::Dataset`].
+    /// [`Error::BehindMark`], [`Error::NotCovered`], [`Error::Dataset`].
     pub async fn new(
         store: &Store,
         pipeline: &Pipeline,
-        base: Option<&Generation>,
+        start: Start<'_>,
         newest: Option<&Generation>,
+        task_bytes: u64,
     ) -> Result<Self, Error> {
         let mut sources = Vec::with_capacity(pipeline.sources.len());
         for source in pipeline.sources.values() {
             let views = pipeline.views_of(&source.name);
-            sources.push(plan_source(store, &pipeline.name, source, views, base, newest).await?);
+            sources.extend(plan_source(store, &pipeline.name, source, views, start, newest, task_bytes).await?);
         }
         Ok(Self { sources })
     }
@@ -104,34 +188,51 @@ impl Plan {
     pub fn task_count(&self) -> usize {
         self.sources.iter().map(|s| s.tasks.len()).sum()
     }
+
+    /// Bytes of raw files that are folded.
+    #[must_use]
+    pub fn raw_bytes(&self) -> u64 {
+        let inputs = self.sources.iter().flat_map(|source| &source.tasks).map(|task| &task.input);
+        let raw = inputs.filter(|input| matches!(input, Input::Files(_))).flat_map(Input::files);
+        raw.map(|file| file.bytes).sum()
+    }
 }
 
+/// `None` if the generation that is repaired does not have the source.
 async fn plan_source(
     store: &Store,
     cluster: &str,
     source: &Source,
     views: Vec<Arc<View>>,
-    base: Option<&Generation>,
+    start: Start<'_>,
     newest: Option<&Generation>,
-) -> Result<SourcePlan, Error> {
+    task_bytes: u64,
+) -> Result<Option<SourcePlan>, Error> {
     let rules = &source.rules;
     let dataset = Dataset::open(store, cluster, &source.name, Arc::clone(&rules.schema), &rules.event_time).await?;
     let head = dataset.snapshot().await?;
-    let mark = Mark { version: head.version, positions: head.positions };
-    for generation in base.iter().chain(newest.iter()) {
-        check_mark(generation, &source.name, mark.version)?;
+    for generation in start.base().iter().copied().chain(newest) {
+        check_mark(generation, &source.name, head.version)?;
     }
-    let from = base.and_then(|g| g.marks.get(&source.name)).map(|m| m.version);
-    // What was computed before an erasure still has what was erased.
-    let base = base.filter(|base| base.marks.get(&source.name).is_none_or(|mark| mark.version >= head.erased));
-    let views: Vec<_> = views.into_iter().map(|view| ViewPlan { base: base_of(base, &view), view }).collect();
+    let covered = start.base().and_then(|base| base.marks.get(&source.name));
+    let from = covered.map(|mark| mark.version);
+    let mark = match (start, covered) {
+        (Start::Repair { .. }, None) => return Ok(None),
+        (Start::Repair { .. }, Some(mark)) => mark.clone(),
+        _ => Mark { version: head.version, positions: head.positions },
+    };
+    let views = views.into_iter().map(|view| plan_view(view, start)).filter_map(Result::transpose);
+    let views = views.collect::<Result<Vec<_>, _>>()?;
 
-    let (carried, raw): (Vec<&ViewPlan>, Vec<&ViewPlan>) = views.iter().partition(|v| v.base.is_some());
     let mut tasks = Vec::new();
+    let raw: Vec<&ViewPlan> = views.iter().filter(|view| view.from_raw()).collect();
     if !raw.is_empty() {
-        let inputs = group(dataset.files(mark.version).await?).into_iter().map(Input::Files);
-        tasks.extend(tasks_of(&dataset, &raw, inputs));
+        for (read, files) in by_readers(&raw, dataset.files(mark.version).await?) {
+            let readers: Vec<&ViewPlan> = read.into_iter().map(|at| raw[at]).collect();
+            tasks.extend(tasks_of(&dataset, &readers, group(files, task_bytes).into_iter().map(Input::Files)));
+        }
     }
+    let carried: Vec<&ViewPlan> = views.iter().filter(|view| view.base.is_some()).collect();
     if let Some(from) = from
         && !carried.is_empty()
     {
@@ -139,7 +240,39 @@ async fn plan_source(
         let inputs = commits.into_iter().filter(|c| !c.files.is_empty()).map(Input::Commit);
         tasks.extend(tasks_of(&dataset, &carried, inputs));
     }
-    Ok(SourcePlan { source: source.name.clone(), from, mark, views, tasks })
+    Ok(Some(SourcePlan { source: source.name.clone(), from, mark, views, tasks }))
+}
+
+/// `None` for a view that is not asked for and that the generation to be repaired does not have.
+fn plan_view(view: Arc<View>, start: Start<'_>) -> Result<Option<ViewPlan>, Error> {
+    Ok(match start {
+        Start::Raw => Some(ViewPlan { view, base: None, anew: None }),
+        Start::Carried { base, anew } => {
+            let base = base_of(base, &view).filter(|_| !anew.contains(&view.name));
+            Some(ViewPlan { view, base, anew: None })
+        }
+        Start::Repair { base: generation, scope } => match (base_of(generation, &view), scope.has(&view.name)) {
+            (None, true) => return Err(Error::NotCovered { view: view.name.clone(), generation: generation.number }),
+            (None, false) => None,
+            (base, asked) => {
+                let anew = asked.then(|| scope.chunks(&view));
+                Some(ViewPlan { view, base, anew })
+            }
+        },
+    })
+}
+
+/// `files` by which of `views` read them.
+fn by_readers(views: &[&ViewPlan], files: Vec<DataFile>) -> BTreeMap<Vec<usize>, Vec<DataFile>> {
+    let mut by_readers: BTreeMap<Vec<usize>, Vec<DataFile>> = BTreeMap::new();
+    for file in files {
+        let times = dates::of(&file);
+        let readers: Vec<usize> = (0..views.len()).filter(|at| views[*at].reads(times.as_ref())).collect();
+        if !readers.is_empty() {
+            by_readers.entry(readers).or_default().push(file);
+        }
+    }
+    by_readers
 }
 
 fn check_mark(generation: &Generation, source: &SourceName, head: Version) -> Result<(), Error> {
@@ -156,8 +289,7 @@ fn check_mark(generation: &Generation, source: &SourceName, head: Version) -> Re
 
 /// The chunks of `view` in `base`, if it has them of this very definition, up to a mark and cut as they are cut today.
 /// The name does not matter: a view that was only renamed keeps its files.
-fn base_of(base: Option<&Generation>, view: &View) -> Option<BTreeMap<i64, Vec<Chunk>>> {
-    let base = base?;
+pub(crate) fn base_of(base: &Generation, view: &View) -> Option<BTreeMap<i64, Vec<Chunk>>> {
     let files = base.views.values().find(|files| files.id == view.id)?;
     let usable =
         base.marks.contains_key(&view.source) && files.source == view.source && chunk::fits(view, &files.chunks);
@@ -169,11 +301,11 @@ fn base_of(base: Option<&Generation>, view: &View) -> Option<BTreeMap<i64, Vec<C
 }
 
 /// Puts neighbouring files together until there is enough for a task of its own to be worth it.
-fn group(files: Vec<DataFile>) -> Vec<Vec<DataFile>> {
+fn group(files: Vec<DataFile>, task_bytes: u64) -> Vec<Vec<DataFile>> {
     let mut groups: Vec<Vec<DataFile>> = Vec::new();
     let mut bytes = 0;
     for file in files {
-        let fits = bytes + file.bytes <= TASK_BYTES_MAX;
+        let fits = bytes + file.bytes <= task_bytes;
         match groups.last_mut() {
             Some(last) if fits && last.len() < TASK_FILES_MAX => {
                 bytes += file.bytes;
@@ -205,7 +337,7 @@ mod tests {
     fn small_files_share_a_task_and_large_ones_have_their_own() {
         let file = |bytes| DataFile { path: "file".into(), rows: 1, bytes };
         let sizes = |bytes: &[u64]| {
-            let groups = group(bytes.iter().map(|b| file(*b)).collect());
+            let groups = group(bytes.iter().map(|b| file(*b)).collect(), TASK_BYTES_MAX);
             groups.iter().map(|g| g.iter().map(|f| f.bytes).collect::<Vec<_>>()).collect::<Vec<_>>()
         };
         let large = TASK_BYTES_MAX;
@@ -213,7 +345,7 @@ mod tests {
             sizes(&[1, 2, large, 3, large + 1, large + 2]),
             [vec![1, 2], vec![large], vec![3], vec![large + 1], vec![large + 2]]
         );
-        assert_eq!(group(vec![file(1); 2 * TASK_FILES_MAX + 1]).len(), 3);
-        assert!(group(Vec::new()).is_empty());
+        assert_eq!(group(vec![file(1); 2 * TASK_FILES_MAX + 1], TASK_BYTES_MAX).len(), 3);
+        assert!(group(Vec::new(), TASK_BYTES_MAX).is_empty());
     }
 }

@@ -32,15 +32,15 @@ pub struct Update {
     pub total: u64,
 }
 
-/// Counts the tasks of one phase and tells of each. The first update of a phase has `done: 0`.
+/// Counts the tasks of one phase and tells of each. The first update of a phase has those that were `before`.
 pub(crate) struct Counter<'a> {
     tell: &'a (dyn Fn(Update) + Send + Sync),
     update: Update,
 }
 
 impl<'a> Counter<'a> {
-    pub(crate) fn start(tell: &'a (dyn Fn(Update) + Send + Sync), phase: Phase, total: usize) -> Self {
-        let update = Update { phase, done: 0, total: total as u64 };
+    pub(crate) fn start(tell: &'a (dyn Fn(Update) + Send + Sync), phase: Phase, total: usize, before: usize) -> Self {
+        let update = Update { phase, done: before as u64, total: total as u64 };
         tell(update);
         Self { tell, update }
     }

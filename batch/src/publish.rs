@@ -9,7 +9,7 @@ use common::{
 };
 use tracing::info;
 
-use crate::{Error, Outcome};
+use crate::{Error, Outcome, report::Kind};
 
 /// What came of an attempt to publish.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,11 +20,17 @@ pub enum Verdict {
     Overtaken(Generation),
 }
 
-/// Publishes `ours`, unless the generation before it, `newest`, says the same already.
+/// Publishes `ours`, unless the generation before it, `newest`, says the same already. An advance gives way to a run that was
+/// faster and covers as much; a recompute does not, since it may be there to replace what others only carry on.
 ///
 /// # Errors
 /// [`Error::Generation`].
-pub async fn publish(store: &Store, ours: &Generation, newest: Option<&Generation>) -> Result<Verdict, Error> {
+pub async fn publish(
+    store: &Store,
+    kind: Kind,
+    ours: &Generation,
+    newest: Option<&Generation>,
+) -> Result<Verdict, Error> {
     if let Some(newest) = newest
         && newest.marks == ours.marks
         && newest.views == ours.views
@@ -35,18 +41,18 @@ pub async fn publish(store: &Store, ours: &Generation, newest: Option<&Generatio
         Ok(()) => Ok(Verdict::Ended(Outcome::Published { generation: ours.number })),
         Err(generation::Error::Exists { .. }) => {
             let newest = generation::latest(store).await?;
-            Ok(judge(ours, newest.expect("a generation of our number exists, and generations are never removed")))
+            Ok(judge(kind, ours, newest.expect("a generation of our number exists, and generations are never removed")))
         }
         Err(error) => Err(error.into()),
     }
 }
 
 /// What is to be done when `newest` was published first.
-fn judge(ours: &Generation, newest: Generation) -> Verdict {
+fn judge(kind: Kind, ours: &Generation, newest: Generation) -> Verdict {
     if *ours == newest {
         // The put was done, only its answer was lost, and the store's own second try found the first.
         Verdict::Ended(Outcome::Published { generation: ours.number })
-    } else if covers(&newest, ours) {
+    } else if kind == Kind::Advance && covers(&newest, ours) {
         info!(ours = ours.number, newest = newest.number, "another run has published what this one would");
         Verdict::Ended(Outcome::Superseded { generation: newest.number })
     } else {

@@ -6,6 +6,7 @@ use common::{
     generation::{self, Chunk},
     names::ViewName,
     store::Store,
+    view::View,
 };
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -15,7 +16,7 @@ use crate::{
     plan::ViewPlan,
 };
 
-/// Adds the chunks of the last generation that the run has new groups of. Returns the starts of those chunks.
+/// Adds the chunks of the last generation that the run has new groups of. Returns the starts of the chunks to be written.
 ///
 /// # Errors
 /// [`Error::Generation`], [`Error::Measure`], [`Error::Spill`].
@@ -26,23 +27,42 @@ pub async fn add_base(
     gathered: &Arc<Gathered>,
 ) -> Result<BTreeSet<i64>, Error> {
     let gathering = Arc::clone(gathered.of(&plan.view));
-    let touched = engine.run(move || gathering.chunks()).await?;
-    let base = plan.base.iter().flat_map(|base| base.iter()).filter(|(from_us, _)| touched.contains(from_us));
-    let files: Vec<Chunk> = base.flat_map(|(_, files)| files).cloned().collect();
-    stream::iter(files)
-        .map(|file| async move {
-            let partial = generation::read_chunk(store, &plan.view, &file).await?;
-            let (gathered, view) = (Arc::clone(gathered), Arc::clone(&plan.view));
-            let merge = move || {
-                gathered.of(&view).shards.merge(&partial)?;
-                gathered.make_room()
-            };
-            engine.run(merge).await
-        })
-        .buffer_unordered(engine.in_flight())
-        .try_collect::<()>()
-        .await?;
+    let mut touched = engine.run(move || gathering.chunks()).await?;
+    touched.retain(|from_us| plan.writes(*from_us));
+    let files: Vec<Chunk> = touched.iter().flat_map(|from_us| plan.carried(*from_us)).cloned().collect();
+    add_files(store, engine, &plan.view, files, gathered).await?;
     Ok(touched)
+}
+
+/// Adds the groups in these files of `view`.
+///
+/// # Errors
+/// [`Error::Generation`], [`Error::Measure`], [`Error::Spill`].
+pub(crate) async fn add_files(
+    store: &Store,
+    engine: &Engine,
+    view: &Arc<View>,
+    files: Vec<Chunk>,
+    gathered: &Arc<Gathered>,
+) -> Result<(), Error> {
+    let added: Vec<_> = files.into_iter().map(|file| add_file(store, engine, view, file, gathered)).collect();
+    stream::iter(added).buffer_unordered(engine.in_flight()).try_collect::<()>().await
+}
+
+async fn add_file(
+    store: &Store,
+    engine: &Engine,
+    view: &Arc<View>,
+    file: Chunk,
+    gathered: &Arc<Gathered>,
+) -> Result<(), Error> {
+    let partial = generation::read_chunk(store, view, &file).await?;
+    let (gathered, view) = (Arc::clone(gathered), Arc::clone(view));
+    let merge = move || {
+        gathered.of(&view).shards.merge(&partial)?;
+        gathered.make_room()
+    };
+    engine.run(merge).await
 }
 
 /// One file to be written: a part of one chunk.
@@ -62,13 +82,17 @@ impl ReduceTask {
     }
 }
 
-/// The tasks that write the groups of one view.
+/// The tasks that write the groups of one view in the chunks that `writes` admits.
 ///
 /// # Errors
 /// [`Error::Spill`], [`Error::Measure`].
-pub async fn plan(engine: &Engine, gathering: Arc<Gathering>) -> Result<Vec<ReduceTask>, Error> {
+pub async fn plan(
+    engine: &Engine,
+    gathering: Arc<Gathering>,
+    writes: impl Fn(i64) -> bool,
+) -> Result<Vec<ReduceTask>, Error> {
     let groups = Arc::new(engine.run(move || gathering.take()).await?);
-    let tasks = groups.rows().iter().flat_map(|(&from_us, &rows)| {
+    let tasks = groups.rows().iter().filter(|(from_us, _)| writes(**from_us)).flat_map(|(&from_us, &rows)| {
         let parts = chunk::parts(groups.view(), rows);
         let task = |part| ReduceTask { groups: Arc::clone(&groups), from_us, part, parts };
         (0..parts).map(task).collect::<Vec<_>>()

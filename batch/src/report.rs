@@ -7,10 +7,10 @@ use common::{
     position::Version,
     view::ViewId,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What was asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// From the last generation and the commits since.
@@ -96,6 +96,24 @@ pub struct Report {
     pub sources: BTreeMap<SourceName, SourceReport>,
     /// By view.
     pub views: BTreeMap<ViewName, ViewReport>,
+    /// The tasks of a run that keeps its finished work in the store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tasks: Option<TaskReport>,
     /// How long it took, in milliseconds.
     pub elapsed_ms: u64,
+}
+
+/// The tasks of a run in the store: how many there are, and how many of them had been finished before, by whoever.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct TaskReport {
+    /// The run.
+    pub run: String,
+    /// Map tasks.
+    pub map: u64,
+    /// Map tasks that were finished when this process took the run up.
+    pub map_before: u64,
+    /// Reduce tasks.
+    pub reduce: u64,
+    /// Reduce tasks that were finished when this process took the run up.
+    pub reduce_before: u64,
 }

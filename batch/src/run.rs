@@ -6,11 +6,12 @@ use std::{
     sync::Arc,
 };
 
+use bytesize::ByteSize;
 use common::{
     clock::Clock,
     generation::{self, Chunk, Generation, ViewFiles},
     limits::PUBLISH_ATTEMPTS_MAX,
-    names::ViewName,
+    names::{SourceName, ViewName},
     pipeline::Pipeline,
     store::Store,
 };
@@ -19,15 +20,19 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use crate::{
-    Engine, Error, Outcome, Phase, Report, Update,
+    Engine, Error, Phase, Report, Request, Update,
     gather::Gathered,
     map::map,
-    plan::{Input, Plan, SourcePlan},
+    plan::{Input, Plan, SourcePlan, Start, TASK_BYTES_MAX, ViewPlan},
     progress::Counter,
     publish::{Verdict, publish},
     reduce::{self, add_base},
-    report::{Kind, SourceReport, ViewReport},
+    report::{Kind, SourceReport, TaskReport, ViewReport},
 };
+
+/// [`Batch::task_bytes`] unless another size is asked for: seconds of folding, beside which starting a process for a task is little,
+/// and the most that a kill costs a core.
+pub const STORED_TASK_BYTES: ByteSize = ByteSize::mib(128);
 
 /// The batch layer of one pipeline over one store. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -40,6 +45,10 @@ pub struct Batch {
     pub engine: Engine,
     /// Tells when a generation was made.
     pub clock: Arc<dyn Clock>,
+    /// Bytes of raw files from which on a run keeps its finished tasks in the store, so that a killed one goes on.
+    pub resumable_from: ByteSize,
+    /// Bytes of raw files that a map task of such a run reads.
+    pub task_bytes: ByteSize,
 }
 
 /// Who watches a run and may end it. The default is nobody.
@@ -69,40 +78,92 @@ impl Watch {
     }
 }
 
+/// A generation that is made but not published, and what making it took.
+#[derive(Debug)]
+pub(crate) struct Made {
+    pub(crate) generation: Generation,
+    pub(crate) sources: BTreeMap<SourceName, SourceReport>,
+    pub(crate) views: BTreeMap<ViewName, ViewReport>,
+    pub(crate) tasks: Option<TaskReport>,
+}
+
 impl Batch {
-    /// Runs until a generation covers the heads that were there at the start: ours, or that of a faster run.
-    pub(crate) async fn run(&self, kind: Kind, watch: &Watch) -> Result<Report, Error> {
+    /// The batch layer of `pipeline` over `store`.
+    #[must_use]
+    pub fn new(store: Store, pipeline: Arc<Pipeline>, engine: Engine, clock: Arc<dyn Clock>) -> Self {
+        let resumable_from = pipeline.batch.resumable_from;
+        Self { store, pipeline, engine, clock, resumable_from, task_bytes: STORED_TASK_BYTES }
+    }
+
+    /// Makes what `request` asks for and publishes it. A run that is too long to be lost is one in the store.
+    pub(crate) async fn run(&self, request: &Request, watch: &Watch) -> Result<Report, Error> {
         let started_us = self.clock.now_us();
-        let mut newest = generation::latest(&self.store).await?;
-        let mut base = match kind {
-            Kind::Advance => newest.clone(),
-            Kind::Recompute => None,
+        if let Some(left) = self.left_behind(request).await? {
+            return left.finish(started_us, watch).await;
+        }
+        let newest = generation::latest(&self.store).await?;
+        let plan = self.plan(request, newest.as_ref(), TASK_BYTES_MAX).await?;
+        if plan.raw_bytes() >= self.resumable_from.as_u64() {
+            let stored = self.store_run(request, self.task_bytes.as_u64()).await?;
+            return stored.finish(started_us, watch).await;
+        }
+        info!(?request, tasks = plan.task_count(), "batch run planned");
+        let mut made = self.build(&plan, watch).await?;
+        made.generation.number = newest.as_ref().map_or(0, |g| g.number) + 1;
+        self.publish(request.kind(), made, newest, started_us, watch).await
+    }
+
+    /// The plan of what `request` asks for.
+    pub(crate) async fn plan(
+        &self,
+        request: &Request,
+        newest: Option<&Generation>,
+        task_bytes: u64,
+    ) -> Result<Plan, Error> {
+        let none = BTreeSet::new();
+        let start = match (request, newest) {
+            (Request::Recompute(scope), Some(base)) if scope.is_ranged() => Start::Repair { base, scope },
+            (Request::Recompute(scope), Some(base)) if !scope.is_whole() => Start::Carried { base, anew: &scope.views },
+            (Request::Advance, Some(base)) => Start::Carried { base, anew: &none },
+            _ => Start::Raw,
         };
+        Plan::new(&self.store, &self.pipeline, start, newest, task_bytes).await
+    }
+
+    /// Publishes what was made on top of `newest`, or what it comes to when others publish meanwhile.
+    pub(crate) async fn publish(
+        &self,
+        kind: Kind,
+        mut made: Made,
+        mut newest: Option<Generation>,
+        started_us: i64,
+        watch: &Watch,
+    ) -> Result<Report, Error> {
         for _ in 0..PUBLISH_ATTEMPTS_MAX {
-            let plan = Plan::new(&self.store, &self.pipeline, base.as_ref(), newest.as_ref()).await?;
-            info!(?kind, tasks = plan.task_count(), on = base.as_ref().map(|g| g.number), "batch run planned");
-            let number = newest.as_ref().map_or(0, |g| g.number) + 1;
-            let ours = self.build(&plan, number, watch).await?;
             watch.check()?;
-            let outcome = match publish(&self.store, &ours, newest.as_ref()).await? {
-                Verdict::Ended(outcome) => outcome,
-                Verdict::Overtaken(overtaken) => {
-                    // What we have is true at its marks. Carried on to the heads of now, it cannot be behind theirs.
-                    newest = Some(overtaken);
-                    base = Some(ours);
-                    continue;
+            let overtaken = match publish(&self.store, kind, &made.generation, newest.as_ref()).await? {
+                Verdict::Overtaken(overtaken) => overtaken,
+                Verdict::Ended(outcome) => {
+                    let elapsed_ms = u64::try_from((self.clock.now_us() - started_us) / 1000).unwrap_or(0);
+                    info!(?kind, ?outcome, elapsed_ms, "batch run ended");
+                    let Made { sources, views, tasks, .. } = made;
+                    return Ok(Report { kind, outcome, sources, views, tasks, elapsed_ms });
                 }
             };
-            let elapsed_us = self.clock.now_us().saturating_sub(started_us);
-            let report = report(kind, outcome, &plan, &ours, elapsed_us);
-            info!(?kind, ?outcome, elapsed_ms = report.elapsed_ms, "batch run ended");
-            return Ok(report);
+            // What we have is true at its marks. Carried on to the heads of now, it cannot be behind theirs.
+            let none = BTreeSet::new();
+            let start = Start::Carried { base: &made.generation, anew: &none };
+            let plan = Plan::new(&self.store, &self.pipeline, start, Some(&overtaken), TASK_BYTES_MAX).await?;
+            let carried_on = self.build(&plan, watch).await?;
+            made = Made { tasks: made.tasks, ..carried_on };
+            made.generation.number = overtaken.number + 1;
+            newest = Some(overtaken);
         }
         Err(Error::Contended { attempts: PUBLISH_ATTEMPTS_MAX })
     }
 
     /// Maps and reduces all that `plan` says, and writes the chunk files. Nothing names them yet.
-    async fn build(&self, plan: &Plan, number: u64, watch: &Watch) -> Result<Generation, Error> {
+    async fn build(&self, plan: &Plan, watch: &Watch) -> Result<Made, Error> {
         let gathered = self.map_all(plan, watch).await?;
         let mut touched = BTreeMap::new();
         for planned in plan.views() {
@@ -110,35 +171,46 @@ impl Batch {
             let chunks = add_base(&self.store, &self.engine, planned, &gathered).await?;
             touched.insert(planned.view.name.clone(), chunks);
         }
-        let chunks = touched.values().map(BTreeSet::len).sum();
-        let mut written = self.reduce_all(&gathered, chunks, watch).await?;
+        let written = self.reduce_all(&gathered, &touched, watch).await?;
+        Ok(self.made(plan, &touched, written))
+    }
+
+    /// The generation of `written`, the files of the chunks that were `touched`, and of what else `plan` carries on.
+    pub(crate) fn made(
+        &self,
+        plan: &Plan,
+        touched: &BTreeMap<ViewName, BTreeSet<i64>>,
+        mut written: BTreeMap<ViewName, Vec<Chunk>>,
+    ) -> Made {
         let mut generation = Generation {
             format: generation::FORMAT,
-            number,
+            number: 0,
             created_at_us: self.clock.now_us(),
             marks: BTreeMap::new(),
             views: BTreeMap::new(),
         };
+        let mut views = BTreeMap::new();
         for source in &plan.sources {
             generation.marks.insert(source.source.clone(), source.mark.clone());
             for planned in &source.views {
-                let view = &planned.view;
-                let kept = planned.base.iter().flatten().filter(|(from_us, _)| !touched[&view.name].contains(from_us));
-                let mut chunks: Vec<Chunk> = kept.flat_map(|(_, files)| files).cloned().collect();
-                chunks.extend(written.remove(&view.name).unwrap_or_default());
+                let (name, view) = (&planned.view.name, &planned.view);
+                let mut chunks: Vec<Chunk> = planned.kept(&touched[name]).cloned().collect();
+                chunks.extend(written.remove(name).unwrap_or_default());
                 chunks.sort_by_key(|chunk| (chunk.from_us, chunk.part));
                 let files = ViewFiles { id: view.id.clone(), source: view.source.clone(), chunks };
-                generation.views.insert(view.name.clone(), files);
+                views.insert(name.clone(), view_report(planned, &files));
+                generation.views.insert(name.clone(), files);
             }
         }
-        Ok(generation)
+        let sources = plan.sources.iter().map(|s| (s.source.clone(), source_report(s))).collect();
+        Made { generation, sources, views, tasks: None }
     }
 
     /// Does all map tasks of `plan`, a bounded number at once.
     pub(crate) async fn map_all(&self, plan: &Plan, watch: &Watch) -> Result<Arc<Gathered>, Error> {
         let views = plan.views().map(|planned| Arc::clone(&planned.view));
         let gathered = Arc::new(Gathered::new(views, self.engine.memory()));
-        let mut counter = Counter::start(watch.progress.as_ref(), Phase::Map, plan.task_count());
+        let mut counter = Counter::start(watch.progress.as_ref(), Phase::Map, plan.task_count(), 0);
         let tasks: Vec<_> = plan.sources.iter().flat_map(|s| &s.tasks).cloned().collect();
         let mut running = stream::iter(tasks)
             .map(|task| async {
@@ -154,19 +226,21 @@ impl Batch {
         Ok(gathered)
     }
 
-    /// Writes everything in `gathered`, of `chunks` chunks, a bounded number of files at once. Returns the files by view.
+    /// Writes the chunks of `gathered` that were `touched`, a bounded number of files at once. Returns the files by view.
     async fn reduce_all(
         &self,
         gathered: &Gathered,
-        chunks: usize,
+        touched: &BTreeMap<ViewName, BTreeSet<i64>>,
         watch: &Watch,
     ) -> Result<BTreeMap<ViewName, Vec<Chunk>>, Error> {
-        let mut counter = Counter::start(watch.progress.as_ref(), Phase::Reduce, chunks);
+        let chunks = touched.values().map(BTreeSet::len).sum();
+        let mut counter = Counter::start(watch.progress.as_ref(), Phase::Reduce, chunks, 0);
         let mut written: BTreeMap<_, Vec<_>> = BTreeMap::new();
         // The largest view last, when the memory of the others is free.
         for gathering in gathered.by_size() {
             watch.check()?;
-            let tasks = reduce::plan(&self.engine, gathering).await?;
+            let touched = &touched[&gathering.view().name];
+            let tasks = reduce::plan(&self.engine, gathering, |from_us| touched.contains(&from_us)).await?;
             let mut running = stream::iter(tasks)
                 .map(|task| async {
                     watch.check()?;
@@ -188,29 +262,19 @@ impl Batch {
     }
 }
 
-fn report(kind: Kind, outcome: Outcome, plan: &Plan, ours: &Generation, elapsed_us: i64) -> Report {
-    let sources = plan.sources.iter().map(|s| (s.source.clone(), source_report(s))).collect();
-    let planned = plan.sources.iter().flat_map(|s| &s.views);
-    let views = planned.map(|p| {
-        let files = &ours.views[&p.view.name];
-        let base = p.base.as_ref();
-        let kept = files
-            .chunks
-            .iter()
-            .filter(|c| base.is_some_and(|b| b.get(&c.from_us).is_some_and(|b| b.contains(c))))
-            .count() as u64;
-        let report = ViewReport {
-            id: files.id.clone(),
-            from_raw: p.base.is_none(),
-            chunks_written: files.chunks.len() as u64 - kept,
-            chunks_kept: kept,
-            rows: files.chunks.iter().map(|c| c.rows).sum(),
-            bytes: files.chunks.iter().map(|c| c.bytes).sum(),
-        };
-        (p.view.name.clone(), report)
-    });
-    let elapsed_ms = u64::try_from(elapsed_us / 1000).unwrap_or(0);
-    Report { kind, outcome, sources, views: views.collect(), elapsed_ms }
+fn view_report(planned: &ViewPlan, files: &ViewFiles) -> ViewReport {
+    let is_kept = |chunk: &&Chunk| {
+        planned.base.as_ref().is_some_and(|b| b.get(&chunk.from_us).is_some_and(|b| b.contains(chunk)))
+    };
+    let kept = files.chunks.iter().filter(is_kept).count() as u64;
+    ViewReport {
+        id: files.id.clone(),
+        from_raw: planned.from_raw(),
+        chunks_written: files.chunks.len() as u64 - kept,
+        chunks_kept: kept,
+        rows: files.chunks.iter().map(|c| c.rows).sum(),
+        bytes: files.chunks.iter().map(|c| c.bytes).sum(),
+    }
 }
 
 fn source_report(source: &SourcePlan) -> SourceReport {

@@ -142,8 +142,7 @@ fn event_batch(source: &Source, rows: &RecordBatch, position: &mut u64) -> Recor
 
 async fn recompute(run: &Run) {
     let engine = Engine::new(NonZeroUsize::new(THREADS).unwrap()).unwrap();
-    let batch =
-        Batch { store: run.store.clone(), pipeline: Arc::clone(&run.pipeline), engine, clock: Arc::new(SystemClock) };
+    let batch = Batch::new(run.store.clone(), Arc::clone(&run.pipeline), engine, Arc::new(SystemClock));
     let report = batch.recompute(&Watch::default()).await.unwrap();
     println!("{}", serde_json::to_string(&report).unwrap());
 }

@@ -154,14 +154,12 @@ impl Lab {
         let pipeline = Pipeline {
             name: "test".to_owned(),
             store: memory(),
-            store_options: Default::default(),
             kafka: None,
             log_directory: "unused".into(),
             commit_interval: jiff::SignedDuration::from_secs(10),
             commit_size: "64MiB".parse().unwrap(),
             serving: common::pipeline::Serving::default(),
-            advance_every: jiff::SignedDuration::from_secs(300),
-            batch_memory: "1GiB".parse().unwrap(),
+            batch: common::pipeline::Batch::default(),
             sources: sources.iter().map(|s| (s.name.clone(), s.clone())).collect(),
             views: BTreeMap::new(),
         };
@@ -171,12 +169,9 @@ impl Lab {
     /// This pipeline over an empty store.
     pub(crate) fn of(pipeline: Pipeline) -> Self {
         let objects: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-        let batch = Batch {
-            store: Store::over(Arc::clone(&objects), memory()),
-            pipeline: Arc::new(pipeline),
-            engine: Engine::new(NonZeroUsize::new(2).unwrap()).unwrap(),
-            clock: Arc::new(Still),
-        };
+        let engine = Engine::new(NonZeroUsize::new(2).unwrap()).unwrap();
+        let store = Store::over(Arc::clone(&objects), memory());
+        let batch = Batch::new(store, Arc::new(pipeline), engine, Arc::new(Still));
         Self { batch, objects }
     }
 

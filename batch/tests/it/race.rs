@@ -27,11 +27,13 @@ async fn finish((gate, run): (Gate, tokio::task::JoinHandle<Report>)) -> Report 
 async fn the_loser_gives_way_to_a_winner_that_covers_it() {
     let lab = Lab::new();
     lab.commit(&[row(0)]).await;
-    let loser = stopped(&lab, true).await;
+    let (loser, recompute) = (stopped(&lab, false).await, stopped(&lab, true).await);
     lab.commit(&[row(DAY_US)]).await;
     assert_eq!(lab.advance().await.outcome, Outcome::Published { generation: 1 });
     let winner = lab.latest().await;
     assert_eq!(finish(loser).await.outcome, Outcome::Superseded { generation: 1 });
+    // A recompute carries on what it has, and finds that it comes to the same.
+    assert_eq!(finish(recompute).await.outcome, Outcome::Unchanged { generation: 1 });
     assert_eq!(lab.latest().await, winner);
 }
 

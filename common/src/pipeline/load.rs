@@ -7,16 +7,15 @@ use std::{
     sync::Arc,
 };
 
-use toml::de::DeTable;
+use toml::{Spanned, de::DeTable};
+use url::Url;
 
 use super::{
-    ADVANCE_EVERY, BATCH_MEMORY, COMMIT_INTERVAL, COMMIT_SIZE, Diagnostic, LOG_DIRECTORY, Pipeline, Source, Sources,
-    kafka,
+    COMMIT_INTERVAL, COMMIT_SIZE, Diagnostic, LOG_DIRECTORY, Pipeline, STORE_URL, Source, Sources, batch, kafka,
     reader::{Environment, Reader, Section},
     serving::serving,
     source::source,
-    store,
-    values::{CLUSTER, DURATION, SIZE, TEXT},
+    values::{CLUSTER, DURATION, Kind, SIZE, TEXT},
 };
 use crate::{
     names::ViewName,
@@ -24,6 +23,12 @@ use crate::{
 };
 
 const KEYS: &[&str] = &["name", "store", "log", "kafka", "commit", "serving", "batch", "sources"];
+
+const STORE: Kind<String> = Kind {
+    what: "a store's URL",
+    allowed: "a store is \"file:directory\" (relative to this file), \"file:///directory\" or \"memory:\"",
+    parse: TEXT.parse,
+};
 
 /// See [`Pipeline::load_with`].
 pub(super) fn load(path: &Path, environment: Environment<'_>) -> Result<Pipeline, Vec<Diagnostic>> {
@@ -70,27 +75,41 @@ fn directory(path: &Path) -> PathBuf {
 
 /// The pipeline without its sources and views.
 fn settings(reader: &mut Reader<'_>, root: &Section<'_>, directory: &Path) -> Option<Pipeline> {
-    let (store, store_options) = store::store(reader, root, directory)?;
+    let store = reader.section(root, "store", &["url"]);
     let log = reader.section(root, "log", &["directory"]);
     let commit = reader.section(root, "commit", &["interval", "size"]);
-    let batch = reader.section(root, "batch", &["advance_every", "memory"]);
     let name = reader.required(root, "name", &CLUSTER);
     let log_directory = reader.or(&log, "directory", &TEXT, LOG_DIRECTORY.to_owned());
     let pipeline = Pipeline {
         name: name.clone().unwrap_or_default(),
-        store,
-        store_options,
+        store: store_url(reader, &store, directory)?,
         log_directory: directory.join(log_directory),
         kafka: kafka::settings(reader, root, directory),
         commit_interval: reader.or(&commit, "interval", &DURATION, COMMIT_INTERVAL),
         commit_size: reader.or(&commit, "size", &SIZE, COMMIT_SIZE),
         serving: serving(reader, root),
-        advance_every: reader.or(&batch, "advance_every", &DURATION, ADVANCE_EVERY),
-        batch_memory: reader.or(&batch, "memory", &SIZE, BATCH_MEMORY),
+        batch: batch::batch(reader, root),
         sources: Sources::new(),
         views: BTreeMap::new(),
     };
     name.map(|_| pipeline)
+}
+
+fn store_url(reader: &mut Reader<'_>, section: &Section<'_>, directory: &Path) -> Option<Url> {
+    let text = reader.or(section, "url", &STORE, STORE_URL.to_owned());
+    let url = match text.split_once(':') {
+        Some(("memory", "")) => Url::parse("memory:").ok(),
+        Some(("file", path)) if path.starts_with("//") => {
+            Url::parse(&text).ok().filter(|url| url.to_file_path().is_ok())
+        }
+        Some(("file", path)) if !path.is_empty() => Url::from_file_path(directory.join(path)).ok(),
+        _ => None,
+    };
+    if url.is_none() {
+        let span = section.get("url").map_or(section.span.clone(), Spanned::span);
+        reader.fault(span, format!("`store.url` is \"{text}\", which is no store that is known"), STORE.allowed);
+    }
+    url
 }
 
 /// The sources; `None` if one of them is so wrong that nothing can be said of its views.

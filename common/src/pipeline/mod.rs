@@ -18,6 +18,7 @@ use crate::{
     view::View,
 };
 
+mod batch;
 mod diagnostic;
 mod format;
 mod kafka;
@@ -26,9 +27,9 @@ mod reader;
 mod schemas;
 mod serving;
 mod source;
-mod store;
 mod values;
 
+pub use batch::Batch;
 pub use diagnostic::Diagnostic;
 pub use kafka::KafkaTopic;
 pub use serving::{BODY_LIMIT, LISTEN, QueryLimits, Serving};
@@ -45,14 +46,6 @@ pub const COMMIT_INTERVAL: SignedDuration = SignedDuration::from_secs(10);
 
 /// `commit.size` where the file has none: events that wait in memory for their commit.
 pub const COMMIT_SIZE: ByteSize = ByteSize::mib(64);
-
-/// `batch.advance_every` where the file has none. A later advance costs no answer its freshness, only memory: serving keeps
-/// the segments since the last one.
-pub const ADVANCE_EVERY: SignedDuration = SignedDuration::from_mins(5);
-
-/// `batch.memory` where the file has none. Groups beyond it go to temporary files and cost their writing and reading. The events
-/// in flight come on top, some tens of megabytes a core.
-pub const BATCH_MEMORY: ByteSize = ByteSize::gib(1);
 
 /// `partitions` of a source where the file has none.
 pub const PARTITIONS: u32 = 4;
@@ -103,8 +96,6 @@ pub struct Pipeline {
     pub name: String,
     /// Where the store is.
     pub store: Url,
-    /// How it is reached, where it is a bucket.
-    pub store_options: crate::store::Options,
     /// Where the embedded log is.
     pub log_directory: PathBuf,
     /// How Kafka is reached, if a source needs it.
@@ -115,10 +106,8 @@ pub struct Pipeline {
     pub commit_size: ByteSize,
     /// How the API is served.
     pub serving: Serving,
-    /// Time between batch advances in `highwater run`.
-    pub advance_every: SignedDuration,
-    /// Bytes of groups that a batch run holds in memory; more of them go to temporary files.
-    pub batch_memory: ByteSize,
+    /// What the batch layer does when, and within which bounds.
+    pub batch: Batch,
     /// The sources by name.
     pub sources: Sources,
     /// The views by name.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use common::names::{SourceName, ViewName};
 
-use crate::{bench::RecordRate, keep, replay::Rate};
+use crate::{bench::RecordRate, job, replay::Rate};
 
 /// A Lambda-architecture analytics pipeline: live and batch views of the same events, cut at the same commit.
 #[derive(Debug, Parser)]
@@ -43,7 +43,7 @@ pub(crate) enum Command {
     Serve,
     /// Run the batch layer.
     #[command(subcommand)]
-    Batch(Batch),
+    Batch(job::Command),
     /// Ask a running Highwater and print the answer.
     Query(Query),
     /// Send files to a running Highwater as if their rows came in now.
@@ -53,33 +53,10 @@ pub(crate) enum Command {
     Bench(Bench),
     /// Show what the store and the log hold: sources, positions, lag, commits, the newest generation.
     Inspect(Inspect),
-    /// Erase events, and all that was made of them, and prove it.
-    Erase(keep::args::Erase),
-    /// Put historical files straight into a source's dataset, each row once.
-    Load(keep::args::Load),
     /// List the records that could not become events, with the reason.
     DeadLetters(DeadLetters),
     /// Replay the flights of New York's airports through all layers and show them on a page.
     Demo(Demo),
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Batch {
-    /// Merge the last generation with the commits since, and publish the next one.
-    Advance(BatchOptions),
-    /// Compute every view anew from the raw files, and publish a generation.
-    Recompute(BatchOptions),
-    /// Advance again and again, every `batch.advance_every`, until SIGINT or SIGTERM.
-    Run,
-    #[command(flatten)]
-    Keep(keep::args::Keep),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct BatchOptions {
-    /// Print the report as one JSON object.
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

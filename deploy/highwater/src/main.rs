@@ -9,7 +9,6 @@ mod demo;
 mod house;
 mod inspect;
 mod job;
-mod keep;
 mod logging;
 mod output;
 mod query;
@@ -20,7 +19,7 @@ mod shutdown;
 use std::process::ExitCode;
 
 use clap::Parser;
-use cli::{Batch, Cli, Command};
+use cli::{Cli, Command};
 use mimalloc::MiMalloc;
 
 // Partials and batches are many short-lived allocations of all sizes, on all threads.
@@ -34,7 +33,7 @@ fn main() -> ExitCode {
         Err(error) if output::is_closed(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            job::exit::of_error(&error)
         }
     }
 }
@@ -49,7 +48,7 @@ fn start(cli: Cli) -> anyhow::Result<ExitCode> {
 /// Commands that run for long say what they do; the others only what went wrong.
 fn default_filter(command: &Command) -> &'static str {
     match command {
-        Command::Run | Command::Speed | Command::Serve | Command::Batch(Batch::Run) => "info",
+        Command::Run | Command::Speed | Command::Serve | Command::Batch(job::Command::Run) => "info",
         _ => "warn",
     }
 }
@@ -61,16 +60,7 @@ async fn command(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Run => run::run(check::load(path)?, run::Roles::ALL, shutdown::token()?).await?,
         Command::Speed => run::run(check::load(path)?, run::Roles::SPEED, shutdown::token()?).await?,
         Command::Serve => run::run(check::load(path)?, run::Roles::SERVE, shutdown::token()?).await?,
-        Command::Batch(Batch::Run) => run::run(check::load(path)?, run::Roles::BATCH, shutdown::token()?).await?,
-        Command::Batch(Batch::Advance(options)) => {
-            job::run_once(path, job::Job::Advance, &options, shutdown::token()?).await?
-        }
-        Command::Batch(Batch::Recompute(options)) => {
-            job::run_once(path, job::Job::Recompute, &options, shutdown::token()?).await?
-        }
-        Command::Batch(Batch::Keep(command)) => keep::keep(path, command, shutdown::token()?).await?,
-        Command::Erase(options) => keep::erase(path, options, shutdown::token()?).await?,
-        Command::Load(options) => keep::load(path, options, shutdown::token()?).await?,
+        Command::Batch(command) => return job::command(path, command, shutdown::token()?).await,
         Command::Query(query) => query::query(path, query).await?,
         Command::Replay(options) => replay::replay(path, options, shutdown::token()?).await?,
         Command::Bench(cli::Bench::Produce(options)) => bench::produce(path, options, shutdown::token()?).await?,

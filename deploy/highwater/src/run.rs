@@ -98,7 +98,7 @@ impl Running {
             running.start_http(&pipeline).await?;
         }
         if roles.batch {
-            running.start_schedule(pipeline.advance_every.unsigned_abs());
+            running.start_schedule(pipeline.batch.advance_every.unsigned_abs());
         }
         Ok(running)
     }
@@ -218,12 +218,18 @@ async fn discard(mut feed: feed::Receiver) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn cores() -> NonZeroUsize {
+/// The cores of this machine that this process may use.
+pub(crate) fn cores() -> NonZeroUsize {
     std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
 pub(crate) fn batch_layer(pipeline: &Arc<Pipeline>, store: &Store) -> anyhow::Result<Batch> {
-    let engine = Engine::new(cores()).context("cannot start the batch layer's threads")?;
-    let engine = engine.with_memory(pipeline.batch_memory);
-    Ok(Batch { store: store.clone(), pipeline: Arc::clone(pipeline), engine, clock: Arc::new(SystemClock) })
+    batch_layer_on(pipeline, store, cores())
+}
+
+/// The batch layer on so many cores.
+pub(crate) fn batch_layer_on(pipeline: &Arc<Pipeline>, store: &Store, cores: NonZeroUsize) -> anyhow::Result<Batch> {
+    let engine = Engine::new(cores).context("cannot start the batch layer's threads")?;
+    let engine = engine.with_memory(pipeline.batch.memory);
+    Ok(Batch::new(store.clone(), Arc::clone(pipeline), engine, Arc::new(SystemClock)))
 }

@@ -63,11 +63,11 @@ fn pipeline(options: &cli::Demo) -> anyhow::Result<Pipeline> {
     pipeline.store = store.map_err(|()| anyhow::anyhow!("{} makes no URL", state.display()))?;
     pipeline.log_directory = state.join("log");
     pipeline.commit_interval = SignedDuration::from_secs(2);
-    pipeline.advance_every = SignedDuration::from_secs(15);
+    pipeline.batch.advance_every = SignedDuration::from_secs(15);
     if options.headless {
         pipeline.serving.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         pipeline.commit_interval = SignedDuration::from_millis(250);
-        pipeline.advance_every = SignedDuration::from_secs(1);
+        pipeline.batch.advance_every = SignedDuration::from_secs(1);
     }
     Ok(pipeline)
 }

@@ -1,0 +1,88 @@
+//! `[batch]`: within which bounds the batch layer works, and when by itself.
+
+use std::str::FromStr;
+
+use bytesize::ByteSize;
+use croner::Cron;
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    reader::{Reader, Section},
+    values::{DURATION, Kind, SIZE},
+};
+use crate::grain::Zone;
+
+const KEYS: &[&str] =
+    &["advance_every", "memory", "recompute", "audit", "timezone", "resumable_from", "leftovers_kept"];
+
+const CRON: Kind<Cron> = Kind {
+    what: "a cron expression",
+    allowed: "it has five fields, minute, hour, day, month and day of the week, as \"30 2 * * SUN\"",
+    parse: |text| Cron::from_str(text).ok(),
+};
+
+const ZONE: Kind<Zone> = Kind {
+    what: "a time zone",
+    allowed: "it is a name of the IANA database, as \"Europe/Berlin\", or \"UTC\"",
+    parse: Zone::named,
+};
+
+/// What the pipeline file tells the batch layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// Time between advances in `highwater run`. A later advance costs no answer its freshness, only memory: serving keeps the
+    /// segments since the last one.
+    pub advance_every: SignedDuration,
+    /// Bytes of groups that a run holds in memory. More of them go to temporary files and cost their writing and reading. The
+    /// events in flight come on top, some tens of megabytes a core.
+    pub memory: ByteSize,
+    /// When everything is recomputed from raw files; never if `None`.
+    pub recompute: Option<Cron>,
+    /// When everything is audited; never if `None`.
+    pub audit: Option<Cron>,
+    /// By whose clock these expressions are meant.
+    pub timezone: Zone,
+    /// Bytes of raw files from which on a run keeps its finished tasks in the store, so that one that was killed goes on where
+    /// it was. A smaller one is done again in the time that keeping its tasks would cost: a minute or so.
+    pub resumable_from: ByteSize,
+    /// How long files are kept that nothing needs any more: of runs that were given up, and of views that were removed.
+    pub leftovers_kept: SignedDuration,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self {
+            advance_every: SignedDuration::from_mins(5),
+            memory: ByteSize::gib(1),
+            recompute: None,
+            audit: None,
+            timezone: Zone::named("UTC").expect("the database that is compiled in has UTC"),
+            resumable_from: ByteSize::gib(8),
+            leftovers_kept: SignedDuration::from_hours(7 * 24),
+        }
+    }
+}
+
+impl Batch {
+    /// When `cron` is due next after `now_us`, microseconds since 1970-01-01 UTC; `None` if never.
+    #[must_use]
+    pub fn next_us(&self, cron: &Cron, now_us: i64) -> Option<i64> {
+        let now = Timestamp::from_microsecond(now_us).ok()?.to_zoned(self.timezone.time_zone().clone());
+        cron.find_next_occurrence(&now, false).ok().map(|due| due.timestamp().as_microsecond())
+    }
+}
+
+/// The `[batch]` of a file.
+pub(super) fn batch(reader: &mut Reader<'_>, root: &Section<'_>) -> Batch {
+    let section = reader.section(root, "batch", KEYS);
+    let default = Batch::default();
+    Batch {
+        advance_every: reader.or(&section, "advance_every", &DURATION, default.advance_every),
+        memory: reader.or(&section, "memory", &SIZE, default.memory),
+        recompute: reader.optional(&section, "recompute", &CRON),
+        audit: reader.optional(&section, "audit", &CRON),
+        timezone: reader.or(&section, "timezone", &ZONE, default.timezone),
+        resumable_from: reader.or(&section, "resumable_from", &SIZE, default.resumable_from),
+        leftovers_kept: reader.or(&section, "leftovers_kept", &DURATION, default.leftovers_kept),
+    }
+}
