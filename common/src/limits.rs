@@ -166,6 +166,15 @@ pub const QUERY_ROWS_MAX: usize = 100_000;
 /// The most groups that one query makes: bounds its memory, at some hundred bytes a group, more with sketches.
 pub const QUERY_GROUPS_MAX: usize = 1_000_000;
 
+/// Rows of a table below which a query reads them as they are: rolling up would gain microseconds.
+pub const ROLL_UP_ROWS_MIN: usize = 1_024;
+
+/// How many times fewer rows a roll-up of a table must have to be kept.
+pub const ROLL_UP_RATIO: usize = 8;
+
+/// Most roll-ups of one table: with [`ROLL_UP_RATIO`] they take at most about twice the memory of the table.
+pub const ROLL_UPS_MAX: usize = 16;
+
 /// The most groups that a query's `top` keeps: more are an order and a limit.
 pub const TOP_GROUPS_MAX: usize = 1_000;
 

@@ -10,7 +10,10 @@ use arrow::{
 };
 use common::{fold::GroupTable, measure::StateSpec, schema::ColumnType};
 
-use crate::query::{Error, Plan, Steps};
+use crate::{
+    query::{Error, Plan, Steps},
+    tiers::Slice,
+};
 
 /// A merge on its way.
 #[derive(Debug)]
@@ -46,25 +49,24 @@ impl<'a> Merge<'a> {
         self.rows
     }
 
-    /// Merges the rows of `partial`, a canonical partial of the plan's view, that the plan's filter holds for.
-    pub(crate) fn add(&mut self, partial: &RecordBatch) -> Result<(), Error> {
+    /// Merges the rows of `slice`, of the plan's view, that the plan's filter holds for.
+    pub(crate) fn add(&mut self, slice: &Slice) -> Result<(), Error> {
         let plan = self.plan;
-        let rows = Rows::of(partial, plan)?;
+        let rows = Rows::of(&slice.rows, plan)?;
         if rows.count == 0 {
             return Ok(());
         }
-        let first_state = 1 + plan.view.dimensions.len();
         let mut keys: Vec<ArrayRef> = Vec::with_capacity(1 + plan.dimensions.len());
         if let Some(steps) = &mut self.steps {
             keys.push(stepped(steps, &rows.column(0)?)?);
         }
         for dimension in &plan.dimensions {
-            keys.push(rows.column(1 + dimension)?);
+            keys.push(rows.column(slice.dimension(*dimension))?);
         }
         if self.keyless {
             keys.push(Arc::new(Int64Array::from(vec![0; rows.count])));
         }
-        let states = self.states.iter().map(|state| rows.column(first_state + state)).collect::<Result<Vec<_>, _>>()?;
+        let states = self.states.iter().map(|state| rows.column(slice.state(*state))).collect::<Result<Vec<_>, _>>()?;
         self.table.merge(&keys, &states)?;
         self.rows += rows.count as u64;
         if self.table.len() > plan.limits.groups {

@@ -248,12 +248,12 @@ fn chunks(generation: u64, view: &View, partial: &RecordBatch) -> Vec<Chunk> {
         let to_us = from_us + 48 * HOUR_US;
         let (from, to) = (buckets.partition_point(|b| *b < from_us), buckets.partition_point(|b| *b < to_us));
         let path = format!("chunks/{}/{generation}-{from_us}", view.id);
-        Chunk { path, from_us, to_us, partial: partial.slice(from, to - from) }
+        Chunk { path, from_us, to_us, table: partial.slice(from, to - from).into() }
     };
     starts.map(chunk).collect()
 }
 
 /// What `tables` of `view` are together, canonically.
-pub(crate) fn merged(view: &View, tables: &[&RecordBatch]) -> RecordBatch {
-    partial::merge(view, tables.iter().copied()).unwrap()
+pub(crate) fn merged(view: &View, tables: &[RecordBatch]) -> RecordBatch {
+    partial::merge(view, tables).unwrap()
 }

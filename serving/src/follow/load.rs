@@ -16,7 +16,7 @@ use common::{
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::Error;
-use crate::tiers::{Batch, BatchOf, Chunk, Loaded, Segmented, Tiers};
+use crate::tiers::{Batch, BatchOf, Chunk, Loaded, Segmented, Table, Tiers};
 
 /// The commits in `(after, up_to]`, ascending, with their segments of `views`.
 pub(super) async fn commits(
@@ -101,5 +101,14 @@ async fn chunk(store: &Store, view: &Arc<View>, file: &generation::Chunk, before
         return Ok(chunk.clone());
     }
     let partial = generation::read_chunk(store, view, file).await?;
-    Ok(Chunk { path: file.path.clone(), from_us: file.from_us, to_us: file.to_us, partial })
+    // What was asked of the chunk that this one takes the place of will be asked of it.
+    let before = before.chunks.iter().filter(|chunk| (chunk.from_us, chunk.to_us) == (file.from_us, file.to_us));
+    let wanted: Vec<_> = before.flat_map(|chunk| chunk.table.rolled()).collect();
+    let view = Arc::clone(view);
+    let made = tokio::task::spawn_blocking(move || {
+        let table = Table::coded(&view, &partial)?;
+        table.roll_up(&view, wanted)?;
+        Ok::<_, common::measure::Error>(table)
+    });
+    Ok(Chunk { path: file.path.clone(), from_us: file.from_us, to_us: file.to_us, table: made.await?? })
 }

@@ -119,7 +119,7 @@ impl House {
 fn check_exact(tiers: &Arc<Tiers>, reach: &Positions) {
     assert_eq!(&tiers.source(&source()).unwrap().reach(), reach);
     for (view, (_, exact)) in views().iter().zip(fold(&events_before(reach))) {
-        let tables = tiers.partials(&view.name, Layer::Merged, i64::MIN, i64::MAX).unwrap();
+        let tables = tiers.partials(&view.name, Layer::Merged).unwrap();
         assert!(merged(view, &tables) == exact, "{} is not exact", view.name);
     }
 }

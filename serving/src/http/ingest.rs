@@ -19,6 +19,7 @@ use common::{
     schema,
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     body,
@@ -47,7 +48,7 @@ const LINES: &[&str] =
 const ONE: &[&str] = &["application/octet-stream", "avro/binary", "application/protobuf", "application/x-protobuf"];
 
 #[derive(Debug, Clone)]
-struct Intake {
+pub(super) struct Intake {
     sources: Arc<BTreeMap<SourceName, Ingest>>,
     body_limit: usize,
 }
@@ -70,8 +71,8 @@ pub(super) fn router(sources: BTreeMap<SourceName, Ingest>, body_limit: usize) -
 }
 
 /// What became of the events sent.
-#[derive(Debug, Serialize)]
-struct Accepted {
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Accepted {
     /// Records appended now.
     accepted: u64,
     /// Rows that the producer had had appended before.
@@ -80,10 +81,13 @@ struct Accepted {
     positions: Vec<Range>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Range {
+    #[schema(value_type = u32)]
     partition: Partition,
+    #[schema(value_type = u64)]
     from: Position,
+    #[schema(value_type = u64)]
     to: Position,
 }
 
@@ -102,7 +106,19 @@ impl Accepted {
     }
 }
 
-async fn append(
+/// Takes events in, and answers when they are durable.
+#[utoipa::path(
+    post,
+    path = "/v1/sources/{source}/events",
+    params(
+        ("source" = String, Path, description = "The source"),
+        ("highwater-producer" = Option<String>, Header, description = "Who numbers its rows", max_length = 256),
+        ("highwater-row" = Option<u64>, Header, description = "The number of the body's first row")
+    ),
+    request_body(content((String = "application/x-ndjson"), (String = "text/csv"), (String = "application/octet-stream"))),
+    responses((status = 200, description = "They are durable", body = Accepted))
+)]
+pub(super) async fn append(
     State(intake): State<Intake>,
     path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
@@ -124,12 +140,19 @@ async fn append(
     Ok(Json(Accepted::of(sent, appended)))
 }
 
-#[derive(Debug, Serialize)]
-struct Producer {
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Producer {
     next_row: u64,
 }
 
-async fn producer(
+/// Which row of a producer is due.
+#[utoipa::path(
+    get,
+    path = "/v1/sources/{source}/producers/{producer}",
+    params(("source" = String, Path, description = "The source"), ("producer" = String, Path, description = "The producer")),
+    responses((status = 200, description = "The next row", body = Producer))
+)]
+pub(super) async fn producer(
     State(intake): State<Intake>,
     path: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<Json<Producer>, Problem> {

@@ -20,6 +20,7 @@ use tracing::warn;
 mod accept;
 mod body;
 mod ingest;
+mod openapi;
 mod page;
 mod problem;
 mod query;
@@ -49,6 +50,7 @@ pub fn router(served: Arc<Served>, telemetry: Telemetry) -> Router {
         .route("/v1/views", get(state::views))
         .route("/v1/views/{view}", get(query::view))
         .route("/v1/status", get(state::status))
+        .route("/v1/openapi.json", get(openapi::openapi))
         .route("/livez", get(state::live))
         .route("/readyz", get(state::ready))
         .route("/metrics", get(state::metrics))

@@ -8,6 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::query::{self, FieldError};
 
@@ -75,15 +76,19 @@ impl Kind {
 }
 
 /// A problem, as it is sent.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(super) struct Problem {
     #[serde(skip)]
     kind: Kind,
+    /// What kind it is: `urn:highwater:problem:` and its name, which never changes its meaning.
     #[serde(rename = "type")]
     type_uri: String,
     title: &'static str,
     status: u16,
+    /// What is wrong, and what is allowed.
     detail: String,
+    /// Of a query, every field that is wrong.
+    #[schema(required = false)]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldError>,
     /// For [`Kind::OutOfSequence`]: the number of the row that is due.

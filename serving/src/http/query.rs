@@ -15,7 +15,7 @@ use super::{
     Api, accept, body,
     problem::{Kind, Problem},
 };
-use crate::query::{self, Answer, Form, Query};
+use crate::query::{self, Answer, Form, Query, Whole};
 
 /// The provenance of an answer whose form has no place for it, as ASCII JSON.
 const PROVENANCE: HeaderName = HeaderName::from_static("highwater-provenance");
@@ -27,7 +27,18 @@ const NEXT: HeaderName = HeaderName::from_static("highwater-next");
 const TOKEN: HeaderName = HeaderName::from_static("highwater-token");
 const RESET: HeaderName = HeaderName::from_static("highwater-reset");
 
-/// `POST /v1/query`.
+/// Answers a question.
+#[utoipa::path(
+    post,
+    path = "/v1/query",
+    request_body = Query,
+    responses((status = 200, description = "The answer", content(
+        (Whole = "application/json"),
+        (String = "application/x-ndjson"),
+        (String = "text/csv"),
+        (String = "application/vnd.apache.arrow.stream")
+    )), (status = 304, description = "The answer is the one that `If-None-Match` names"))
+)]
 pub(super) async fn query(State(api): State<Api>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
     let form = accept::form(&headers)?;
     body::check_content_type(&headers, &["application/json"])?;
@@ -36,7 +47,19 @@ pub(super) async fn query(State(api): State<Api>, headers: HeaderMap, body: Body
     respond(api, Query::from_json(&body)?, form, &headers).await
 }
 
-/// `GET /v1/views/{view}`.
+/// Answers a question that is a link: lists have commas, `-` before a column of `order_by` puts the greatest first, and `top` is as
+/// `5,departures`.
+#[utoipa::path(
+    get,
+    path = "/v1/views/{view}",
+    params(("view" = String, Path, description = "The view asked")),
+    responses((status = 200, description = "The answer", content(
+        (Whole = "application/json"),
+        (String = "application/x-ndjson"),
+        (String = "text/csv"),
+        (String = "application/vnd.apache.arrow.stream")
+    )), (status = 304, description = "The answer is the one that `If-None-Match` names"))
+)]
 pub(super) async fn view(
     State(api): State<Api>,
     path: Result<Path<String>, PathRejection>,

@@ -13,6 +13,7 @@ use common::{
     view::{Dimension, View, ViewId},
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{Api, problem::Problem, query::not_ready};
 use crate::{
@@ -21,15 +22,18 @@ use crate::{
 };
 
 /// The views there are.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Views {
     views: Vec<ViewInfo>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct ViewInfo {
+    #[schema(value_type = String)]
     name: ViewName,
+    #[schema(value_type = String)]
     id: ViewId,
+    #[schema(value_type = String)]
     source: SourceName,
     /// The name of its time step, as a query may ask it.
     grain: String,
@@ -44,7 +48,7 @@ struct ViewInfo {
     sql: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct MeasureInfo {
     #[serde(flatten)]
     column: ColumnInfo,
@@ -52,7 +56,7 @@ struct MeasureInfo {
     additive: bool,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct GrainInfo {
     name: String,
     /// About how long a step is: months, and days of a time zone, are not all equal.
@@ -99,26 +103,28 @@ impl ViewInfo {
     }
 }
 
-/// `GET /v1/views`.
+/// What there is to ask.
+#[utoipa::path(get, path = "/v1/views", responses((status = 200, description = "The views", body = Views)))]
 pub(super) async fn views(State(api): State<Api>) -> Json<Views> {
     Json(Views { views: api.served.views().values().map(|view| ViewInfo::of(view)).collect() })
 }
 
 /// How the tiers stand.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Status {
     /// The generation shown; null before the first.
     generation: Option<GenerationInfo>,
     sources: Vec<SourceStatus>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct GenerationInfo {
     number: u64,
     created_at: String,
 }
 
-/// `GET /v1/status`.
+/// How sources, commits and generations stand.
+#[utoipa::path(get, path = "/v1/status", responses((status = 200, description = "The tiers", body = Status)))]
 pub(super) async fn status(State(api): State<Api>) -> Result<Json<Status>, Problem> {
     let tiers = api.served.tiers().ok_or_else(not_ready)?;
     let generation =
@@ -126,17 +132,21 @@ pub(super) async fn status(State(api): State<Api>) -> Result<Json<Status>, Probl
     Ok(Json(Status { generation, sources: tiers.status() }))
 }
 
-/// `GET /livez`: the process answers.
+/// The process answers.
+#[utoipa::path(get, path = "/livez", responses((status = 200, description = "It does", body = String)))]
 pub(super) async fn live() -> &'static str {
     "live\n"
 }
 
-/// `GET /readyz`: caught up, so answers can be given.
+/// Caught up, so answers can be given.
+#[utoipa::path(get, path = "/readyz", responses((status = 200, description = "It is", body = String)))]
 pub(super) async fn ready(State(api): State<Api>) -> Result<&'static str, Problem> {
     api.served.tiers().map(|_| "ready\n").ok_or_else(not_ready)
 }
 
-/// `GET /metrics`: for Prometheus.
+/// What the process counts, for Prometheus.
+#[utoipa::path(get, path = "/metrics", responses((status = 200, description = "OpenMetrics", body = String,
+    content_type = telemetry::CONTENT_TYPE)))]
 pub(super) async fn metrics(State(api): State<Api>) -> ([(HeaderName, &'static str); 1], String) {
     ([(CONTENT_TYPE, telemetry::CONTENT_TYPE)], api.telemetry.text())
 }

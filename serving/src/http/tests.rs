@@ -22,6 +22,8 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::*;
+
+mod openapi;
 use crate::{
     testing::{commit, delta, generation, positions, source, views, views_by_name},
     tiers::{Change, Feed, Tiers},

@@ -168,17 +168,29 @@ pub(crate) struct Content<'a> {
     totals: Option<Totals<'a>>,
 }
 
-#[derive(Serialize)]
-struct Whole<'a> {
+/// An answer: columns, rows, and where they come from.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Answer)]
+pub(crate) struct Whole<'a> {
+    #[schema(value_type = Vec<ColumnInfo>)]
     columns: &'a [ColumnInfo],
+    /// A value a column each.
+    #[schema(value_type = Vec<Vec<serde_json::Value>>)]
     rows: Rows<'a>,
+    /// The measures of all groups together; null if there are no groups.
+    #[schema(value_type = Option<Object>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     totals: Option<Totals<'a>>,
+    #[schema(value_type = Option<Changes>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     changes: &'a Option<Changes>,
+    /// The cursor of the rows after these.
+    #[schema(value_type = Option<String>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     next: &'a Option<String>,
+    #[schema(value_type = Provenance)]
     provenance: &'a Provenance,
+    #[schema(value_type = Stats)]
     stats: &'a Stats,
 }
 

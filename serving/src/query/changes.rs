@@ -19,13 +19,13 @@ use common::{
 use super::{
     Error, FieldError,
     answer::{Changes, plain},
-    execute::{Table, in_range},
+    execute::Table,
     groups::rows_of,
     plan::Plan,
 };
 use crate::{
     merge::Merge,
-    tiers::{Layer, Seen, Tiers},
+    tiers::{self, Layer, Seen, Tiers, Wanted},
 };
 
 /// Leaves those rows of `table` that may have changed since `token`; all of them, if that cannot be told.
@@ -62,9 +62,8 @@ fn changed_keys(plan: &Plan, pieces: &[&RecordBatch]) -> Result<Option<HashSet<O
     let none: &[StateSpec] = &[];
     let mut merge = Merge::of(plan, steps, none, &[]);
     for piece in pieces {
-        let rows = in_range(piece, from_us, to_us);
-        if rows.num_rows() > 0 {
-            merge.add(&rows)?;
+        for slice in tiers::Table::from((*piece).clone()).slices(&plan.view, &Wanted::default(), from_us, to_us)? {
+            merge.add(&slice)?;
         }
     }
     if merge.rows() == 0 {

@@ -103,16 +103,16 @@ impl Run<'_> {
     /// The groups of the range asked, or of the one so much `before`.
     fn merged(&mut self, before: Option<&Shift>) -> Result<Groups, Error> {
         let (from_us, to_us, steps) = self.plan.range(before);
-        let tables = self.tiers.partials(&self.plan.view.name, self.plan.layer, from_us, to_us);
+        let tables = self.tiers.tables(&self.plan.view.name, self.plan.layer, from_us, to_us);
         let tables = tables.expect("the plan is of a view that is served");
+        let wanted = self.plan.wanted(before);
         let mut merge = Merge::new(self.plan, steps);
         for table in tables {
-            if self.cancelled.is_cancelled() {
-                return Err(Error::Cancelled);
-            }
-            let rows = in_range(table, from_us, to_us);
-            if rows.num_rows() > 0 {
-                merge.add(&rows)?;
+            for slice in table.slices(&self.plan.view, &wanted, from_us, to_us)? {
+                if self.cancelled.is_cancelled() {
+                    return Err(Error::Cancelled);
+                }
+                merge.add(&slice)?;
             }
         }
         self.rows_merged += merge.rows();
@@ -201,14 +201,6 @@ fn table_of(plan: &Plan, mut keys: Vec<ArrayRef>, measures: Vec<ArrayRef>) -> Re
         return Ok(RecordBatch::new_empty(schema));
     }
     Ok(RecordBatch::try_new(schema, keys)?)
-}
-
-/// The rows of a canonical partial whose buckets start in `[from_us, to_us)`: they stand together, as it is sorted.
-pub(super) fn in_range(table: &RecordBatch, from_us: i64, to_us: i64) -> RecordBatch {
-    let buckets = table.column(0).as_primitive::<TimestampMicrosecondType>().values();
-    let from = buckets.partition_point(|bucket| *bucket < from_us);
-    let to = buckets.partition_point(|bucket| *bucket < to_us);
-    table.slice(from, to - from)
 }
 
 /// The rows of `table`, which are in canonical order, in the order asked, from the offset to the limit. Nulls come last,

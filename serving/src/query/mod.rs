@@ -25,12 +25,13 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use answer::Whole;
 pub use answer::{Answer, Changes, ColumnInfo, Stats, timestamp_text, value_type_name};
 pub(crate) use cursor::Pins;
 pub use fields::FieldError;
 pub use model::{Fill, OrderBy, Query, Top};
 pub(crate) use plan::Plan;
-pub(crate) use steps::Steps;
+pub(crate) use steps::{Steps, whole_steps};
 pub use written::Form;
 
 use crate::{Served, tiers::Tiers};

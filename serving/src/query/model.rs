@@ -23,7 +23,7 @@ pub struct OrderBy {
     /// A column of the answer.
     pub by: String,
     /// Greatest first.
-    #[schema(default = false)]
+    #[schema(value_type = Option<bool>)]
     pub desc: bool,
 }
 
@@ -49,7 +49,7 @@ pub struct Top {
     /// The measure that ranks them, over the whole range.
     pub by: String,
     /// The least instead of the greatest.
-    #[schema(default = false)]
+    #[schema(value_type = Option<bool>)]
     pub asc: bool,
 }
 
@@ -75,10 +75,10 @@ pub struct Query {
     pub timezone: Option<String>,
     /// Whether the answer says where each step ends, too: months, and days of a time zone, are not all equal.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    #[schema(default = false)]
+    #[schema(value_type = Option<bool>)]
     pub ends: bool,
     /// The dimensions to group by; none by default.
-    #[schema(required = false)]
+    #[schema(value_type = Option<Vec<String>>)]
     pub dimensions: Vec<String>,
     /// The measures to answer; all by default.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -101,24 +101,24 @@ pub struct Query {
     pub having: Option<String>,
     /// Whether the answer has the measures of all groups together.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    #[schema(default = false)]
+    #[schema(value_type = Option<bool>)]
     pub totals: bool,
     /// The order of rows; ties, and all rows without one, are ordered by bucket and dimensions.
-    #[schema(required = false)]
+    #[schema(value_type = Option<Vec<OrderBy>>)]
     pub order_by: Vec<OrderBy>,
     /// At most so many rows.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1)]
     pub limit: Option<usize>,
     /// Which part of the answer is asked.
-    #[schema(required = false)]
+    #[schema(value_type = Option<Layer>)]
     pub layer: Layer,
     /// Only rows that may have changed since the answer that said this token in `changes.token`; `""` asks for the first token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
     /// Whether an answer that has more rows than `limit` says a cursor for the rows after in `next`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    #[schema(default = false)]
+    #[schema(value_type = Option<bool>)]
     pub paged: bool,
     /// The rows after those of the answer that said this cursor. All else is as it was asked then.
     #[serde(skip_serializing_if = "Option::is_none")]

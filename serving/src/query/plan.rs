@@ -23,7 +23,7 @@ use super::{
     model::Fill,
     steps::{Shift, Steps},
 };
-use crate::tiers::Layer;
+use crate::tiers::{Layer, RollUp, Wanted};
 
 /// A query that can be executed.
 #[derive(Debug)]
@@ -126,6 +126,32 @@ impl Plan {
     /// The types of the dimensions asked.
     pub(crate) fn dimension_types(&self) -> impl Iterator<Item = ColumnType> {
         self.dimensions.iter().map(|index| self.view.dimensions[*index].column_type())
+    }
+
+    /// The roll-ups that answer this as well as all rows do, of the range asked or of one so much `before`.
+    pub(crate) fn wanted(&self, before: Option<&Shift>) -> Wanted {
+        let view = &self.view;
+        let filtered = self.filter.iter().flat_map(Expression::columns);
+        let filtered = filtered.filter_map(|name| view.dimensions.iter().position(|dimension| &dimension.name == name));
+        let mut dimensions: Vec<usize> = self.dimensions.iter().copied().chain(filtered).collect();
+        dimensions.sort_unstable();
+        dimensions.dedup();
+        let mut states = self.states.clone();
+        states.sort_unstable();
+        let roll_up = |grain| RollUp { grain, dimensions: dimensions.clone(), states: states.clone() };
+        // Steps that are shifted to an earlier range need not be made of days.
+        let days = if before.is_some() { None } else { self.days() };
+        let fewer = dimensions.len() < view.dimensions.len();
+        Wanted { coarse: days.map(roll_up), fine: fewer.then(|| roll_up(view.grain)) }
+    }
+
+    /// The days that the answer's steps are made of, if they are, and if days are coarser than the view's buckets.
+    fn days(&self) -> Option<Grain> {
+        let own = self.view.grain;
+        let zone = self.grain.unwrap_or(own).zone();
+        let day = zone.map_or(Grain::DAY, |zone| Grain::DAY.in_zone(zone));
+        let day = own.coarsened(day).filter(|day| day.nominal_us() > own.nominal_us())?;
+        self.grain.is_none_or(|grain| day.coarsened(grain) == Some(grain)).then_some(day)
     }
 
     /// The range of buckets that is merged, and the steps they fall in: those asked, or those so much `before`.

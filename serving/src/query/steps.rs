@@ -1,5 +1,11 @@
 //! Which step of an answer a bucket of the view falls in, now or in the earlier range that is compared with.
 
+use std::sync::Arc;
+
+use arrow::{
+    array::{ArrayRef, AsArray, TimestampMicrosecondArray},
+    datatypes::TimestampMicrosecondType,
+};
 use common::grain::{Grain, Step, Zone};
 use jiff::{Span, Timestamp, Unit, tz::TimeZone};
 
@@ -127,4 +133,12 @@ fn earlier(grain: Grain, shift: &Shift, bucket: i64) -> (i64, (i64, i64)) {
         (start, end) = grain.interval(end);
     }
     (start, (shift.earlier(start), shift.earlier(end)))
+}
+
+/// The step of `grain` that each of `buckets` of `view` falls in; `None` if a step cuts a bucket.
+pub(crate) fn whole_steps(grain: Grain, view: Grain, buckets: &ArrayRef) -> Option<ArrayRef> {
+    let mut steps = Steps::new(grain, view, None);
+    let starts = buckets.as_primitive::<TimestampMicrosecondType>().values().iter();
+    let starts: Option<Vec<i64>> = starts.map(|bucket| steps.step(*bucket).ok()).collect();
+    Some(Arc::new(TimestampMicrosecondArray::from(starts?).with_timezone("UTC")))
 }

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod rolled;
 mod shapes;
 use crate::{
     testing::{

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+#[cfg(test)]
 use arrow::record_batch::RecordBatch;
 use common::{
     feed::Delta,
@@ -17,6 +18,7 @@ mod changes;
 mod provenance;
 mod source;
 mod stack;
+mod table;
 mod tail;
 
 #[cfg(test)]
@@ -26,6 +28,8 @@ pub(crate) use changes::Seen;
 pub use provenance::{Provenance, SourceStatus};
 pub(crate) use source::BatchOf;
 pub use source::{Batch, Chunk, Feed, Segmented, SourceTiers};
+pub use table::Table;
+pub(crate) use table::{RollUp, Slice, Wanted};
 
 /// Which part of an answer is asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
@@ -119,25 +123,25 @@ impl Tiers {
     /// The tables that together are `layer`'s partial of view `name` over buckets in `[from_us, to_us)`, and maybe over
     /// others: chunks are pruned by their time, rows are not. `None` if there is no such view.
     #[must_use]
-    pub(crate) fn partials(
-        &self,
-        name: &ViewName,
-        layer: Layer,
-        from_us: i64,
-        to_us: i64,
-    ) -> Option<Vec<&RecordBatch>> {
+    pub(crate) fn tables(&self, name: &ViewName, layer: Layer, from_us: i64, to_us: i64) -> Option<Vec<&Table>> {
         let (source, index) = self.views.get(name)?;
         let source = self.sources.get(source)?;
         let mut tables = Vec::new();
         if layer != Layer::Live {
             let chunks = source.batch[*index].chunks.iter();
-            tables.extend(chunks.filter(|c| c.from_us < to_us && from_us < c.to_us).map(|c| &c.partial));
+            tables.extend(chunks.filter(|c| c.from_us < to_us && from_us < c.to_us).map(|c| &c.table));
         }
         if layer != Layer::Batch {
             tables.extend(source.segments[*index].runs());
             tables.extend(source.tails.values().flat_map(|tail| tail.runs(*index)));
         }
         Some(tables)
+    }
+
+    /// The partials of all that `layer` has of view `name`.
+    #[cfg(test)]
+    pub(crate) fn partials(&self, name: &ViewName, layer: Layer) -> Option<Vec<RecordBatch>> {
+        Some(self.tables(name, layer, i64::MIN, i64::MAX)?.into_iter().map(Table::decoded).collect())
     }
 
     /// Whether every source's head has reached the mark that `loaded` has of it.

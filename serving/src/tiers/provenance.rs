@@ -8,20 +8,24 @@ use common::{
     position::{Positions, Version},
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{Feed, Layer, SourceTiers, Tiers};
 use crate::query::timestamp_text;
 
 /// The provenance of an answer (L6).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Provenance {
     /// The number of the generation shown; null before the first.
     pub generation: Option<u64>,
     /// By source, the dataset version that the generation covers for the view asked; null if it does not have the view.
+    #[schema(value_type = HashMap<String, Option<u64>>)]
     pub mark: BTreeMap<SourceName, Option<Version>>,
     /// By source, the newest dataset version shown.
+    #[schema(value_type = HashMap<String, u64>)]
     pub head: BTreeMap<SourceName, Version>,
     /// By source and partition, the position up to which every record is in the answer, and none from it on.
+    #[schema(value_type = HashMap<String, HashMap<String, u64>>)]
     pub positions: BTreeMap<SourceName, Positions>,
     /// The newest time stamp of a record in the answer that came over the feed, RFC 3339; null if none did yet.
     pub as_of: Option<String>,
@@ -34,19 +38,25 @@ pub struct Provenance {
 }
 
 /// One source as `GET /v1/status` shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct SourceStatus {
     /// The source.
+    #[schema(value_type = String)]
     pub name: SourceName,
     /// The dataset version that the generation covers; null if it does not have the source.
+    #[schema(value_type = Option<u64>)]
     pub mark: Option<Version>,
     /// The newest dataset version shown.
+    #[schema(value_type = u64)]
     pub head: Version,
     /// The position at the mark, by partition.
+    #[schema(value_type = HashMap<String, u64>)]
     pub covered: Positions,
     /// The position that is durable in the dataset, by partition.
+    #[schema(value_type = HashMap<String, u64>)]
     pub committed: Positions,
     /// The position up to which answers see, by partition.
+    #[schema(value_type = HashMap<String, u64>)]
     pub positions: Positions,
     /// See [`Provenance::as_of`].
     pub as_of: Option<String>,

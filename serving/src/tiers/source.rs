@@ -17,6 +17,7 @@ use common::{
 };
 
 use super::{
+    Table,
     stack::Stack,
     tail::{Choice, Tail, base},
 };
@@ -42,7 +43,7 @@ pub struct Chunk {
     /// End of its half-open time interval.
     pub to_us: i64,
     /// Its canonical partial.
-    pub partial: RecordBatch,
+    pub table: Table,
 }
 
 /// What a generation has of one view.

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use arrow::record_batch::RecordBatch;
 use common::{measure::Error, partial, view::View};
 
+use super::Table;
+
 /// A run is merged with the one before it unless that one has this many times its rows: a query reads a logarithmic
 /// number of runs, and each row is merged a logarithmic number of times.
 const RUN_ROWS_RATIO: usize = 2;
@@ -24,7 +26,7 @@ struct Piece {
 pub(super) struct Stack {
     view: Arc<View>,
     pieces: Vec<Piece>,
-    runs: Vec<RecordBatch>,
+    runs: Vec<Table>,
 }
 
 impl Stack {
@@ -40,7 +42,7 @@ impl Stack {
             return Ok(());
         }
         self.pieces.push(Piece { from, partial: partial.clone() });
-        self.runs.push(partial);
+        self.runs.push(partial.into());
         self.settle()
     }
 
@@ -73,26 +75,27 @@ impl Stack {
     }
 
     /// Tables that together are the partial of everything in the stack.
-    pub(super) fn runs(&self) -> &[RecordBatch] {
+    pub(super) fn runs(&self) -> &[Table] {
         &self.runs
     }
 
     fn rebuild(&mut self) -> Result<(), Error> {
         self.runs.clear();
         if !self.pieces.is_empty() {
-            self.runs.push(partial::merge(&self.view, self.pieces.iter().map(|p| &p.partial))?);
+            self.runs.push(partial::merge(&self.view, self.pieces.iter().map(|p| &p.partial))?.into());
         }
         Ok(())
     }
 
     fn settle(&mut self) -> Result<(), Error> {
         while let [.., before, last] = self.runs.as_slice() {
+            let (before, last) = (before.partial(), last.partial());
             if before.num_rows() >= RUN_ROWS_RATIO * last.num_rows() {
                 break;
             }
             let merged = partial::merge(&self.view, [before, last])?;
             self.runs.truncate(self.runs.len() - 2);
-            self.runs.push(merged);
+            self.runs.push(merged.into());
         }
         Ok(())
     }

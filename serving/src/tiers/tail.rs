@@ -12,7 +12,7 @@ use common::{
     view::View,
 };
 
-use super::stack::Stack;
+use super::{Table, stack::Stack};
 
 /// Deltas of one epoch without a gap: the partials of `[from, to)`.
 #[derive(Debug, Clone)]
@@ -103,7 +103,7 @@ impl Tail {
     }
 
     /// The tables of view number `index` that are shown.
-    pub(super) fn runs(&self, index: usize) -> &[arrow::record_batch::RecordBatch] {
+    pub(super) fn runs(&self, index: usize) -> &[Table] {
         self.shown.stacks[index].runs()
     }
 

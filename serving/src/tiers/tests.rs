@@ -22,7 +22,7 @@ fn check_exact(tiers: &Tiers) {
     let of_source = tiers.source(&source()).unwrap();
     let exact = fold(&events_before(&of_source.reach()));
     for (view, (_, exact)) in views().iter().zip(exact) {
-        let tables = tiers.partials(&view.name, Layer::Merged, i64::MIN, i64::MAX).unwrap();
+        let tables = tiers.partials(&view.name, Layer::Merged).unwrap();
         assert!(merged(view, &tables) == exact, "{} is not exact at {:?}", view.name, of_source.reach());
     }
 }
