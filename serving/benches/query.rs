@@ -129,8 +129,8 @@ async fn ingest(feed: feed::Sender, view: Arc<View>, stop: CancellationToken) {
         let range = OffsetRange::new(Position(from), Position(from + DELTA_ROWS as u64));
         from += DELTA_ROWS as u64;
         let partials = vec![(view.id.clone(), rows)];
-        let (as_of_us, partition) = (Some(START_US), Partition(0));
-        let delta = Delta { source: source(), partition, epoch: 1, range, as_of_us, partials };
+        let (oldest_us, as_of_us, partition) = (Some(START_US), Some(START_US), Partition(0));
+        let delta = Delta { source: source(), partition, epoch: 1, range, oldest_us, as_of_us, partials };
         if feed.send(Notice::Delta(delta)).await.is_err() {
             return;
         }
