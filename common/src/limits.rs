@@ -73,6 +73,37 @@ pub const PUBLISH_ATTEMPTS_MAX: u32 = 32;
 /// Notices that wait on the live feed within one process before the speed layer waits for its listener.
 pub const FEED_NOTICES_MAX: usize = 256;
 
+/// Partitions of a feed's topic that Highwater makes: notices of one partition of a source keep their order in one of them.
+pub const FEED_PARTITIONS: u32 = 4;
+
+/// How long a feed's topic that Highwater makes keeps what was told: much longer than the events that it tells of wait for a commit.
+pub const FEED_RETENTION: Duration = Duration::from_secs(3600);
+
+/// How much further back than two commit intervals a listener that comes reads a feed: for clocks that differ, and commits that
+/// take their time.
+pub const FEED_LOOK_BACK: Duration = Duration::from_secs(15);
+
+/// When nothing was heard of a partition for so long, answers are not complete: its reader speaks every [`LAG_INTERVAL`].
+pub const FEED_SILENCE_MAX: Duration = Duration::from_secs(5);
+
+/// Largest notice of a feed between processes, in bytes: a larger one is not told, and its tail has a gap until it is committed.
+pub const FEED_NOTICE_BYTES_MAX: usize = 64 << 20;
+
+/// Largest message of a feed, where the broker does not say what it takes: less than any broker's default.
+pub const FEED_MESSAGE_BYTES_MAX: usize = 1_000_000;
+
+/// Processes whose unfinished notices a listener keeps.
+pub const FEED_TELLERS_MAX: usize = 64;
+
+/// Notices that wait for the broker of a feed, in KiB; when it takes no more they are given up, since nothing may wait for them.
+pub const FEED_QUEUE_KIB_MAX: u32 = 32 << 10;
+
+/// How long a notice waits for the broker of a feed before it is given up.
+pub const FEED_NOTICE_AGE_MAX: Duration = Duration::from_secs(5);
+
+/// Time between two tries to open a feed's topic, and between two warnings of the same trouble with it.
+pub const FEED_PAUSE: Duration = Duration::from_secs(5);
+
 /// Longest name of a producer, in bytes: it is a key of the log's database.
 pub const PRODUCER_LENGTH_MAX: usize = 256;
 

@@ -9,7 +9,7 @@ use arrow::array::{
 };
 use common::{
     expression::Expression,
-    feed::Delta,
+    feed::{Delta, Standing},
     fold::Fold,
     generation::{Generation, Mark},
     grain::Grain,
@@ -207,6 +207,18 @@ pub(crate) fn delta(partition: u32, epoch: u64, from: u64, to: u64) -> Delta {
         as_of_us: Some(START_US + to as i64),
         oldest_us: Some(START_US + from as i64),
         partials: fold(&events_in(partition, from, to).collect::<Vec<_>>()),
+    }
+}
+
+/// The reader of a partition, the only one, that has told so much and has read all there is.
+pub(crate) fn standing(partition: u32, epoch: u64, told: u64) -> Standing {
+    Standing {
+        source: source(),
+        partition: Partition(partition),
+        epoch,
+        told: Position(told),
+        lag_records: Some(0),
+        partitions: 1,
     }
 }
 

@@ -32,6 +32,8 @@ pub(crate) struct Lane {
     queue: Vec<Job>,
     /// The next offset that the log is to deliver.
     next: Position,
+    /// How far the deltas of this epoch reach that went to the live feed.
+    told: Position,
     /// Records in `queue`, and with a core.
     queued_bytes: u64,
     working_bytes: u64,
@@ -51,6 +53,7 @@ impl Lane {
             seat: Seat::Unlocated,
             queue: Vec::new(),
             next: Position::default(),
+            told: Position::default(),
             queued_bytes: 0,
             working_bytes: 0,
             held_bytes: 0,
@@ -65,6 +68,16 @@ impl Lane {
 
     pub(crate) fn next(&self) -> Position {
         self.next
+    }
+
+    /// How far deltas were told; where the tail started if there were none.
+    pub(crate) fn told(&self) -> Position {
+        self.told
+    }
+
+    /// The delta that ends at `to` goes to the live feed.
+    pub(crate) fn tell(&mut self, to: Position) {
+        self.told = to;
     }
 
     pub(crate) fn is_unlocated(&self) -> bool {
@@ -90,9 +103,10 @@ impl Lane {
         self.seat = Seat::Unlocated;
     }
 
-    /// The log delivers from `next` on, into `tail`.
-    pub(crate) fn start(&mut self, tail: Tail, next: Position) {
+    /// The log delivers from `next` on, into `tail`, whose first delta is to start at `committed`.
+    pub(crate) fn start(&mut self, tail: Tail, committed: Position, next: Position) {
         self.next = next;
+        self.told = committed;
         self.seat = Seat::Resting(Box::new(tail));
     }
 

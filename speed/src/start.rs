@@ -1,6 +1,6 @@
 //! Where the reading of a partition starts: at the dataset's position, and nowhere else (L2, L5).
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use common::{
     dataset::{Dataset, Snapshot},
@@ -132,12 +132,22 @@ impl Locator {
     ///
     /// # Errors
     /// See [`EventLog::bounds`].
-    pub(crate) async fn lag(&self, next: Vec<(Partition, Position)>) -> Result<Vec<(Partition, u64)>, log::Error> {
-        let mut lag = Vec::with_capacity(next.len());
+    pub(crate) async fn lag(&self, next: Vec<(Partition, Position)>) -> Result<Lag, log::Error> {
+        let partitions = u32::try_from(self.log.partitions().await?.len()).expect("partitions are counted in 32 bits");
+        let mut lag = Lag { partitions, ..Lag::default() };
         for (partition, next) in next {
             let bounds = self.log.bounds(partition).await?;
-            lag.push((partition, bounds.to.0.saturating_sub(next.max(bounds.from).0)));
+            lag.records.insert(partition, bounds.to.0.saturating_sub(next.max(bounds.from).0));
         }
         Ok(lag)
     }
+}
+
+/// How far a log is ahead of its reader.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Lag {
+    /// How many partitions the log has, whoever reads them.
+    pub(crate) partitions: u32,
+    /// Records that were not yet read, by partition.
+    pub(crate) records: BTreeMap<Partition, u64>,
 }

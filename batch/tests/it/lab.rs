@@ -155,6 +155,7 @@ impl Lab {
             name: "test".to_owned(),
             store: memory(),
             kafka: None,
+            feed_topic: None,
             log_directory: "unused".into(),
             commit_interval: jiff::SignedDuration::from_secs(10),
             commit_size: "64MiB".parse().unwrap(),

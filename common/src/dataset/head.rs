@@ -61,7 +61,7 @@ impl Inner {
         // No entry after this version: it is the head only if its own entry is still there. If the log was cleaned while
         // this process slept, its next entry may be gone too, and a commit in that entry's place would be lost.
         if news.is_empty() && !self.store.contains(&log::entry_path(&self.table.root(), head.version)).await? {
-            let version = self.table.open().await?;
+            let (version, _) = self.table.open().await?;
             if version < head.version {
                 let message = format!("the table went back from version {} to {version}", head.version);
                 return Err(Error::table("read the head")(message));

@@ -141,6 +141,7 @@ pub struct Dataset {
 
 #[derive(Debug)]
 struct Inner {
+    id: String,
     store: Store,
     source: SourceName,
     schema: Arc<Schema>,
@@ -166,8 +167,9 @@ impl Dataset {
         event_time: &str,
     ) -> Result<Self, Error> {
         let table = Table::new(store, source, &schema)?;
-        let version = table.open().await?;
+        let (version, id) = table.open().await?;
         let inner = Inner {
+            id,
             store: store.clone(),
             source: source.clone(),
             schema,
@@ -178,6 +180,12 @@ impl Dataset {
         };
         *inner.head.lock().await = inner.replay(version).await?;
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Its identity, which was given when it was made: no other dataset has the same.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.inner.id
     }
 
     /// The head and its positions, read anew.

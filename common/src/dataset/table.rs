@@ -58,8 +58,9 @@ impl Table {
         root(&self.source)
     }
 
-    /// Opens the table, making it if there is none and adding the columns it lacks; returns its version.
-    pub(super) async fn open(&self) -> Result<Version, Error> {
+    /// Opens the table, making it if there is none and adding the columns it lacks; returns its version and its identity, which
+    /// no other table has.
+    pub(super) async fn open(&self) -> Result<(Version, String), Error> {
         self.store.settle(&self.root().join("_delta_log")).await?;
         loop {
             let Some(snapshot) = self.load(None).await? else {
@@ -70,7 +71,7 @@ impl Table {
             };
             let missing = self.check(&snapshot)?;
             if missing.is_empty() {
-                return Ok(Version(snapshot.version()));
+                return Ok((Version(snapshot.version()), snapshot.metadata().id().to_owned()));
             }
             match self.widen(&snapshot, missing).await {
                 Ok(()) | Err(Error::Store(store::Error::Exists { .. })) => {}

@@ -18,7 +18,7 @@ use crate::log::kafka::{Settings, check_property};
 /// The keys of a source whose records come from Kafka.
 pub(super) const SOURCE_KEYS: [&str; 2] = ["topic", "group"];
 
-const KEYS: &[&str] = &["brokers", "properties"];
+const KEYS: &[&str] = &["brokers", "feed", "properties"];
 
 /// The topic of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,11 +56,16 @@ const PROPERTY: Kind<String> = Kind {
     parse: |text| Some(text.to_owned()),
 };
 
-/// `[kafka]`, if there is one; files of secrets are relative to `directory`.
-pub(super) fn settings(reader: &mut Reader<'_>, root: &Section<'_>, directory: &Path) -> Option<Settings> {
+/// `[kafka]`, if there is one, and the topic of the live feed that it names; files of secrets are relative to `directory`.
+pub(super) fn settings(
+    reader: &mut Reader<'_>,
+    root: &Section<'_>,
+    directory: &Path,
+) -> Option<(Settings, Option<String>)> {
     root.get("kafka")?;
     let section = reader.section(root, "kafka", KEYS);
     let brokers = reader.required(&section, "brokers", &BROKERS);
+    let feed = reader.optional(&section, "feed", &TOPIC);
     let mut properties = BTreeMap::new();
     if let Some(value) = section.get("properties") {
         let path = section.path_of("properties");
@@ -70,7 +75,7 @@ pub(super) fn settings(reader: &mut Reader<'_>, root: &Section<'_>, directory: &
             found.read("", table);
         }
     }
-    Some(Settings::new(brokers?, properties))
+    Some((Settings::new(brokers?, properties), feed))
 }
 
 /// The topic of a source, if it has one.

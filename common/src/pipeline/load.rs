@@ -80,11 +80,13 @@ fn settings(reader: &mut Reader<'_>, root: &Section<'_>, directory: &Path) -> Op
     let commit = reader.section(root, "commit", &["interval", "size"]);
     let name = reader.required(root, "name", &CLUSTER);
     let log_directory = reader.or(&log, "directory", &TEXT, LOG_DIRECTORY.to_owned());
+    let (kafka, feed_topic) = kafka::settings(reader, root, directory).unzip();
     let pipeline = Pipeline {
         name: name.clone().unwrap_or_default(),
         store: store_url(reader, &store, directory)?,
         log_directory: directory.join(log_directory),
-        kafka: kafka::settings(reader, root, directory),
+        kafka,
+        feed_topic: feed_topic.flatten(),
         commit_interval: reader.or(&commit, "interval", &DURATION, COMMIT_INTERVAL),
         commit_size: reader.or(&commit, "size", &SIZE, COMMIT_SIZE),
         serving: serving(reader, root),

@@ -100,6 +100,8 @@ pub struct Pipeline {
     pub log_directory: PathBuf,
     /// How Kafka is reached, if a source needs it.
     pub kafka: Option<log::kafka::Settings>,
+    /// The topic of the live feed, if the file names it; see [`Self::feed_topic`].
+    pub feed_topic: Option<String>,
     /// The longest time between commits while events arrive.
     pub commit_interval: SignedDuration,
     /// A commit is made earlier when this many bytes of events wait.
@@ -138,6 +140,14 @@ impl Pipeline {
     pub fn group(&self, source: &Source) -> String {
         let named = source.kafka.as_ref().and_then(|topic| topic.group.clone());
         named.unwrap_or_else(|| format!("highwater-{}-{}", self.name, source.name))
+    }
+
+    /// The topic of Kafka by which speed and serving layers in different processes hear of each other: what the file says, or a name
+    /// made of the cluster's. `None` where there is no Kafka: then they are one process.
+    #[must_use]
+    pub fn feed_topic(&self) -> Option<String> {
+        self.kafka.as_ref()?;
+        Some(self.feed_topic.clone().unwrap_or_else(|| format!("highwater-{}-live", self.name)))
     }
 
     /// The views of `source`, by name.

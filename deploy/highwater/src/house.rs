@@ -4,7 +4,12 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::Context;
 use common::{
+    clock::SystemClock,
     dataset::Dataset,
+    feed::{
+        topic::FeedTopic,
+        wire::{FeedSource, FeedSources},
+    },
     log::{EventLog, embedded::EmbeddedLogs, kafka::Kafka},
     names::SourceName,
     pipeline::{Pipeline, Source},
@@ -67,4 +72,16 @@ pub(crate) fn chosen<'a>(pipeline: &'a Pipeline, name: Option<&SourceName>) -> a
     let names = || pipeline.sources.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let source = pipeline.sources.get(name).with_context(|| format!("no source `{name}`; there are: {}", names()))?;
     Ok(vec![source])
+}
+
+/// The live feed between processes; `None` where there is no Kafka.
+pub(crate) fn feed(pipeline: &Pipeline, datasets: &BTreeMap<SourceName, Dataset>) -> anyhow::Result<Option<FeedTopic>> {
+    let (Some(settings), Some(topic)) = (&pipeline.kafka, pipeline.feed_topic()) else { return Ok(None) };
+    let of = |source: &SourceName| {
+        let dataset = datasets.get(source)?.id().into();
+        Some((source.clone(), FeedSource { dataset, views: pipeline.views_of(source) }))
+    };
+    let sources: FeedSources = pipeline.sources.keys().filter_map(of).collect();
+    let kafka = Kafka::new(settings.clone())?;
+    Ok(Some(FeedTopic::new(kafka, &topic, sources, Arc::new(SystemClock))))
 }

@@ -1,11 +1,18 @@
 //! The composition root: which layers run in this process, and how they are put together.
 
-use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroUsize, sync::Arc, thread, time::Duration};
 
 use anyhow::Context;
 use batch::{Batch, Engine, Watch};
 use common::{
-    clock::SystemClock, dataset::Dataset, feed, log::EventLog, names::SourceName, pipeline::Pipeline, store::Store,
+    clock::SystemClock,
+    dataset::Dataset,
+    feed,
+    limits::{FEED_LOOK_BACK, FEED_NOTICES_MAX},
+    log::EventLog,
+    names::SourceName,
+    pipeline::Pipeline,
+    store::Store,
     telemetry::Telemetry,
 };
 use serving::{
@@ -13,7 +20,12 @@ use serving::{
     http::{self, Ingest},
 };
 use speed::{Parts, Settings, Worker};
-use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet, time::MissedTickBehavior};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, mpsc},
+    task::{self, JoinSet},
+    time::MissedTickBehavior,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -53,7 +65,7 @@ pub(crate) struct Running {
     /// The batch layer.
     pub(crate) batch: Batch,
     telemetry: Telemetry,
-    /// Kept so that the feed does not end before its listener: workers stop first.
+    /// Kept so that a feed within the process does not end before its listener: workers stop first.
     feed: Option<feed::Sender>,
     stop: CancellationToken,
     tasks: Tasks,
@@ -81,18 +93,16 @@ impl Running {
             stop,
             tasks: Tasks::new(),
         };
-        let mut receiver = None;
+        let mut told = None;
         if roles.speed {
-            let (sender, listening) = feed::channel();
+            let (sender, receiver) = feed::channel();
             running.logs = house::logs(&pipeline).await?;
             running.start_speed(&pipeline, &store, &datasets, &sender);
-            running.feed = roles.serve.then_some(sender);
-            receiver = Some(listening);
+            told = Some((sender, receiver));
         }
+        let listener = running.start_feed(&pipeline, roles, &datasets, told)?;
         if roles.serve {
-            running.start_follower(&store, datasets, receiver);
-        } else if let Some(receiver) = receiver {
-            running.tasks.spawn(discard(receiver));
+            running.start_follower(&store, datasets, listener);
         }
         if roles.speed || roles.serve {
             running.start_http(&pipeline).await?;
@@ -130,7 +140,43 @@ impl Running {
         }
     }
 
-    fn start_follower(&mut self, store: &Store, datasets: BTreeMap<SourceName, Dataset>, feed: Option<feed::Receiver>) {
+    /// Brings what the workers of this process tell (`told`) to those who listen, here and elsewhere; what this process listens to, if
+    /// it serves and there is a feed.
+    fn start_feed(
+        &mut self,
+        pipeline: &Pipeline,
+        roles: Roles,
+        datasets: &BTreeMap<SourceName, Dataset>,
+        told: Option<(feed::Sender, feed::Receiver)>,
+    ) -> anyhow::Result<Option<feed::Listener>> {
+        let Some(topic) = house::feed(pipeline, datasets)? else {
+            return Ok(match told {
+                Some((sender, receiver)) if roles.serve => {
+                    self.feed = Some(sender);
+                    Some(feed::Listener::Local(receiver))
+                }
+                Some((_, receiver)) => {
+                    self.tasks.spawn(discard(receiver));
+                    None
+                }
+                None => None,
+            });
+        };
+        let heard = roles.serve.then(|| mpsc::channel(FEED_NOTICES_MAX));
+        if let Some((_, receiver)) = told {
+            let (topic, own) = (topic.clone(), heard.as_ref().map(|(own, _)| own.clone()));
+            let telling = task::spawn_blocking(move || topic.tell(receiver, own.as_ref()));
+            self.tasks.spawn(async move { telling.await.context("telling on the live feed failed") });
+        }
+        Ok(heard.map(|(others, heard)| {
+            let look_back = pipeline.commit_interval.unsigned_abs() * 2 + FEED_LOOK_BACK;
+            // It ends when the follower does. It may wait for a broker then, and nobody waits for it.
+            thread::spawn(move || topic.listen(&others, look_back));
+            feed::Listener::Topic(heard)
+        }))
+    }
+
+    fn start_follower(&mut self, store: &Store, datasets: BTreeMap<SourceName, Dataset>, feed: Option<feed::Listener>) {
         let follower = Follower {
             store: store.clone(),
             datasets,

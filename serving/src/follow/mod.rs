@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, mem, sync::Arc, time::Duration};
 use common::{
     clock::Clock,
     dataset::Dataset,
-    feed::{CommitNotice, Notice, Receiver},
+    feed::{CommitNotice, Heard, Listener, Notice},
     gap, generation,
     limits::FEED_NOTICES_MAX,
     names::SourceName,
@@ -25,6 +25,9 @@ use tracing::{info, warn};
 mod load;
 #[cfg(test)]
 mod tests;
+mod voices;
+
+use voices::Voices;
 
 use crate::{
     Served,
@@ -74,13 +77,13 @@ pub struct Follower {
     /// What is kept up to date.
     pub served: Arc<Served>,
     /// The feed, where this process has one.
-    pub feed: Option<Receiver>,
+    pub feed: Option<Listener>,
     /// How old records are when answers show them.
     pub clock: Arc<dyn Clock>,
     /// What is measured.
     pub metrics: telemetry::Serving,
-    /// How often to look for a new generation and for recorded gaps; and for new commits where there is no feed, or deltas are
-    /// withheld. Each look is one LIST of `generations/`, one of each source's `gaps/` and one of each dataset's log: at one a
+    /// How often to look for a new generation and for recorded gaps; and for new commits where there is no feed, or it leaves
+    /// something out. Each look is one LIST of `generations/`, one of each source's `gaps/` and one of each dataset's log: at one a
     /// second about 13 $ a month each on S3.
     pub poll_interval: Duration,
 }
@@ -102,14 +105,15 @@ impl Follower {
         let mut generations = Generations::default();
         let mut polls = interval(self.poll_interval);
         polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut notices = Vec::with_capacity(FEED_NOTICES_MAX);
+        let mut heard = Vec::with_capacity(FEED_NOTICES_MAX);
+        let mut voices = Voices::default();
         let mut arrived = Arrived::default();
         loop {
             let before = Arc::clone(&tiers);
             tokio::select! {
-                count = receive(self.feed.as_mut(), &mut notices) => {
-                    arrived.take(&notices);
-                    let changes = self.changes(&tiers, &mut notices, count == 0).await?;
+                count = hear(self.feed.as_mut(), &mut heard) => {
+                    arrived.take(&heard);
+                    let changes = self.changes(&tiers, &mut heard, &mut voices, count == 0).await?;
                     tiers = apply(tiers, changes).await?;
                 }
                 _ = polls.tick() => {
@@ -117,12 +121,16 @@ impl Follower {
                     tiers = apply(tiers.clone(), self.new_gaps(&tiers).await?).await?;
                     // A writer that died before it told of its commit, or was fenced by it, leaves its successor's deltas
                     // without what comes before them.
-                    if self.feed.is_none() || tiers.sources().any(|(_, source)| source.withholds()) {
+                    if self.feed.is_none() || tiers.sources().any(|(_, source)| source.lacks()) {
                         let changes = self.new_commits(&tiers).await?;
                         tiers = apply(tiers, changes).await?;
                     }
                 }
                 Some(read) = generations.reading.join_next() => generations.waiting = read??,
+            }
+            if let Some(feed) = &self.feed {
+                let changes = voices.changes(&tiers, feed.is_lossy());
+                tiers = apply(tiers, changes).await?;
             }
             tiers = self.swap(tiers, &mut generations).await?;
             if !Arc::ptr_eq(&before, &tiers) {
@@ -135,7 +143,11 @@ impl Follower {
 
     /// Reads everything that is durable: the newest generation, and all commits since.
     async fn catch_up(&self) -> Result<Arc<Tiers>, Error> {
-        let feed = if self.feed.is_some() { Feed::Silent } else { Feed::Absent };
+        let feed = match &self.feed {
+            None => Feed::Absent,
+            Some(feed) if feed.is_lossy() => Feed::Behind,
+            Some(_) => Feed::Silent,
+        };
         let mut tiers = Arc::new(Tiers::new(self.served.views().values(), feed));
         if let Some(newest) = generation::latest(&self.store).await? {
             tiers = Arc::new(Arc::unwrap_or_clone(tiers).starting_at(&newest.marks));
@@ -165,15 +177,31 @@ impl Follower {
         Ok(changes)
     }
 
-    /// What `notices` change, and that the feed has ended, if it has. Commits that no notice told of are read.
-    async fn changes(&mut self, tiers: &Tiers, notices: &mut Vec<Notice>, ended: bool) -> Result<Vec<Change>, Error> {
-        let mut changes = Vec::with_capacity(notices.len());
+    /// What was heard changes, and that the feed has ended, if it has. Commits that no notice told of are read.
+    async fn changes(
+        &mut self,
+        tiers: &Tiers,
+        heard: &mut Vec<Heard>,
+        voices: &mut Voices,
+        ended: bool,
+    ) -> Result<Vec<Change>, Error> {
+        let mut changes = Vec::with_capacity(heard.len());
         let mut known: BTreeMap<SourceName, Version> =
             tiers.sources().map(|(name, tiers)| (name.clone(), tiers.known())).collect();
-        for notice in notices.drain(..) {
+        for heard in heard.drain(..) {
+            let Heard::Notice(notice) = heard else {
+                changes.push(Change::UpToDate);
+                continue;
+            };
+            voices.note(&notice);
             match notice {
                 Notice::Delta(delta) => changes.push(Change::Delta(delta)),
-                Notice::Lag { source, records } => changes.push(Change::Lag(source, records)),
+                Notice::Standing(standing) => {
+                    let known = tiers.source(&standing.source).and_then(|of| of.standing_of(standing.partition));
+                    if known != Some(&standing) {
+                        changes.push(Change::Standing(standing));
+                    }
+                }
                 Notice::Committed(notice) => {
                     let Some(known) = known.get_mut(&notice.source) else { continue };
                     if notice.version > known.next() {
@@ -239,9 +267,9 @@ impl Follower {
 struct Arrived(Vec<(SourceName, i64)>);
 
 impl Arrived {
-    fn take(&mut self, notices: &[Notice]) {
-        let deltas = notices.iter().filter_map(|notice| match notice {
-            Notice::Delta(delta) => Some((delta.source.clone(), delta.oldest_us?)),
+    fn take(&mut self, heard: &[Heard]) {
+        let deltas = heard.iter().filter_map(|heard| match heard {
+            Heard::Notice(Notice::Delta(delta)) => Some((delta.source.clone(), delta.oldest_us?)),
             _ => None,
         });
         self.0.extend(deltas);
@@ -284,10 +312,10 @@ fn committed(notice: CommitNotice) -> Change {
     Change::Commit(source, Segmented { version, positions, segment })
 }
 
-/// Waits for notices; 0 when the feed has ended. Never returns without a feed.
-async fn receive(feed: Option<&mut Receiver>, notices: &mut Vec<Notice>) -> usize {
+/// Waits for what is to be heard; 0 when the feed has ended. Never returns without a feed.
+async fn hear(feed: Option<&mut Listener>, heard: &mut Vec<Heard>) -> usize {
     match feed {
-        Some(feed) => feed.recv_many(notices, FEED_NOTICES_MAX).await,
+        Some(feed) => feed.hear(heard).await,
         None => std::future::pending().await,
     }
 }

@@ -8,11 +8,12 @@ use common::{
     clock::SystemClock,
     dataset::Append,
     event::Counts,
-    feed::{self, Sender},
+    feed::{self, Sender, Standing},
     generation::{Generation, Mark, ViewFiles},
     position::{OffsetRange, Positions},
     telemetry::Telemetry,
 };
+use tokio::sync::mpsc;
 use url::Url;
 
 use super::*;
@@ -20,7 +21,7 @@ use crate::{
     query::{self, Query},
     testing::{
         Event, START_US, batch_of, commit, delta, event_at, events_before, fold, merged, name, positions, schema,
-        source, views, views_by_name,
+        source, standing, views, views_by_name,
     },
     tiers::Layer,
 };
@@ -42,7 +43,7 @@ impl House {
         Self { store, dataset, history: vec![Positions::new()], generations: 0, served }
     }
 
-    fn follow(&self, feed: Option<Receiver>) -> tokio::task::JoinHandle<Result<(), Error>> {
+    fn follow(&self, feed: Option<Listener>) -> tokio::task::JoinHandle<Result<(), Error>> {
         let follower = Follower {
             store: self.store.clone(),
             datasets: [(source(), self.dataset.clone())].into(),
@@ -173,7 +174,7 @@ async fn without_a_feed_commits_and_generations_are_found_by_looking() {
 async fn a_commit_that_no_notice_told_of_is_read() {
     let mut house = House::new().await;
     let (feed, receiver) = feed::channel();
-    let following = house.follow(Some(receiver));
+    let following = house.follow(Some(Listener::Local(receiver)));
     house.head(0).await;
     house.commit(&[(0, 3)]).await;
     house.commit(&[(0, 5)]).await;
@@ -197,7 +198,7 @@ async fn a_commit_that_no_notice_told_of_is_read() {
 async fn deltas_that_follow_a_commit_nobody_told_of_are_shown() {
     let mut house = House::new().await;
     let (feed, receiver) = feed::channel();
-    let following = house.follow(Some(receiver));
+    let following = house.follow(Some(Listener::Local(receiver)));
     house.head(0).await;
     feed.send(Notice::Delta(delta(0, 1, 0, 2))).await.unwrap();
     // The writer dies between its commit and the notice; the next one reads on from there.
@@ -214,7 +215,7 @@ async fn deltas_that_follow_a_commit_nobody_told_of_are_shown() {
 async fn a_generation_of_commits_not_told_of_yet_waits_for_them() {
     let mut house = House::new().await;
     let (feed, receiver) = feed::channel();
-    let following = house.follow(Some(receiver));
+    let following = house.follow(Some(Listener::Local(receiver)));
     house.head(0).await;
     feed.send(Notice::Delta(delta(0, 1, 0, 4))).await.unwrap();
     house.commit(&[(0, 4)]).await;
@@ -256,7 +257,7 @@ fn counted(served: &Served, tiers: &Arc<Tiers>, view: &str) -> (i64, u64) {
 async fn l4_no_answer_mixes_generations() {
     let mut house = House::new().await;
     let (feed, receiver) = feed::channel();
-    let following = house.follow(Some(receiver));
+    let following = house.follow(Some(Listener::Local(receiver)));
     house.head(0).await;
     let (done, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let askers: Vec<_> = (0..2)
@@ -295,6 +296,38 @@ async fn l4_no_answer_mixes_generations() {
         asker.await.unwrap();
     }
     check_exact(&house.served.tiers().unwrap(), &positions(&[(0, 72)]));
+    following.abort();
+}
+
+/// Over a feed between processes: what was told before is heard first, a reader that says nothing any more is missed, and commits
+/// are found in the store then.
+#[tokio::test(flavor = "multi_thread")]
+async fn l6_a_voice_that_is_not_heard_any_more_is_missed() {
+    let mut house = House::new().await;
+    let (told, heard) = mpsc::channel(16);
+    let following = house.follow(Some(Listener::Topic(heard)));
+    house.head(0).await;
+    let tell = async |heard| told.send(heard).await.unwrap();
+    let of = |partition, to| Notice::Standing(Standing { partitions: 2, ..standing(partition, 1, to) });
+    tell(Heard::Notice(Notice::Delta(delta(0, 1, 0, 4)))).await;
+    let warns = |tiers: &Tiers, of: &str| {
+        tiers.provenance(&name("totals"), Layer::Merged).unwrap().warnings.iter().any(|w| w.contains(of))
+    };
+    house
+        .shown(|tiers| {
+            tiers.source(&source()).unwrap().reach() == positions(&[(0, 4)]) && warns(tiers, "still being read")
+        })
+        .await;
+    tell(Heard::Notice(of(0, 4))).await;
+    tell(Heard::UpToDate).await;
+    house.shown(|tiers| warns(tiers, "partitions 1 at present")).await;
+    tell(Heard::Notice(of(1, 0))).await;
+    let complete = |tiers: &Tiers| tiers.provenance(&name("totals"), Layer::Merged).unwrap().complete;
+    check_exact(&house.shown(complete).await, &positions(&[(0, 4)]));
+    // Then nothing is heard for longer than there may be nothing.
+    house.shown(|tiers| warns(tiers, "partitions 0, 1 at present")).await;
+    house.commit(&[(0, 6), (1, 3)]).await;
+    check_exact(&house.head(1).await, house.at(1));
     following.abort();
 }
 

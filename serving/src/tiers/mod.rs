@@ -1,16 +1,20 @@
 //! Tiers: everything that is served at one moment, immutable. A change makes the next set; one query answers from one set
 //! whole (L4), so no answer mixes two generations, or a commit's segment with the tail it came from.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 #[cfg(test)]
 use arrow::record_batch::RecordBatch;
 use common::{
-    feed::Delta,
+    feed::{Delta, Standing},
     gap::Gap,
     generation::{Generation, Mark},
     measure::Error,
     names::{SourceName, ViewName},
+    position::Partition,
     view::View,
 };
 
@@ -63,7 +67,11 @@ impl Loaded {
 pub(crate) enum Change {
     Delta(Delta),
     Commit(SourceName, Segmented),
-    Lag(SourceName, u64),
+    Standing(Standing),
+    /// The partitions of which nothing was heard for too long, all others having been heard of.
+    Silent(SourceName, BTreeSet<Partition>),
+    /// What was told before this process listened was heard.
+    UpToDate,
     Gaps(SourceName, Vec<Gap>),
     Generation(Loaded),
     FeedEnded,
@@ -167,10 +175,20 @@ impl Tiers {
                     tiers.commit(commit)?;
                 }
             }
-            Change::Lag(source, records) => {
-                if let Some(tiers) = next.source_mut(&source) {
+            Change::Standing(standing) => {
+                if let Some(tiers) = next.source_mut(&standing.source) {
                     tiers.heard();
-                    tiers.lag_records = Some(records);
+                    tiers.standing(standing)?;
+                }
+            }
+            Change::Silent(source, partitions) => {
+                if let Some(tiers) = next.source_mut(&source) {
+                    tiers.silent = partitions;
+                }
+            }
+            Change::UpToDate => {
+                for tiers in next.sources.values_mut() {
+                    Arc::make_mut(tiers).up_to_date();
                 }
             }
             Change::Gaps(source, gaps) => {

@@ -1,11 +1,11 @@
 //! Where an answer comes from: every answer says it, and says so if a part was missing (L6).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use common::{
     gap::Gap,
     names::{SourceName, ViewName},
-    position::{Positions, Version},
+    position::{Partition, Positions, Version},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -90,7 +90,7 @@ impl Tiers {
             head: [(name.clone(), source.head.version)].into(),
             positions: [(name.clone(), if live { source.reach() } else { covered().unwrap_or_default() })].into(),
             as_of: source.as_of_us.filter(|_| live).map(timestamp_text),
-            lag_records: source.lag_records,
+            lag_records: source.lag_records(),
             complete: warnings.is_empty(),
             warnings,
         })
@@ -114,7 +114,7 @@ impl SourceTiers {
             committed: self.head.positions.clone(),
             positions: self.reach(),
             as_of: self.as_of_us.map(timestamp_text),
-            lag_records: self.lag_records,
+            lag_records: self.lag_records(),
             complete: warnings.is_empty(),
             warnings,
         }
@@ -128,6 +128,9 @@ impl SourceTiers {
             Feed::Absent => missing.push(format!(
                 "there is no live feed here: events of {name} that were not committed by version {head} are missing"
             )),
+            Feed::Behind => missing.push(format!(
+                "the live feed is still being read: events of {name} that were not committed by version {head} are missing"
+            )),
             Feed::Silent => missing.push(format!(
                 "the live feed has not spoken of {name} yet: events that were not committed by version {head} are missing"
             )),
@@ -135,7 +138,11 @@ impl SourceTiers {
                 "the live feed has ended: events of {name} that came after its end and were not committed by version \
                  {head} are missing"
             )),
-            Feed::Heard => {}
+            Feed::Heard if self.silent.is_empty() => {}
+            Feed::Heard => missing.push(format!(
+                "nobody tells of {name} partitions {} at present: events that were not told of or committed are missing",
+                list(&self.silent)
+            )),
         }
         missing.extend(self.gaps.iter().map(|Gap { partition, range }| {
             format!("offsets {range} of {name} partition {partition} were gone from the log before they were read")
@@ -155,4 +162,8 @@ impl SourceTiers {
         }
         missing
     }
+}
+
+fn list(partitions: &BTreeSet<Partition>) -> String {
+    partitions.iter().map(Partition::to_string).collect::<Vec<_>>().join(", ")
 }

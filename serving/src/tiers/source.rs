@@ -1,13 +1,13 @@
 //! The tiers of one source: what its views show of the generation, the commits since and the tails, cut at one place.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
 use arrow::record_batch::RecordBatch;
 use common::{
-    feed::Delta,
+    feed::{Delta, Standing},
     gap::Gap,
     generation::Mark,
     measure::Error,
@@ -69,6 +69,8 @@ impl Batch {
 pub enum Feed {
     /// This process listens to no feed: a `serve` role beside a store.
     Absent,
+    /// There is a feed, and what was told on it before this process listened is being read.
+    Behind,
     /// There is a feed, and nothing was heard of this source yet.
     Silent,
     /// The source was heard of.
@@ -106,7 +108,10 @@ pub struct SourceTiers {
     /// Commits made but not shown yet: a tail's chain cannot be cut at them, and its successor has not reached as far.
     waiting: VecDeque<Segmented>,
     pub(super) feed: Feed,
-    pub(super) lag_records: Option<u64>,
+    /// How the reader of each partition said last that it stands.
+    standings: BTreeMap<Partition, Standing>,
+    /// Partitions of which nothing was heard for too long.
+    pub(super) silent: BTreeSet<Partition>,
     /// What the log had forgotten before it was read.
     pub(super) gaps: Vec<Gap>,
     pub(super) as_of_us: Option<i64>,
@@ -124,7 +129,8 @@ impl SourceTiers {
             tails: BTreeMap::new(),
             waiting: VecDeque::new(),
             feed,
-            lag_records: None,
+            standings: BTreeMap::new(),
+            silent: BTreeSet::new(),
             gaps: Vec::new(),
             as_of_us: None,
             views: views.into(),
@@ -188,6 +194,12 @@ impl SourceTiers {
         self.tails.values().any(|tail| tail.withheld().is_some())
     }
 
+    /// Whether something is missing that the store may have: what cannot be shown, or was not heard of.
+    #[must_use]
+    pub fn lacks(&self) -> bool {
+        self.withholds() || self.feed != Feed::Heard || !self.silent.is_empty()
+    }
+
     /// What waiting commits have that answers do not see.
     pub(super) fn held_back(&self) -> Vec<(Partition, OffsetRange)> {
         let mut committed = Positions::new();
@@ -200,13 +212,58 @@ impl SourceTiers {
         beyond.map(|(partition, at)| (partition, OffsetRange::new(seen(partition), at))).collect()
     }
 
+    /// The partitions that are known of, by those who read, from commits or from tails.
+    pub(crate) fn partitions(&self) -> BTreeSet<Partition> {
+        let counted = self.standings.values().map(|standing| standing.partitions).max().unwrap_or_default();
+        let known = self.head.positions.keys().chain(self.tails.keys()).copied();
+        (0..counted).map(Partition).chain(known).collect()
+    }
+
+    /// How the reader of `partition` said last that it stands.
+    pub(crate) fn standing_of(&self, partition: Partition) -> Option<&Standing> {
+        self.standings.get(&partition)
+    }
+
+    /// Partitions of which nothing was heard for too long.
+    pub(crate) fn silent(&self) -> &BTreeSet<Partition> {
+        &self.silent
+    }
+
+    /// Records that the log holds and that were not read yet; `None` unless every partition's reader has said.
+    pub(super) fn lag_records(&self) -> Option<u64> {
+        let of = |partition| self.standings.get(&partition).and_then(|standing| standing.lag_records);
+        if self.feed != Feed::Heard || self.standings.is_empty() || !self.silent.is_empty() {
+            return None;
+        }
+        self.partitions().into_iter().map(of).sum()
+    }
+
     pub(super) fn heard(&mut self) {
-        self.feed = Feed::Heard;
+        if self.feed != Feed::Behind {
+            self.feed = Feed::Heard;
+        }
+    }
+
+    pub(super) fn up_to_date(&mut self) {
+        if self.feed == Feed::Behind {
+            self.feed = if self.standings.is_empty() && self.tails.is_empty() { Feed::Silent } else { Feed::Heard };
+        }
     }
 
     pub(super) fn end(&mut self) {
         self.feed = Feed::Ended;
-        self.lag_records = None;
+    }
+
+    /// Takes in how a partition stands: what its reader has told of and was not heard is missing.
+    pub(super) fn standing(&mut self, standing: Standing) -> Result<(), Error> {
+        let (partition, told) = (standing.partition, standing.told);
+        let start = base(&self.head.positions, partition);
+        if told > start {
+            let tail = self.tails.entry(partition).or_insert_with(|| Tail::new(standing.epoch, start, &self.views));
+            tail.hear_of(told);
+        }
+        self.standings.insert(partition, standing);
+        self.settle()
     }
 
     /// Takes a delta of a tail in. A partition that no commit is known of starts at 0: if its log starts later, or another

@@ -115,23 +115,33 @@ impl Tail {
         chain.stacks[index].from(starts.0)
     }
 
-    /// Takes a delta in: at the end of the chain it follows, or as the start of a newer one. What is known already, or of a
-    /// reader that has been replaced, is passed over.
+    /// Takes in that deltas up to `to` were told of.
+    pub(super) fn hear_of(&mut self, to: Position) {
+        self.heard = self.heard.max(to);
+    }
+
+    /// Takes a delta in: at the end of the chain it follows, or as the start of a newer one. What is known already is passed over,
+    /// and so is what a reader that has been replaced still tells: one of an older epoch, that is, unless it is ahead of all that
+    /// is known. Then it is a newer reader whose clock is behind.
     pub(super) fn extend(&mut self, delta: Delta, views: &[Arc<View>]) -> Result<(), Error> {
-        self.heard = self.heard.max(delta.range.to);
-        let newest = self.rising.as_ref().unwrap_or(&self.shown);
-        if delta.epoch < newest.epoch || delta.range.is_empty() {
+        self.hear_of(delta.range.to);
+        let (epoch, range) = (delta.epoch, delta.range);
+        let rising_epoch = self.rising.as_ref().map(|rising| rising.epoch);
+        let is_of_shown = epoch == self.shown.epoch && rising_epoch.is_none_or(|rising| rising <= epoch);
+        if range.is_empty() || is_of_shown && range.to <= self.shown.to() {
             return Ok(());
         }
-        let known = delta.epoch == newest.epoch && delta.range.to <= newest.to();
-        if known {
-            return Ok(());
+        if is_of_shown && range.from == self.shown.to() {
+            return self.shown.push(delta, views);
         }
-        let newest = self.rising.as_mut().unwrap_or(&mut self.shown);
-        if delta.epoch == newest.epoch && delta.range.from == newest.to() {
-            return newest.push(delta, views);
+        match &mut self.rising {
+            Some(rising) if epoch < rising.epoch => return Ok(()),
+            Some(rising) if epoch == rising.epoch && range.to <= rising.to() => return Ok(()),
+            Some(rising) if epoch == rising.epoch && range.from == rising.to() => return rising.push(delta, views),
+            None if epoch < self.shown.epoch && range.to <= self.shown.to() => return Ok(()),
+            _ => {}
         }
-        let mut chain = Chain::empty(delta.epoch, delta.range.from, views);
+        let mut chain = Chain::empty(epoch, range.from, views);
         chain.push(delta, views)?;
         self.rising = Some(chain);
         Ok(())

@@ -6,13 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::{
-    feed::Delta,
+    feed::{Delta, Standing},
     position::{Partition, Position, Positions, Version},
 };
 use proptest::prelude::*;
 
 use super::*;
-use crate::testing::{commit, delta, events_before, fold, generation, merged, name, positions, source, views};
+use crate::testing::{
+    commit, delta, events_before, fold, generation, merged, name, positions, source, standing, views,
+};
 
 const PARTITIONS: u32 = 2;
 const BOTH: [&str; 2] = ["delays", "totals"];
@@ -29,7 +31,7 @@ fn check_exact(tiers: &Tiers) {
 
 fn heard() -> Tiers {
     let tiers = Tiers::new(&views(), Feed::Silent);
-    tiers.apply(Change::Lag(source(), 0)).unwrap()
+    tiers.apply(Change::Standing(standing(0, 1, 0))).unwrap()
 }
 
 fn reach(tiers: &Tiers, partition: u32) -> u64 {
@@ -80,6 +82,10 @@ enum Step {
         partition: u32,
         back: u64,
     },
+    /// The reader of a partition says how it stands, which may be all that is heard of what it has told.
+    Stand {
+        partition: u32,
+    },
     /// A generation over one of the versions since the last, with these views.
     Generation {
         versions: u64,
@@ -95,7 +101,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => prop::bool::weighted(0.8).prop_map(|told| Step::Commit { told }),
         1 => partition.clone().prop_map(|partition| Step::Restart { partition }),
         1 => (partition.clone(), 1..8_u64).prop_map(|(partition, offsets)| Step::Rival { partition, offsets }),
-        1 => (partition, 1..9_u64).prop_map(|(partition, back)| Step::Again { partition, back }),
+        1 => (partition.clone(), 1..9_u64).prop_map(|(partition, back)| Step::Again { partition, back }),
+        1 => partition.prop_map(|partition| Step::Stand { partition }),
         2 => (0..4_u64, 0..3_usize).prop_map(|(versions, views)| Step::Generation { versions, views }),
     ]
 }
@@ -176,6 +183,13 @@ impl World {
                 if from < to {
                     self.tell(delta(partition, self.epochs[&partition], from, to));
                 }
+            }
+            Step::Stand { partition } => {
+                let at = self.read[&partition];
+                let told = self.told.get_mut(&partition).unwrap();
+                *told = (*told).max(at);
+                let standing = standing(partition, self.epochs[&partition], at);
+                self.apply(Change::Standing(Standing { partitions: PARTITIONS, ..standing }));
             }
             Step::Generation { versions, views } => self.generation(versions, views),
         }
@@ -316,4 +330,59 @@ fn l6_recorded_gaps_are_named_in_every_answer() {
     let provenance = tiers.provenance(&name("delays"), Layer::Merged).unwrap();
     assert!(!provenance.complete);
     assert!(provenance.warnings[0].contains("offsets [4, 7) of departures partition 1 were gone"), "{provenance:?}");
+}
+
+#[test]
+fn l6_what_a_reader_has_told_and_was_not_heard_is_missing() {
+    let tiers = heard().apply(Change::Delta(delta(0, 1, 0, 5))).unwrap();
+    let tiers = tiers.apply(Change::Standing(standing(0, 1, 5))).unwrap();
+    assert!(complete(&tiers));
+    let tiers = tiers.apply(Change::Standing(standing(0, 1, 9))).unwrap();
+    let provenance = tiers.provenance(&name("delays"), Layer::Merged).unwrap();
+    assert!(provenance.warnings[0].contains("offsets [5, 9)"), "{provenance:?}");
+    let tiers = tiers.apply(Change::Delta(delta(0, 1, 5, 9))).unwrap();
+    assert!(complete(&tiers));
+    // Of a partition that nothing at all was heard of.
+    let tiers = tiers.apply(Change::Standing(standing(1, 1, 2))).unwrap();
+    assert_eq!((reach(&tiers, 1), complete(&tiers)), (0, false));
+}
+
+/// Epochs are told apart by clocks, and a new reader's may be behind: it is ignored only as long as it brings nothing new.
+#[test]
+fn a_reader_whose_clock_is_behind_takes_over_with_its_next_commit() {
+    let told = [(9, 0, 10), (5, 0, 4), (5, 4, 8), (5, 8, 12), (5, 12, 14)];
+    let told = told.map(|(epoch, from, to)| Change::Delta(delta(0, epoch, from, to)));
+    let tiers = told.into_iter().fold(heard(), |tiers, change| tiers.apply(change).unwrap());
+    assert_eq!((reach(&tiers, 0), complete(&tiers)), (10, false));
+    let committed = commit(1, &positions(&[]), &positions(&[(0, 12)]));
+    let tiers = tiers.apply(Change::Commit(source(), committed)).unwrap();
+    assert_eq!((reach(&tiers, 0), complete(&tiers)), (14, true));
+    check_exact(&tiers);
+    let tiers = tiers.apply(Change::Delta(delta(0, 5, 14, 20))).unwrap();
+    assert_eq!(reach(&tiers, 0), 20);
+    check_exact(&tiers);
+}
+
+#[test]
+fn l6_before_all_that_was_told_is_heard_answers_are_not_complete() {
+    let tiers = Tiers::new(&views(), Feed::Behind).apply(Change::Delta(delta(0, 1, 0, 5))).unwrap();
+    assert_eq!((reach(&tiers, 0), complete(&tiers)), (5, false));
+    let tiers = tiers.apply(Change::UpToDate).unwrap();
+    assert!(complete(&tiers));
+    let nothing = Tiers::new(&views(), Feed::Behind).apply(Change::UpToDate).unwrap();
+    assert!(!complete(&nothing));
+}
+
+#[test]
+fn the_lag_is_known_when_every_partition_has_said() {
+    let of =
+        |partition, lag| Change::Standing(Standing { lag_records: lag, partitions: 2, ..standing(partition, 1, 0) });
+    let lag = |tiers: &Tiers| tiers.provenance(&name("delays"), Layer::Merged).unwrap().lag_records;
+    let tiers = Tiers::new(&views(), Feed::Silent).apply(of(0, Some(3))).unwrap();
+    assert_eq!(lag(&tiers), None);
+    let tiers = tiers.apply(of(1, Some(4))).unwrap();
+    assert_eq!(lag(&tiers), Some(7));
+    assert_eq!(lag(&tiers.clone().apply(of(1, None)).unwrap()), None);
+    let silent = tiers.apply(Change::Silent(source(), [Partition(1)].into())).unwrap();
+    assert_eq!((lag(&silent), complete(&silent)), (None, false));
 }

@@ -72,6 +72,8 @@ pub struct Worker {
     commit_began: Instant,
     /// When the lag is to be measured next; `None` while it is being measured.
     lag_due: Option<Instant>,
+    /// How many partitions the log had when last asked; 0 before.
+    log_partitions: u32,
     /// Until when the log is left alone after a failure.
     read_after: Option<Instant>,
     read_failures: Failures,
@@ -120,6 +122,7 @@ impl Worker {
             commit_due: None,
             commit_began: Instant::now(),
             lag_due: None,
+            log_partitions: 0,
             read_after: None,
             read_failures: retry.failures(),
             start_failures: retry.failures(),

@@ -3,10 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use common::{
-    feed::Notice,
-    limits::LAG_INTERVAL,
+    feed::{Notice, Standing},
+    limits::{LAG_INTERVAL, OUTBOX_NOTICES_MAX},
     log::{self, Subscription},
-    position::{Partition, Version},
+    position::Version,
 };
 use tokio::{task, time::Instant};
 use tracing::warn;
@@ -16,6 +16,7 @@ use crate::{
     commit::{self, joined},
     error::Error,
     retry::Retry,
+    start::Lag,
     stats::PartitionStats,
     tail::{Done, Job, Part, Start, Tail},
 };
@@ -32,7 +33,7 @@ pub(super) enum Outcome {
     /// The last steps of a commit are done.
     Settled,
     /// The lag was measured.
-    Lag(Result<Vec<(Partition, u64)>, log::Error>),
+    Lag(Result<Lag, log::Error>),
 }
 
 impl Worker {
@@ -120,7 +121,10 @@ impl Worker {
                     stats.read = to;
                     stats.newest_us = stats.newest_us.max(newest_us);
                 }
-                Done::Delta(delta) => self.outbox.push(Notice::Delta(delta)),
+                Done::Delta(delta) => {
+                    lane.tell(delta.range.to);
+                    self.outbox.push(Notice::Delta(delta));
+                }
                 Done::Part(part) => self.stage.add(part),
             }
         }
@@ -149,7 +153,7 @@ impl Worker {
             }
         }
         self.start_failures.reset();
-        lane.start(Tail::new(&self.recipe, start), start.next);
+        lane.start(Tail::new(&self.recipe, start), start.committed, start.next);
         let stats = PartitionStats { read: start.next, committed: start.committed, newest_us: None };
         self.stats.partitions.insert(partition, stats);
         self.lag_due = Some(Instant::now());
@@ -188,24 +192,43 @@ impl Worker {
         self.answer();
     }
 
-    fn lag_measured(&mut self, lag: Result<Vec<(Partition, u64)>, log::Error>) {
+    fn lag_measured(&mut self, lag: Result<Lag, log::Error>) {
         self.lag_due = Some(Instant::now() + LAG_INTERVAL);
         match lag {
             Ok(lag) => {
-                for (partition, records) in &lag {
+                for (partition, records) in &lag.records {
                     // A partition that was revoked meanwhile is another's to tell of.
                     let Some(stats) = self.stats.partitions.get(partition) else { continue };
                     let age_us = stats.newest_us.map_or(0, |newest| self.clock.now_us().saturating_sub(newest));
                     let age = Duration::from_micros(u64::try_from(age_us).unwrap_or(0));
                     self.recipe.metrics.lag(*partition, *records, age);
                 }
-                let records = lag.iter().map(|(_, records)| records).sum();
-                if self.stats.lag_records != Some(records) {
-                    self.stats.lag_records = Some(records);
-                    self.outbox.push(Notice::Lag { source: self.settings.source.clone(), records });
-                }
+                self.stats.lag_records = Some(lag.records.values().sum());
+                self.log_partitions = lag.partitions;
+                self.tell_standing(&lag);
             }
-            Err(error) => warn!(error = &error as &dyn std::error::Error, "lag not measured"),
+            Err(error) => {
+                warn!(error = &error as &dyn std::error::Error, "lag not measured");
+                let unknown = Lag { partitions: self.log_partitions, ..Lag::default() };
+                self.tell_standing(&unknown);
+            }
+        }
+    }
+
+    /// Tells how every partition stands, unless the listener is behind: the next time says more.
+    fn tell_standing(&mut self, lag: &Lag) {
+        if self.outbox.len() > OUTBOX_NOTICES_MAX / 2 || lag.partitions == 0 {
+            return;
+        }
+        for (partition, lane) in self.lanes.iter().filter(|(_, lane)| lane.is_started()) {
+            self.outbox.push(Notice::Standing(Standing {
+                source: self.settings.source.clone(),
+                partition: *partition,
+                epoch: lane.epoch(),
+                told: lane.told(),
+                lag_records: lag.records.get(partition).copied(),
+                partitions: lag.partitions,
+            }));
         }
     }
 }

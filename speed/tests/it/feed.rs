@@ -40,7 +40,10 @@ async fn deltas_chain_without_a_gap_and_none_straddles_a_commit() {
                     committed.insert(*partition, *to);
                 }
             }
-            Notice::Lag { .. } => {}
+            Notice::Standing(standing) => {
+                let end = ends.get(&(standing.partition, standing.epoch)).copied().unwrap_or_default();
+                assert_eq!(standing.told, end, "what was told is what was told of");
+            }
         }
     }
     assert_eq!(committed, world.end().await);
@@ -108,6 +111,9 @@ async fn the_lag_is_told() {
     let mut world = World::new();
     world.put(0, &[Event; 3]).await;
     let mut running = world.run().await;
-    running.listener.until(|n| matches!(n, Notice::Lag { records: 0, .. })).await;
+    running.listener.until(|n| matches!(n, Notice::Standing(s) if s.told == Position(3))).await;
+    let is_started =
+        |n: &Notice| matches!(n, Notice::Standing(s) if s.partitions == PARTITIONS && s.lag_records == Some(0));
+    running.listener.until(is_started).await;
     running.stop().await;
 }

@@ -10,6 +10,8 @@
 //! - **Appending** is for `replay` and the HTTP endpoint, in transactions ([`writer`]): all or none of an append, and each
 //!   row of a producer once.
 //!
+//! The live feed's topic ([`broadcast`]) has none of this: every process reads all of it.
+//!
 //! [`poll`] is the thread that reads, [`runs`] copies records out of librdkafka's memory, [`native`] has what its safe
 //! wrapper lacks, [`context`] hears what it says.
 
@@ -40,6 +42,7 @@ use crate::{
 };
 
 mod admin;
+pub(crate) mod broadcast;
 mod context;
 mod native;
 mod poll;

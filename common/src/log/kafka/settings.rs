@@ -12,7 +12,7 @@ use rdkafka::{
     types::RDKafkaConfRes::{RD_KAFKA_CONF_INVALID, RD_KAFKA_CONF_UNKNOWN},
 };
 
-use crate::limits::{KAFKA_QUEUE_KIB_MAX, LOG_RECORD_BYTES_MAX};
+use crate::limits::{FEED_NOTICE_AGE_MAX, FEED_QUEUE_KIB_MAX, KAFKA_QUEUE_KIB_MAX, LOG_RECORD_BYTES_MAX};
 
 /// Properties that are ours to set, with the reason.
 const OWNED: &[(&str, &str)] = &[
@@ -140,6 +140,19 @@ impl Settings {
             .set("message.max.bytes", (LOG_RECORD_BYTES_MAX + (1 << 20)).to_string());
         let mut config = self.with_properties(config);
         config.set("transactional.id", transactional_id);
+        config
+    }
+
+    /// For one who tells what may be lost, but keeps its order: of messages with at most so many bytes.
+    pub(super) fn speaker(&self, message_bytes_max: usize) -> ClientConfig {
+        let mut config = self.client();
+        config.set("compression.type", "lz4");
+        let mut config = self.with_properties(config);
+        config
+            .set("enable.idempotence", "true")
+            .set("message.max.bytes", message_bytes_max.to_string())
+            .set("message.timeout.ms", FEED_NOTICE_AGE_MAX.as_millis().to_string())
+            .set("queue.buffering.max.kbytes", FEED_QUEUE_KIB_MAX.to_string());
         config
     }
 }

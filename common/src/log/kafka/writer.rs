@@ -288,16 +288,17 @@ impl Session {
         }
     }
 
-    /// An append is answered when its records can be read: the markers of a commit are written after its answer.
+    /// An append is answered when its records and the rows of its producers can be read: the markers of a commit are written
+    /// after its answer, in each partition by itself. Else whoever asks for the next row right after would be told of an old one.
     fn wait_until_visible(&self, cluster: &Cluster, topic: &str, delivered: &[(usize, Partition, u64)]) {
-        let mut last: BTreeMap<Partition, u64> = BTreeMap::new();
+        let beside = rows::beside(topic);
+        let mut last: BTreeMap<(&str, Partition), u64> = BTreeMap::new();
         for (index, partition, offset) in delivered {
-            if *index != usize::MAX {
-                let newest = last.entry(*partition).or_default();
-                *newest = (*newest).max(*offset);
-            }
+            let topic = if *index == usize::MAX { &beside } else { topic };
+            let newest = last.entry((topic, *partition)).or_default();
+            *newest = (*newest).max(*offset);
         }
-        for (partition, offset) in last {
+        for ((topic, partition), offset) in last {
             let visible = |_: &u32| cluster.bounds(topic, partition).is_ok_and(|bounds| bounds.to.0 > offset);
             if (0..KAFKA_VISIBLE_ATTEMPTS_MAX).find(visible).is_none() {
                 warn!(topic, %partition, offset, "appended, but cannot be read yet: is another transaction open?");

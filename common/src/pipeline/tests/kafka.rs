@@ -21,6 +21,14 @@ fn a_topic_makes_a_source_kafkas() {
 }
 
 #[test]
+fn the_live_feed_has_a_topic_where_there_is_kafka() {
+    let topic = |lines: &str| load(&with_topic(lines), &[]).unwrap().feed_topic();
+    assert_eq!(topic("brokers = \"one:9092\"").as_deref(), Some("highwater-flights-live"));
+    assert_eq!(topic("brokers = \"one:9092\"\nfeed = \"flights.live\"").as_deref(), Some("flights.live"));
+    assert_eq!(load(LEAST, &[]).unwrap().feed_topic(), None);
+}
+
+#[test]
 fn properties_are_librdkafkas_in_either_spelling() {
     let toml = with_topic(
         "brokers = \"one:9092\"\n[kafka.properties]\nsecurity.protocol = \"sasl_ssl\"\nsasl.mechanisms = \"PLAIN\"\n\

@@ -37,7 +37,7 @@ fn runtime() -> Runtime {
 }
 
 /// What somebody else appends to the topic.
-fn append(broker: &Broker, topic: &str, values: &[Value]) {
+pub(crate) fn append(broker: &Broker, topic: &str, values: &[Value]) {
     let records =
         values.iter().map(|value| NewRecord { value: Some(Bytes::from(value.to_string())), ..NewRecord::default() });
     let records = records.collect();

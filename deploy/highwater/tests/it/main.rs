@@ -4,6 +4,7 @@ mod bench;
 mod commands;
 mod crash;
 mod evolution;
+mod feed;
 mod jobs;
 mod kafka;
 mod process;

@@ -2,7 +2,7 @@
 //! was told is there, 0 lost, 0 doubled (L2, L3, L5 and L7 from the outside).
 //!
 //! A few rounds by default; `HIGHWATER_CRASH_ROUNDS` says how many. What is done in each round is repeated by its seed as far as
-//! processes allow.
+//! processes allow. Each worker's log is kept where the test fails, and a worker that ends by itself fails it at once.
 
 use std::{
     path::{Path, PathBuf},
@@ -126,18 +126,23 @@ impl Books {
         Self { dataset: dataset.expect("the dataset opens") }
     }
 
-    /// Waits until at least so many orders are committed, and says how many are.
-    async fn reach(&self, orders: u64) -> u64 {
+    /// Waits until at least so many orders are committed, and says how many are. `workers` must not end meanwhile.
+    async fn reach(&self, orders: u64, workers: &mut [Worker]) -> u64 {
         let reached = async {
             loop {
                 let committed = self.dataset.snapshot().await.expect("the store is there").totals.records();
                 if committed >= orders {
                     return committed;
                 }
+                workers.iter_mut().for_each(Worker::check);
                 tokio::time::sleep(PAUSE).await;
             }
         };
-        tokio::time::timeout(PATIENCE, reached).await.expect("the workers do not come as far")
+        if let Ok(committed) = tokio::time::timeout(PATIENCE, reached).await {
+            return committed;
+        }
+        let snapshot = self.dataset.snapshot().await.expect("the store is there");
+        panic!("the workers do not come as far as {orders} orders: {snapshot:?}");
     }
 
     /// The prices of all orders, ascending.
@@ -155,13 +160,33 @@ impl Books {
     }
 }
 
+/// A worker, and which one it was.
+struct Worker {
+    number: u32,
+    child: Child,
+}
+
+impl Worker {
+    /// A worker ends only when it is told to.
+    fn check(&mut self) {
+        if let Some(status) = self.child.try_wait().expect("it can be asked") {
+            panic!("worker {} has ended by itself: {status}", self.number);
+        }
+    }
+
+    fn kill(mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("the child is waited for once");
+    }
+}
+
 /// Workers, and the broker they read from.
 struct Field {
     broker: Option<Broker>,
     data: PathBuf,
     settings: Settings,
     pipeline: PathBuf,
-    workers: Vec<Child>,
+    workers: Vec<Worker>,
     /// How many workers were started.
     started: u32,
     partitions: u32,
@@ -173,30 +198,30 @@ impl Field {
         let log = std::fs::File::create(self.pipeline.with_file_name(format!("worker-{}.log", self.started)));
         let child = highwater(["speed", "--pipeline"])
             .arg(&self.pipeline)
-            .env("HIGHWATER_LOG", "info")
+            .env("HIGHWATER_LOG", "info,highwater=debug,common=debug,speed=debug,librdkafka=info")
             .stderr(Stdio::from(log.expect("the folder is writable")))
             .spawn();
-        self.workers.push(child.expect("the program starts"));
+        self.workers.push(Worker { number: self.started, child: child.expect("the program starts") });
     }
 
     /// One round of harm; `books` and `load` say when it has passed.
     fn harm(&mut self, what: Harm, worker: usize, runtime: &Runtime, books: &Books, load: &Load) {
         match what {
             Harm::Kill => {
-                kill(self.workers.swap_remove(worker));
+                self.workers.swap_remove(worker).kill();
                 if self.workers.len() < WORKERS {
                     self.start_worker();
                 }
             }
             Harm::Freeze => {
-                send(&self.workers[worker], "STOP");
-                runtime.block_on(books.reach(load.acknowledged()));
-                send(&self.workers[worker], "CONT");
+                send(&self.workers[worker].child, "STOP");
+                runtime.block_on(books.reach(load.acknowledged(), &mut self.workers));
+                send(&self.workers[worker].child, "CONT");
             }
             Harm::Stop => {
-                let mut child = self.workers.swap_remove(worker);
-                send(&child, "TERM");
-                assert!(child.wait().expect("it is waited for once").success(), "a worker did not stop well");
+                let mut stopped = self.workers.swap_remove(worker);
+                send(&stopped.child, "TERM");
+                assert!(stopped.child.wait().expect("it is waited for once").success(), "a worker did not stop well");
                 self.start_worker();
             }
             Harm::Join => self.start_worker(),
@@ -217,15 +242,10 @@ impl Drop for Field {
     fn drop(&mut self) {
         for worker in &mut self.workers {
             // Ended already, or the test has failed and the worker must not outlive it.
-            let _ = worker.kill();
-            let _ = worker.wait();
+            let _ = worker.child.kill();
+            let _ = worker.child.wait();
         }
     }
-}
-
-fn kill(mut worker: Child) {
-    worker.kill().expect("it runs");
-    worker.wait().expect("it is waited for once");
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -255,7 +275,10 @@ fn l2_l3_l5_l7_nothing_is_lost_or_doubled_through_kills_freezes_restarts_and_reb
 
     let data = tempfile::tempdir().expect("a temporary folder");
     let Some(broker) = Broker::start(["--data", data.path().to_str().expect("a path of this test")]) else { return };
-    let folder = shop_on(&broker, TOPIC, 3);
+    let mut folder = shop_on(&broker, TOPIC, 3);
+    // Removed when all went well.
+    folder.disable_cleanup(true);
+    println!("logs of workers are in {}", folder.path().display());
     let (settings, pipeline) = (broker.settings(), folder.path().join("pipeline.toml"));
     let runtime = Runtime::new().expect("a runtime starts");
     let books = runtime.block_on(Books::open(&pipeline));
@@ -270,7 +293,7 @@ fn l2_l3_l5_l7_nothing_is_lost_or_doubled_through_kills_freezes_restarts_and_reb
         partitions: 3,
     };
     (0..WORKERS).for_each(|_| field.start_worker());
-    runtime.block_on(books.reach(1));
+    runtime.block_on(books.reach(1, &mut field.workers));
 
     for round in 0..rounds {
         // The short form sees each harm in turn, from a random one on.
@@ -282,15 +305,15 @@ fn l2_l3_l5_l7_nothing_is_lost_or_doubled_through_kills_freezes_restarts_and_reb
         let before = load.acknowledged();
         field.harm(harm, worker, &runtime, &books, &load);
         let due = runtime.block_on(load.exceed(before + APPEND));
-        let committed = runtime.block_on(books.reach(due));
+        let committed = runtime.block_on(books.reach(due, &mut field.workers));
         println!("round {round}: {harm:?} of worker {worker}, {committed} of {due} committed");
     }
 
     let acknowledged = load.stop();
-    assert_eq!(runtime.block_on(books.reach(acknowledged)), acknowledged, "L7: seed {seed}");
+    assert_eq!(runtime.block_on(books.reach(acknowledged, &mut field.workers)), acknowledged, "L7: seed {seed}");
     let prices = runtime.block_on(books.prices());
     assert!(prices.iter().copied().eq(0..i64::try_from(acknowledged).expect("few")), "lost or doubled, seed {seed}");
-    field.workers.drain(..).for_each(kill);
+    field.workers.drain(..).for_each(Worker::kill);
 
     let server = Server::start("run", folder.path());
     // It answers when it has read all commits.
@@ -305,4 +328,5 @@ fn l2_l3_l5_l7_nothing_is_lost_or_doubled_through_kills_freezes_restarts_and_reb
     let orders: u64 = rows.iter().map(|row| row[0].as_u64().expect("a count")).sum();
     assert_eq!(orders, acknowledged, "seed {seed}: {answer:#}");
     server.stop("TERM");
+    folder.disable_cleanup(false);
 }
