@@ -199,7 +199,7 @@ async fn main() {
         store: store.clone(),
         datasets: BTreeMap::new(),
         served: Arc::clone(&served),
-        feed: Some(receiver),
+        feed: Some(feed::Listener::Local(receiver)),
         clock: Arc::new(SystemClock),
         metrics: telemetry.serving(),
         poll_interval: Duration::from_secs(1),
