@@ -20,6 +20,23 @@ pub enum Error {
     /// A segment could neither be read nor folded again.
     #[error(transparent)]
     Segment(#[from] common::segment::Error),
+    /// A historical file could not be read, or not to its end: what was read of it is loaded.
+    #[error(transparent)]
+    File(#[from] common::log::files::Error),
+    /// Dead letters could not be read or written.
+    #[error(transparent)]
+    DeadLetter(#[from] common::dead_letter::Error),
+    /// A condition is none over the source's columns, or could not be evaluated.
+    #[error(transparent)]
+    Condition(#[from] common::expression::Error),
+    /// An erasure could not be brought to its end: events that it is about keep coming in. It may be asked for again.
+    #[error("after {passes} passes there still are {events} such events in the dataset; do they keep coming in?")]
+    NotErased {
+        /// How often the dataset was gone through.
+        passes: u32,
+        /// How many events were found the last time.
+        events: u64,
+    },
     /// Folding, merging or decoding a partial failed.
     #[error(transparent)]
     Measure(#[from] common::measure::Error),

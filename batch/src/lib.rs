@@ -15,6 +15,7 @@ pub mod engine;
 pub mod error;
 pub mod gather;
 pub mod lease;
+pub mod maintain;
 pub mod map;
 pub mod plan;
 pub mod progress;

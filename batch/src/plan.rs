@@ -221,7 +221,9 @@ async fn plan_source(
         (Start::Repair { .. }, Some(mark)) => mark.clone(),
         _ => Mark { version: head.version, positions: head.positions },
     };
-    let views = views.into_iter().map(|view| plan_view(view, start)).filter_map(Result::transpose);
+    // What was computed before an erasure still has what was erased.
+    let usable = covered.is_none_or(|mark| mark.version >= head.erased);
+    let views = views.into_iter().map(|view| plan_view(view, start, usable)).filter_map(Result::transpose);
     let views = views.collect::<Result<Vec<_>, _>>()?;
 
     let mut tasks = Vec::new();
@@ -243,8 +245,10 @@ async fn plan_source(
     Ok(Some(SourcePlan { source: source.name.clone(), from, mark, views, tasks }))
 }
 
-/// `None` for a view that is not asked for and that the generation to be repaired does not have.
-fn plan_view(view: Arc<View>, start: Start<'_>) -> Result<Option<ViewPlan>, Error> {
+/// `None` for a view that is not asked for and that the generation to be repaired does not have. Unless its generation is
+/// `usable`, nothing is carried on.
+fn plan_view(view: Arc<View>, start: Start<'_>, usable: bool) -> Result<Option<ViewPlan>, Error> {
+    let base_of = |base: &Generation, view: &View| base_of(base, view).filter(|_| usable);
     Ok(match start {
         Start::Raw => Some(ViewPlan { view, base: None, anew: None }),
         Start::Carried { base, anew } => {

@@ -57,6 +57,13 @@ pub const STORE_ATTEMPTS_MAX: u32 = 6;
 /// Wait before the first further try of a failing store; doubles each time.
 pub const STORE_BACKOFF: Duration = Duration::from_millis(100);
 
+/// How often the client of a bucket by itself tries a request again that may be made twice, before [`STORE_ATTEMPTS_MAX`]
+/// counts one try.
+pub const STORE_REQUEST_RETRIES_MAX: usize = 2;
+
+/// Bytes of a large object that are read at once.
+pub const STORE_PIECE_BYTES: u64 = 16 << 20;
+
 /// How often a commit that lost a race reads the head again before it gives up.
 pub const COMMIT_ATTEMPTS_MAX: u32 = 32;
 
@@ -66,6 +73,9 @@ pub const CHECKPOINT_EVERY: u64 = 100;
 
 /// Objects of one dataset that are written or read at the same time.
 pub const STORE_CONCURRENCY_MAX: usize = 16;
+
+/// How often an erasure goes through a dataset before it gives up: each pass finds what was committed since the one before.
+pub const ERASE_PASSES_MAX: u32 = 8;
 
 /// How often a batch run that lost the race to publish carries its work on and tries again.
 pub const PUBLISH_ATTEMPTS_MAX: u32 = 32;

@@ -12,7 +12,7 @@ use crate::{
     names::SourceName,
     partial,
     position::Version,
-    store::Store,
+    store::{Listed, Store},
     view::View,
 };
 
@@ -84,6 +84,20 @@ pub async fn load(
     Ok(partials.into_iter().map(|partial| partial.unwrap_or_else(|| folded.next().expect(one_each))).collect())
 }
 
+/// All segments of `source` that there are: the view's definition, the version, and the object.
+///
+/// # Errors
+/// [`Error::Store`].
+pub async fn list(store: &Store, source: &SourceName) -> Result<Vec<(String, Version, Listed)>, Error> {
+    let listed = store.list_objects(&Path::from_iter(["segments", source.as_str()])).await?;
+    let segment = |object: Listed| {
+        let mut parts: Vec<_> = object.path.parts().collect();
+        let version = parts.pop()?.as_ref().strip_suffix(".parquet")?.parse().ok()?;
+        Some((parts.pop()?.as_ref().to_owned(), Version(version), object))
+    };
+    Ok(listed.into_iter().filter_map(segment).collect())
+}
+
 async fn read(store: &Store, version: Version, view: &Arc<View>) -> Result<Option<RecordBatch>, Error> {
     let path = path(&view.source, version, view);
     let Some(bytes) = store.get(&path).await? else { return Ok(None) };
@@ -102,7 +116,7 @@ async fn fold(dataset: &Dataset, commit: &Commit, views: &[Arc<View>]) -> Result
     let mut fold = Fold::new(views);
     let columns = fold.columns();
     for file in &commit.files {
-        let events = dataset.read(file, &columns).await?;
+        let events = dataset.read_of_commit(commit, file, &columns).await?;
         fold = tokio::task::spawn_blocking(move || {
             events.iter().try_for_each(|batch| fold.fold(batch))?;
             Ok::<_, Error>(fold)

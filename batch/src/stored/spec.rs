@@ -61,12 +61,7 @@ impl MapSpec {
     pub(super) fn as_task(&self, dataset: Dataset) -> MapTask {
         let input = match &self.input {
             InputSpec::Files(files) => Input::Files(files.iter().map(FileSpec::file).collect()),
-            InputSpec::Commit(version) => Input::Commit(Commit {
-                version: *version,
-                files: Vec::new(),
-                positions: BTreeMap::new(),
-                counts: BTreeMap::new(),
-            }),
+            InputSpec::Commit(version) => Input::Commit(Commit { version: *version, ..Commit::default() }),
         };
         MapTask { dataset, input, views: [].into() }
     }

@@ -154,6 +154,7 @@ impl Lab {
         let pipeline = Pipeline {
             name: "test".to_owned(),
             store: memory(),
+            store_options: Default::default(),
             kafka: None,
             feed_topic: None,
             log_directory: "unused".into(),

@@ -7,6 +7,7 @@ mod crash;
 mod flights;
 mod lab;
 mod law;
+mod maintain;
 mod race;
 mod runs;
 mod stored;

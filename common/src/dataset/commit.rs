@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 
 use arrow::record_batch::RecordBatch;
+use async_trait::async_trait;
+use bytes::Bytes;
 use deltalake::kernel::Add;
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::sync::MutexGuard;
 
 use super::{
     Append, Commit, Error, Inner, Snapshot,
-    log::{self, EVENT_DATE, Entry},
+    log::{self, EVENT_DATE, Entry, NO_DATE},
     write::{self, NewFile},
 };
 use crate::{
@@ -17,6 +19,27 @@ use crate::{
     limits::{COMMIT_ATTEMPTS_MAX, STORE_CONCURRENCY_MAX},
     store,
 };
+
+/// What is to become the next entry of the log.
+#[async_trait]
+pub(super) trait Proposal: Send + Sync {
+    /// The entry of the commit `id` right after `head`; `None` if there is nothing to do any more.
+    async fn entry(&self, inner: &Inner, head: &Snapshot, id: &str) -> Result<Option<Bytes>, Error>;
+}
+
+/// An append whose files are written.
+pub(super) struct Appending<'a> {
+    pub(super) append: &'a Append,
+    pub(super) adds: &'a [Add],
+}
+
+#[async_trait]
+impl Proposal for Appending<'_> {
+    async fn entry(&self, inner: &Inner, head: &Snapshot, id: &str) -> Result<Option<Bytes>, Error> {
+        inner.check_positions(head, self.append)?;
+        log::append_entry(&inner.ids, head, id, self.append, self.adds).map(Some)
+    }
+}
 
 impl Inner {
     /// The events of `append` in the schema of an event, if its counts and ranges agree with them.
@@ -49,14 +72,18 @@ impl Inner {
         let action = "encode events";
         let (schema, event_time) = (self.schema.event_schema(), self.event_time.clone());
         let encoded = tokio::task::spawn_blocking(move || write::files(&schema, &event_time, &events)).await;
-        let files = encoded.map_err(Error::table(action))?.map_err(Error::table(action))?;
-        let put = |file| self.put(id, file);
+        self.put(id, encoded.map_err(Error::table(action))?.map_err(Error::table(action))?, true).await
+    }
+
+    /// Puts `files` of the commit `id` into the store.
+    pub(super) async fn put(&self, id: &str, files: Vec<NewFile>, data_change: bool) -> Result<Vec<Add>, Error> {
+        let put = |file| self.put_one(id, file, data_change);
         stream::iter(files).map(put).buffered(STORE_CONCURRENCY_MAX).try_collect().await
     }
 
-    async fn put(&self, id: &str, file: NewFile) -> Result<Add, Error> {
+    async fn put_one(&self, id: &str, file: NewFile, data_change: bool) -> Result<Add, Error> {
         // The directory is for people and for readers of plain Parquet: Delta readers take the date from the log.
-        let directory = file.date.as_deref().unwrap_or("__HIVE_DEFAULT_PARTITION__");
+        let directory = file.date.as_deref().unwrap_or(NO_DATE);
         let path = format!("{EVENT_DATE}={directory}/{id}.parquet");
         let size = file.bytes.len() as i64;
         let object = log::object_path(&self.table.root(), &path).map_err(Error::table("name a data file"))?;
@@ -66,35 +93,34 @@ impl Inner {
             partition_values: HashMap::from([(EVENT_DATE.to_owned(), file.date)]),
             size,
             modification_time: SystemClock.now_us() / 1_000,
-            data_change: true,
+            data_change,
             stats: Some(file.stats),
             ..Add::default()
         })
     }
 
-    /// Commits `append` as exactly the version after the head it was checked against; if another writer was faster, reads
-    /// what it did and checks again.
-    pub(super) async fn commit(&self, id: &str, append: &Append, adds: &[Add]) -> Result<Commit, Error> {
+    /// Commits what `proposal` proposes as exactly the version after the head it was proposed for; if another writer was
+    /// faster, reads what it did and asks again. `None` if the proposal has nothing to do any more.
+    pub(super) async fn commit(&self, id: &str, proposal: &dyn Proposal) -> Result<Option<Commit>, Error> {
         let root = self.table.root();
         let mut head = self.head.lock().await;
         for _ in 0..COMMIT_ATTEMPTS_MAX {
             if let Some(commit) = self.arrived(id, &mut head).await? {
-                return Ok(commit);
+                return Ok(Some(commit));
             }
-            self.check_positions(&head, append)?;
+            let Some(bytes) = proposal.entry(self, &head, id).await? else { return Ok(None) };
             let version = head.version.next();
-            let bytes = log::append_entry(&self.ids, &head, id, append, adds)?;
             match self.store.put_if_absent(&log::entry_path(&root, version), bytes.clone()).await {
                 Ok(()) => {
                     let entry = Entry::parse(version, &bytes)?;
                     entry.apply(&self.ids, &mut head, version);
-                    return entry.into_commit(version, &root);
+                    return entry.into_commit(version, &root).map(Some);
                 }
                 Err(store::Error::Exists { .. }) => {
                     tracing::debug!(source = %self.source, %version, "another writer was faster");
                 }
                 // The answer was lost, not necessarily the commit.
-                Err(error) => return self.arrived(id, &mut head).await?.ok_or(Error::Store(error)),
+                Err(error) => return self.arrived(id, &mut head).await?.ok_or(Error::Store(error)).map(Some),
             }
         }
         Err(Error::table("commit")(format!("other writers were faster {COMMIT_ATTEMPTS_MAX} times")))

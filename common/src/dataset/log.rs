@@ -6,21 +6,24 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
-use deltalake::kernel::{Action, Add, CommitInfo, Transaction};
+use deltalake::kernel::{Action, Add, CommitInfo, Remove, Transaction};
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Append, Commit, DataFile, Error, Snapshot};
+use super::{Append, ArchiveId, Commit, DataFile, Error, LoadId, Rewrite, Snapshot, Why};
 use crate::{
     clock::{Clock, SystemClock},
     event::Counts,
     names::SourceName,
-    position::{Partition, Position, Positions, Version},
+    position::{OffsetRange, Partition, Position, Positions, Version},
 };
 
 /// The column that the table is partitioned by: the UTC date of the event time.
 pub(super) const EVENT_DATE: &str = "event_date";
+
+/// Where the date would stand in the path of a file whose events have none.
+pub(super) const NO_DATE: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// What stands under `highwater` in an entry's `commitInfo`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +31,9 @@ pub(super) struct Info {
     /// Tells this commit from every other, so that a writer that lost the answer knows its own.
     pub(super) commit: String,
     pub(super) partitions: BTreeMap<Partition, Moved>,
+    /// Whether its files are of events that were there before, in other files: they are no part of the commit's own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) rewrite: bool,
 }
 
 /// What one commit says of one partition.
@@ -43,13 +49,17 @@ pub(super) struct Moved {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Subject {
     Position(Partition),
+    Load(LoadId),
+    Archive(ArchiveId),
+    Erased,
     Events,
     DeadLetters,
     Tombstones,
 }
 
-/// The app ids of one source's `txn` actions: `highwater/<cluster>/<topic>/<partition>`, and `…/events`, `…/dead_letters`
-/// and `…/tombstones` for the totals.
+/// The app ids of one source's `txn` actions: `highwater/<cluster>/<topic>/<partition>`; `…/load/<id>`, whose version is the
+/// load's partition; `…/archive/<id>`, whose version is 1; `…/erased`, whose version is that of the last erasure; and `…/events`, `…/dead_letters` and `…/tombstones` for the
+/// totals.
 #[derive(Debug, Clone)]
 pub(super) struct AppIds {
     prefix: String,
@@ -64,6 +74,9 @@ impl AppIds {
         let prefix = &self.prefix;
         match subject {
             Subject::Position(partition) => format!("{prefix}{partition}"),
+            Subject::Load(load) => format!("{prefix}load/{load}"),
+            Subject::Archive(archive) => format!("{prefix}archive/{archive}"),
+            Subject::Erased => format!("{prefix}erased"),
             Subject::Events => format!("{prefix}events"),
             Subject::DeadLetters => format!("{prefix}dead_letters"),
             Subject::Tombstones => format!("{prefix}tombstones"),
@@ -71,7 +84,16 @@ impl AppIds {
     }
 
     fn subject(&self, app_id: &str) -> Option<Subject> {
-        match app_id.strip_prefix(&self.prefix)? {
+        let subject = app_id.strip_prefix(&self.prefix)?;
+        if let Some((kind, id)) = subject.split_once('/') {
+            return match kind {
+                "load" => id.parse().ok().map(Subject::Load),
+                "archive" => id.parse().ok().map(Subject::Archive),
+                _ => None,
+            };
+        }
+        match subject {
+            "erased" => Some(Subject::Erased),
             "events" => Some(Subject::Events),
             "dead_letters" => Some(Subject::DeadLetters),
             "tombstones" => Some(Subject::Tombstones),
@@ -86,6 +108,15 @@ impl AppIds {
             Subject::Position(partition) => {
                 snapshot.positions.insert(partition, Position(value));
             }
+            Subject::Load(load) => {
+                if let Ok(partition) = u32::try_from(value) {
+                    snapshot.loads.insert(load, Partition(partition));
+                }
+            }
+            Subject::Archive(archive) => {
+                snapshot.archives.insert(archive);
+            }
+            Subject::Erased => snapshot.erased = Version(value),
             Subject::Events => snapshot.totals.events = value,
             Subject::DeadLetters => snapshot.totals.dead_letters = value,
             Subject::Tombstones => snapshot.totals.tombstones = value,
@@ -100,11 +131,12 @@ impl AppIds {
             (Subject::DeadLetters, totals.dead_letters),
             (Subject::Tombstones, totals.tombstones),
         ];
-        let transaction = |(subject, value)| {
-            let version = i64::try_from(value).map_err(Error::table("number a transaction"))?;
-            Ok(Action::Txn(Transaction::new(self.of(subject), version)))
-        };
-        positions.chain(totals).map(transaction).collect()
+        positions.chain(totals).map(|(subject, value)| self.transaction(subject, value)).collect()
+    }
+
+    fn transaction(&self, subject: Subject, value: u64) -> Result<Action, Error> {
+        let version = i64::try_from(value).map_err(Error::table("number a transaction"))?;
+        Ok(Action::Txn(Transaction::new(self.of(subject), version)))
     }
 }
 
@@ -117,6 +149,8 @@ pub(super) struct Entry {
     pub(super) redefines: bool,
     transactions: Vec<Transaction>,
     adds: Vec<Add>,
+    /// The paths of the files that it takes out of the table.
+    pub(super) removes: Vec<String>,
 }
 
 impl Entry {
@@ -133,7 +167,8 @@ impl Entry {
                     let ours = info.info.remove("highwater").map(serde_json::from_value).transpose();
                     entry.info = ours.map_err(Error::table("read a log entry"))?;
                 }
-                Action::Remove(_) | Action::Cdc(_) | Action::DomainMetadata(_) => {}
+                Action::Remove(remove) => entry.removes.push(remove.path),
+                Action::Cdc(_) | Action::DomainMetadata(_) => {}
             }
         }
         Ok(entry)
@@ -154,13 +189,14 @@ impl Entry {
 
     /// The entry as the commit of `version` of the table at `root`.
     pub(super) fn into_commit(self, version: Version, root: &Path) -> Result<Commit, Error> {
-        let Some(info) = self.info else {
-            return Ok(Commit { version, files: Vec::new(), positions: Positions::new(), counts: BTreeMap::new() });
-        };
-        let files = self.adds.iter().map(|add| data_file(root, add)).collect::<Result<_, _>>()?;
+        let Some(info) = self.info else { return Ok(Commit { version, ..Commit::default() }) };
+        let own = if info.rewrite { &[] } else { self.adds.as_slice() };
+        let files = own.iter().map(|add| data_file(root, add)).collect::<Result<_, _>>()?;
+        let range = |moved: &Moved| OffsetRange::new(moved.from, moved.to);
+        let ranges = info.partitions.iter().map(|(&partition, moved)| (partition, range(moved))).collect();
         let positions = info.partitions.iter().map(|(&partition, moved)| (partition, moved.to)).collect();
         let counts = info.partitions.iter().map(|(&partition, moved)| (partition, moved.counts)).collect();
-        Ok(Commit { version, files, positions, counts })
+        Ok(Commit { version, files, positions, ranges, counts })
     }
 }
 
@@ -200,16 +236,62 @@ pub(super) fn append_entry(
         positions.insert(partition, range.to);
         partitions.insert(partition, Moved { from: range.from, to: range.to, counts });
     }
-    let info = Info { commit: commit.to_owned(), partitions };
-    let info = serde_json::to_value(info).map_err(Error::table("write a log entry"))?;
     let parameters = HashMap::from([
         ("mode".to_owned(), json!("Append")),
         ("partitionBy".to_owned(), json!(format!("[\"{EVENT_DATE}\"]"))),
     ]);
-    let mut actions = vec![commit_info("WRITE", Some(head.version), parameters, Some(info))];
+    let info = Info { commit: commit.to_owned(), partitions, rewrite: false };
+    let mut actions = vec![commit_info("WRITE", Some(head.version), parameters, Some(ours(info)?))];
     actions.extend(ids.transactions(&positions, totals)?);
     actions.extend(files.iter().cloned().map(Action::Add));
     encode(&actions)
+}
+
+/// The entry that gives `load` its partition, on top of `head`.
+pub(super) fn load_entry(
+    ids: &AppIds,
+    head: &Snapshot,
+    commit: &str,
+    load: LoadId,
+    partition: Partition,
+) -> Result<Bytes, Error> {
+    let nothing = Moved { from: Position(0), to: Position(0), counts: Counts::default() };
+    let info = Info { commit: commit.to_owned(), partitions: BTreeMap::from([(partition, nothing)]), rewrite: false };
+    let parameters = HashMap::from([("load".to_owned(), json!(load.to_string()))]);
+    let mut actions = vec![commit_info("WRITE", Some(head.version), parameters, Some(ours(info)?))];
+    actions.push(ids.transaction(Subject::Position(partition), 0)?);
+    actions.push(ids.transaction(Subject::Load(load), partition.0.into())?);
+    encode(&actions)
+}
+
+/// The entry that replaces files by others, on top of `head`. Positions and totals stay.
+pub(super) fn rewrite_entry(
+    ids: &AppIds,
+    head: &Snapshot,
+    commit: &str,
+    rewrite: &Rewrite,
+    removes: Vec<Remove>,
+    adds: &[Add],
+) -> Result<Bytes, Error> {
+    let info = Info { commit: commit.to_owned(), partitions: BTreeMap::new(), rewrite: true };
+    let operation = match rewrite.why {
+        Why::Compaction => "OPTIMIZE",
+        Why::Retention | Why::Erasure => "DELETE",
+    };
+    let mut actions = vec![commit_info(operation, Some(head.version), HashMap::new(), Some(ours(info)?))];
+    if rewrite.why == Why::Erasure {
+        actions.push(ids.transaction(Subject::Erased, head.version.next().0)?);
+    }
+    if let Some(archive) = rewrite.archive {
+        actions.push(ids.transaction(Subject::Archive(archive), 1)?);
+    }
+    actions.extend(removes.into_iter().map(Action::Remove));
+    actions.extend(adds.iter().cloned().map(Action::Add));
+    encode(&actions)
+}
+
+fn ours(info: Info) -> Result<serde_json::Value, Error> {
+    serde_json::to_value(info).map_err(Error::table("write a log entry"))
 }
 
 /// The `commitInfo` of an entry. Its time is for people: nothing depends on it.

@@ -7,25 +7,35 @@
 mod checkpoint;
 mod commit;
 mod head;
+mod loads;
 mod log;
 mod read;
+mod rewrite;
 mod table;
+mod vacuum;
 mod write;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use arrow::record_batch::RecordBatch;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-pub use self::read::Events;
-use self::{log::AppIds, table::Table};
+use self::{commit::Appending, log::AppIds, table::Table};
+pub use self::{
+    loads::{LOADS_FROM, LoadId},
+    read::Events,
+    rewrite::{ArchiveId, Replacement, Rewrite, Why},
+};
 use crate::{
     event::Counts,
     limits::CHECKPOINT_EVERY,
     names::SourceName,
     position::{OffsetRange, Partition, Positions, Version},
-    schema::Schema,
+    schema::{OFFSET, PARTITION, Schema},
     store::Store,
 };
 
@@ -98,6 +108,12 @@ pub struct Snapshot {
     pub positions: Positions,
     /// What became of all records ever committed (L7).
     pub totals: Counts,
+    /// The partition of each load.
+    pub loads: BTreeMap<LoadId, Partition>,
+    /// The version of the last erasure; 0 if there was none. Nothing that was computed from an earlier version may be carried on.
+    pub erased: Version,
+    /// What was kept of events that retention has removed.
+    pub archives: BTreeSet<ArchiveId>,
 }
 
 /// A file of a dataset.
@@ -111,8 +127,17 @@ pub struct DataFile {
     pub bytes: u64,
 }
 
+impl DataFile {
+    /// The UTC date of its events, as it stands in its path; `None` if they have none.
+    #[must_use]
+    pub fn date(&self) -> Option<&str> {
+        let directory = self.path.as_ref().rsplit('/').nth(1)?;
+        directory.strip_prefix(log::EVENT_DATE)?.strip_prefix('=').filter(|date| *date != log::NO_DATE)
+    }
+}
+
 /// One commit of a dataset, read back.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Commit {
     /// Its version.
     pub version: Version,
@@ -120,6 +145,8 @@ pub struct Commit {
     pub files: Vec<DataFile>,
     /// The positions it moved.
     pub positions: Positions,
+    /// What it covers of each partition.
+    pub ranges: BTreeMap<Partition, OffsetRange>,
     /// What became of the records, by partition (L7).
     pub counts: BTreeMap<Partition, Counts>,
 }
@@ -208,18 +235,23 @@ impl Dataset {
         self.inner.check_positions(&self.snapshot().await?, &append)?;
         let id = Uuid::now_v7().to_string();
         let adds = self.inner.write(&id, events).await?;
-        let committed = self.inner.commit(&id, &append, &adds).await;
+        let committed = self.inner.commit(&id, &Appending { append: &append, adds: &adds }).await;
         if let Err(Error::Fenced { .. }) = committed {
             self.inner.discard(&adds).await;
         }
-        let commit = committed?;
+        let commit = committed?.expect("an append is always to be made");
+        self.checkpoint(&commit).await;
+        Ok(commit)
+    }
+
+    /// Writes the checkpoint that is due with `commit`, if one is.
+    async fn checkpoint(&self, commit: &Commit) {
         if commit.version.0.is_multiple_of(CHECKPOINT_EVERY)
             && let Err(error) = self.inner.table.checkpoint(commit.version).await
         {
             // The log is whole without it; the next one is due soon.
             tracing::warn!(source = %self.inner.source, version = %commit.version, %error, "checkpoint failed");
         }
-        Ok(commit)
     }
 
     /// The commits in `(after, up_to]`, ascending, one per version.
@@ -250,6 +282,34 @@ impl Dataset {
         let bytes = self.inner.store.get(&file.path).await?;
         let bytes = bytes.ok_or_else(|| format!("{} is gone", file.path)).map_err(Error::table("read a data file"))?;
         Events::new(&file.path, bytes, &self.inner.schema, columns)
+    }
+
+    /// The events that `commit` added in `file`, one of its own. Where the file is gone, because its events were put into other
+    /// files, they are looked for there: what was erased is not found.
+    ///
+    /// # Errors
+    /// [`Error::Table`], [`Error::Store`].
+    pub async fn read_of_commit(
+        &self,
+        commit: &Commit,
+        file: &DataFile,
+        columns: &[String],
+    ) -> Result<Vec<RecordBatch>, Error> {
+        if self.inner.store.contains(&file.path).await? {
+            return self.read(file, columns).await;
+        }
+        let head = self.snapshot().await?.version;
+        let same_date = self.files(head).await?.into_iter().filter(|live| live.date() == file.date());
+        let mut with_place = columns.to_vec();
+        with_place.extend([PARTITION, OFFSET].map(str::to_owned).into_iter().filter(|name| !columns.contains(name)));
+        let mut found = Vec::new();
+        for live in same_date {
+            let batches = self.read(&live, &with_place).await?;
+            let within =
+                |batch: &RecordBatch| read::within(batch, &commit.ranges).map_err(Error::table("read a data file"));
+            found.extend(batches.iter().map(within).collect::<Result<Vec<_>, _>>()?);
+        }
+        Ok(found)
     }
 
     /// All of [`Self::events`] at once, decimals in the type that the schema says. Decoding runs on the blocking pool.

@@ -1,11 +1,11 @@
 //! Events out of a Parquet file of the dataset, whoever wrote it.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
-    array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array},
-    compute::cast,
-    datatypes::{DECIMAL64_MAX_PRECISION, DataType, Field, Schema as ArrowSchema, SchemaRef},
+    array::{ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, new_null_array},
+    compute::{cast, filter_record_batch},
+    datatypes::{DECIMAL64_MAX_PRECISION, DataType, Field, Int32Type, Int64Type, Schema as ArrowSchema, SchemaRef},
     error::ArrowError,
 };
 use bytes::Bytes;
@@ -21,7 +21,10 @@ use parquet::{
 };
 
 use super::Error;
-use crate::schema::Schema;
+use crate::{
+    position::{OffsetRange, Partition},
+    schema::{OFFSET, PARTITION, Schema},
+};
 
 /// Rows of one batch: large enough that a batch's fixed costs vanish, small enough to stay in the cache.
 const BATCH_ROWS: usize = 16_384;
@@ -112,6 +115,23 @@ pub(super) fn widened(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     }
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(Arc::new(ArrowSchema::new(fields)), columns, &options)
+}
+
+/// The events of `batch` whose offsets are in these ranges of their partitions.
+pub(super) fn within(
+    batch: &RecordBatch,
+    ranges: &BTreeMap<Partition, OffsetRange>,
+) -> Result<RecordBatch, ArrowError> {
+    let column = |name| {
+        batch.column_by_name(name).ok_or_else(|| ArrowError::SchemaError(format!("events without the column {name}")))
+    };
+    let partitions = column(PARTITION)?.as_primitive::<Int32Type>().values();
+    let offsets = column(OFFSET)?.as_primitive::<Int64Type>().values();
+    let inside = partitions.iter().zip(offsets).map(|(&partition, &offset)| {
+        let range = ranges.get(&Partition(partition as u32));
+        range.is_some_and(|range| (range.from.0..range.to.0).contains(&(offset as u64)))
+    });
+    filter_record_batch(batch, &BooleanArray::from_iter(inside.map(Some)))
 }
 
 fn conform(batch: &RecordBatch, wanted: &SchemaRef) -> Result<RecordBatch, ParquetError> {

@@ -14,6 +14,9 @@ use object_store::{ObjectStore, memory::InMemory, path::Path};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use url::Url;
 
+mod rewrite;
+mod s3;
+
 use super::*;
 use crate::{
     position::Position,

@@ -127,7 +127,8 @@ fn date(day: i64) -> Option<String> {
     Some(midnight.to_zoned(jiff::tz::TimeZone::UTC).date().to_string())
 }
 
-fn file(schema: &SchemaRef, date: Option<String>, batches: &[RecordBatch]) -> Result<NewFile, ParquetError> {
+/// The file of `batches`, all events of `date`. CPU work.
+pub(super) fn file(schema: &SchemaRef, date: Option<String>, batches: &[RecordBatch]) -> Result<NewFile, ParquetError> {
     // Without Arrow's own schema in the footer, every reader sees the same Parquet types.
     let options =
         ArrowWriterOptions::new().with_properties(properties(schema, batches)?).with_skip_arrow_metadata(true);

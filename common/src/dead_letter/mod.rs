@@ -87,6 +87,33 @@ pub async fn read(
     Ok(letters.split_off(letters.len().saturating_sub(limit)))
 }
 
+/// Removes the letters of `source` for which `keep` does not hold, whether positions have reached them or not. Returns the
+/// objects that were changed or removed, with how many letters each has lost.
+///
+/// # Errors
+/// See [`Error`]. What was removed until then stays removed.
+pub async fn retain(
+    store: &Store,
+    source: &SourceName,
+    keep: impl Fn(&DeadLetter) -> bool,
+) -> Result<Vec<(Path, u64)>, Error> {
+    let mut changed = Vec::new();
+    for path in store.list(&directory(source)).await? {
+        let Some(bytes) = store.get(&path).await? else { continue };
+        let (kept, lost): (Vec<_>, Vec<_>) = decode(&path, bytes).await?.into_iter().partition(&keep);
+        if lost.is_empty() {
+            continue;
+        }
+        if kept.is_empty() {
+            store.delete(&path).await?;
+        } else {
+            store.put(&path, blocking(move || file::encode(&kept)).await).await?;
+        }
+        changed.push((path, lost.len() as u64));
+    }
+    Ok(changed)
+}
+
 /// The last `limit` letters before offset `before` in `runs`, all of one partition. Reads the last runs first, and none
 /// that cannot matter.
 async fn newest(

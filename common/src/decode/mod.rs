@@ -87,7 +87,7 @@ pub use self::{
 };
 use crate::{
     event::{DeadLetter, Decoded, Record},
-    schema::{Column, ColumnType, Origin, Schema},
+    schema::{Column, ColumnType, Origin, Path, Schema},
 };
 
 /// What a decoder needs to know of its source.
@@ -119,6 +119,25 @@ impl Rules {
             behind_max: None,
             format: Format::default(),
             keys: KeyFormat::default(),
+        }
+    }
+
+    /// The rules by which rows of historical files become events of the source. A row is a JSON object, whatever records of the
+    /// source are; what records have beside their value stands in the row under the column's name. Such files are old: an
+    /// event time may be as far behind as it is.
+    #[must_use]
+    pub fn of_files(&self) -> Self {
+        let column = |column: &Column| match column.origin {
+            Origin::Value => column.clone(),
+            _ => Column { origin: Origin::Value, path: Path::member(&column.name), ..column.clone() },
+        };
+        let columns = self.schema.columns().iter().map(column).collect();
+        Self {
+            schema: Arc::new(Schema::new(columns)),
+            behind_max: None,
+            format: Format::default(),
+            keys: KeyFormat::default(),
+            ..self.clone()
         }
     }
 

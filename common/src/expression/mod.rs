@@ -14,7 +14,7 @@ use sqlparser::{
     ast::{Expr, Spanned},
     dialect::GenericDialect,
     parser::Parser,
-    tokenizer::Token,
+    tokenizer::{Token, Tokenizer},
 };
 
 use crate::{grain::Zone, schema::ColumnType};
@@ -154,6 +154,17 @@ impl Expression {
             How::Bucket(grain) => grain.zone(),
             How::Clock(zone) => Some(zone),
         })
+    }
+
+    /// The texts and numbers that stand in it, as they are written.
+    #[must_use]
+    pub fn literals(&self) -> Vec<String> {
+        let tokens = Tokenizer::new(&GenericDialect, &self.sql).tokenize().unwrap_or_default();
+        let literal = |token| match token {
+            Token::SingleQuotedString(text) | Token::Number(text, _) => Some(text),
+            _ => None,
+        };
+        tokens.into_iter().filter_map(literal).collect()
     }
 
     /// The columns it reads, each once, sorted.

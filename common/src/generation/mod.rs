@@ -11,7 +11,7 @@ use crate::{
     names::{SourceName, ViewName},
     partial,
     position::{Positions, Version},
-    store::{self, Store},
+    store::{self, Listed, Store},
     view::{View, ViewId},
 };
 
@@ -113,6 +113,29 @@ pub async fn latest(store: &Store) -> Result<Option<Generation>, Error> {
         Some(number) => load(store, number).await,
         None => Ok(None),
     }
+}
+
+/// The manifests of all generations in the store, by number.
+///
+/// # Errors
+/// [`Error::Store`].
+pub async fn manifests(store: &Store) -> Result<Vec<(u64, Listed)>, Error> {
+    let mut manifests = Vec::new();
+    for path in store.list_directly(&Path::from(DIRECTORY)).await? {
+        if let (Some(number), Some(object)) = (number_of(&path), store.look(&path).await?) {
+            manifests.push((number, object));
+        }
+    }
+    manifests.sort_unstable_by_key(|(number, _)| *number);
+    Ok(manifests)
+}
+
+/// All chunks in the store, whether a generation names them or not.
+///
+/// # Errors
+/// [`Error::Store`].
+pub async fn chunks(store: &Store) -> Result<Vec<Listed>, Error> {
+    Ok(store.list_objects(&Path::from_iter([DIRECTORY, "chunks"])).await?)
 }
 
 /// The generation with this number, or `None`.

@@ -142,3 +142,30 @@ async fn a_chunk_is_named_by_its_content_and_checked() {
     let refused = read_chunk(&store, &view, &chunk).await.unwrap_err();
     assert_eq!(refused.to_string(), format!("{path} is gone"));
 }
+
+/// L4 over a real server of S3 with requests that go wrong: of runs that race for a number, one wins, and it is what is read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l4_one_of_many_publishers_wins_over_s3_whatever_goes_wrong() {
+    let Some(server) = testing::s3::Server::shared() else { return };
+    let bucket = server.bucket().await;
+    let proxy = testing::s3::Proxy::start(&server.address()).await;
+    let store = testing::s3::store(proxy.address(), &bucket, "race");
+    for number in 1..=4 {
+        proxy.fail_randomly(number, 250);
+        let mut runs = tokio::task::JoinSet::new();
+        for run in 0..6 {
+            let (store, ours) = (store.clone(), Generation { created_at_us: run, ..generation(number) });
+            runs.spawn(async move { publish(&store, &ours).await.map(|()| ours) });
+        }
+        let mut won = Vec::new();
+        while let Some(run) = runs.join_next().await {
+            match run.unwrap() {
+                Ok(ours) => won.push(ours),
+                Err(error) => assert!(matches!(error, Error::Exists { .. }), "{error:?}"),
+            }
+        }
+        proxy.calm();
+        assert_eq!(latest(&store).await.unwrap().as_ref(), won.first());
+        assert_eq!(won.len(), 1);
+    }
+}

@@ -7,15 +7,15 @@ use std::{
     sync::Arc,
 };
 
-use toml::{Spanned, de::DeTable};
-use url::Url;
+use toml::de::DeTable;
 
 use super::{
-    COMMIT_INTERVAL, COMMIT_SIZE, Diagnostic, LOG_DIRECTORY, Pipeline, STORE_URL, Source, Sources, batch, kafka,
+    COMMIT_INTERVAL, COMMIT_SIZE, Diagnostic, LOG_DIRECTORY, Pipeline, Source, Sources, batch, kafka,
     reader::{Environment, Reader, Section},
     serving::serving,
     source::source,
-    values::{CLUSTER, DURATION, Kind, SIZE, TEXT},
+    store,
+    values::{CLUSTER, DURATION, SIZE, TEXT},
 };
 use crate::{
     names::ViewName,
@@ -23,12 +23,6 @@ use crate::{
 };
 
 const KEYS: &[&str] = &["name", "store", "log", "kafka", "commit", "serving", "batch", "sources"];
-
-const STORE: Kind<String> = Kind {
-    what: "a store's URL",
-    allowed: "a store is \"file:directory\" (relative to this file), \"file:///directory\" or \"memory:\"",
-    parse: TEXT.parse,
-};
 
 /// See [`Pipeline::load_with`].
 pub(super) fn load(path: &Path, environment: Environment<'_>) -> Result<Pipeline, Vec<Diagnostic>> {
@@ -75,7 +69,7 @@ fn directory(path: &Path) -> PathBuf {
 
 /// The pipeline without its sources and views.
 fn settings(reader: &mut Reader<'_>, root: &Section<'_>, directory: &Path) -> Option<Pipeline> {
-    let store = reader.section(root, "store", &["url"]);
+    let (store, store_options) = store::store(reader, root, directory)?;
     let log = reader.section(root, "log", &["directory"]);
     let commit = reader.section(root, "commit", &["interval", "size"]);
     let name = reader.required(root, "name", &CLUSTER);
@@ -83,7 +77,8 @@ fn settings(reader: &mut Reader<'_>, root: &Section<'_>, directory: &Path) -> Op
     let (kafka, feed_topic) = kafka::settings(reader, root, directory).unzip();
     let pipeline = Pipeline {
         name: name.clone().unwrap_or_default(),
-        store: store_url(reader, &store, directory)?,
+        store,
+        store_options,
         log_directory: directory.join(log_directory),
         kafka,
         feed_topic: feed_topic.flatten(),
@@ -95,23 +90,6 @@ fn settings(reader: &mut Reader<'_>, root: &Section<'_>, directory: &Path) -> Op
         views: BTreeMap::new(),
     };
     name.map(|_| pipeline)
-}
-
-fn store_url(reader: &mut Reader<'_>, section: &Section<'_>, directory: &Path) -> Option<Url> {
-    let text = reader.or(section, "url", &STORE, STORE_URL.to_owned());
-    let url = match text.split_once(':') {
-        Some(("memory", "")) => Url::parse("memory:").ok(),
-        Some(("file", path)) if path.starts_with("//") => {
-            Url::parse(&text).ok().filter(|url| url.to_file_path().is_ok())
-        }
-        Some(("file", path)) if !path.is_empty() => Url::from_file_path(directory.join(path)).ok(),
-        _ => None,
-    };
-    if url.is_none() {
-        let span = section.get("url").map_or(section.span.clone(), Spanned::span);
-        reader.fault(span, format!("`store.url` is \"{text}\", which is no store that is known"), STORE.allowed);
-    }
-    url
 }
 
 /// The sources; `None` if one of them is so wrong that nothing can be said of its views.

@@ -27,6 +27,7 @@ mod reader;
 mod schemas;
 mod serving;
 mod source;
+mod store;
 mod values;
 
 pub use batch::Batch;
@@ -96,6 +97,8 @@ pub struct Pipeline {
     pub name: String,
     /// Where the store is.
     pub store: Url,
+    /// How it is reached, where it is a bucket.
+    pub store_options: crate::store::Options,
     /// Where the embedded log is.
     pub log_directory: PathBuf,
     /// How Kafka is reached, if a source needs it.

@@ -164,9 +164,28 @@ fn stores() {
     assert_eq!(store("memory:").unwrap().store.as_str(), "memory:");
     assert_eq!(store("file:///var/lib/highwater").unwrap().store.as_str(), "file:///var/lib/highwater");
     assert!(store("file:a directory/store").unwrap().store.to_file_path().unwrap().ends_with("a directory/store"));
-    for url in ["s3://bucket", "file:", "state/store", "memory:x", "file://host/x"] {
+    for url in ["s3://bucket/prefix", "gs://bucket", "az://container/x", "abfss://c@account.dfs.core.windows.net/x"] {
+        assert_eq!(store(url).unwrap().store.as_str(), url);
+    }
+    for url in ["s3:bucket", "s3://", "ftp://host", "file:", "state/store", "memory:x", "file://host/x"] {
         assert!(store(url).is_err(), "{url}");
     }
+}
+
+#[test]
+fn options_of_a_store_are_checked_and_never_shown() {
+    let with =
+        |options: &str| said(&format!("{LEAST}\n[store]\nurl = \"s3://bucket/x\"\n[store.options]\n{options}\n"), &[]);
+    let good = "region = \"${CLUSTER}\"\nallow_http = true\nsecret_access_key = { file = \"pipeline.toml\" }";
+    assert_eq!(with(good), "nothing");
+    let typo = with("secret_acces_key = \"hush\"");
+    assert!(typo.contains("`secret_acces_key` is no option of S3") && !typo.contains("hush"), "{typo}");
+    let gone = with("secret_access_key = { file = \"no/such\" }");
+    assert!(gone.contains("`store.options.secret_access_key` cannot be read"), "{gone}");
+    let strange = with("secret_access_key = { fil = \"hush\" }");
+    assert!(strange.contains("other keys than file") && !strange.contains("hush"), "{strange}");
+    let local = said(&format!("{LEAST}\n[store.options]\nregion = \"x\"\n"), &[]);
+    assert!(local.contains("a store at `file:` has no options"), "{local}");
 }
 
 #[test]

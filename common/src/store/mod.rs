@@ -4,17 +4,21 @@
 //! around the objects, so that a library that is handed [`Store::objects`] has them too.
 
 mod durable;
+mod options;
+mod remote;
 mod retry;
 
 use std::{path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
 use futures::TryStreamExt;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, memory::InMemory, path::Path};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, memory::InMemory, path::Path};
 use url::Url;
 
+pub use self::options::Options;
 use self::{
     durable::DurableFiles,
+    options::Service,
     retry::{Retry, Retrying},
 };
 use crate::limits;
@@ -35,6 +39,15 @@ pub enum Error {
     Exists {
         /// The object.
         path: Path,
+    },
+    /// A file on this machine could not be written.
+    #[error("failed to keep {path} in a file")]
+    File {
+        /// The object.
+        path: Path,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
     },
     /// The store failed, after the tries that [`crate::limits`] allows. A put that failed may have taken effect.
     #[error("store failed to {action} {path}")]
@@ -58,16 +71,59 @@ pub struct Store {
     url: Url,
 }
 
+/// An object, as a listing has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The object.
+    pub path: Path,
+    /// Its size, in bytes.
+    pub bytes: u64,
+    /// What the store says of its content: another content has another.
+    pub e_tag: Option<String>,
+    /// When it was written, microseconds since 1970-01-01 UTC.
+    pub modified_us: i64,
+}
+
+impl Listed {
+    fn new(meta: ObjectMeta) -> Self {
+        let modified_us = meta.last_modified.timestamp_micros();
+        Self { path: meta.location, bytes: meta.size, e_tag: meta.e_tag, modified_us }
+    }
+}
+
+async fn write_all(mut file: std::fs::File, bytes: Bytes) -> (std::fs::File, std::io::Result<()>) {
+    let writing = tokio::task::spawn_blocking(move || {
+        let written = std::io::Write::write_all(&mut file, &bytes);
+        (file, written)
+    });
+    match writing.await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+/// What can stand before the colon of a store's URL.
+const KNOWN: &str = "file:, s3:, gs:, az:, abfss: or memory:";
+
 impl Store {
-    /// Opens the store at `url`: a `file:` URL (the directory is made), or `memory:` for tests (each open is a new, empty
-    /// store).
+    /// Opens the store at `url`: a `file:` URL (the directory is made); `s3:`, `gs:`, `az:` or `abfss:`, a bucket or container
+    /// and a prefix in it, reached as the environment says; or `memory:` for tests (each open is a new, empty store).
     ///
     /// # Errors
     /// [`Error::Url`], [`Error::Io`].
     pub fn open(url: &Url) -> Result<Self, Error> {
+        Self::open_with(url, &Options::default())
+    }
+
+    /// [`Self::open`] with these options, which go before the environment. No server is asked anything yet.
+    ///
+    /// # Errors
+    /// [`Error::Url`], [`Error::Io`].
+    pub fn open_with(url: &Url, options: &Options) -> Result<Self, Error> {
         let retry = Retry { attempts: limits::STORE_ATTEMPTS_MAX, backoff: limits::STORE_BACKOFF };
-        let (objects, local): (Arc<dyn ObjectStore>, _) = match url.scheme() {
-            "file" => {
+        let (objects, local): (Arc<dyn ObjectStore>, _) = match (url.scheme(), Service::of(url)) {
+            (_, Some(service)) => (remote::open(url, service, options, limits::STORE_BACKOFF)?, None),
+            ("file", _) => {
                 let files = Arc::new(DurableFiles::open(&directory(url)?).map_err(|source| Error::Io {
                     action: "open",
                     path: Path::default(),
@@ -75,13 +131,27 @@ impl Store {
                 })?);
                 (Arc::clone(&files) as _, Some(files))
             }
-            "memory" => (Arc::new(InMemory::new()), None),
-            other => {
-                let message = format!("`{other}:` is not a store that is known; use file: or memory:");
+            ("memory", _) => (Arc::new(InMemory::new()), None),
+            (other, _) => {
+                let message = format!("`{other}:` is not a store that is known; use {KNOWN}");
                 return Err(Error::Url { url: url.to_string(), message });
             }
         };
         Ok(Self { objects: Arc::new(Retrying::new(objects, retry)), local, url: url.clone() })
+    }
+
+    /// [`Self::open_with`] for tests: as many tries, hardly a wait in between.
+    ///
+    /// # Errors
+    /// [`Error::Url`].
+    pub fn open_impatient(url: &Url, options: &Options) -> Result<Self, Error> {
+        match Service::of(url) {
+            Some(service) => {
+                let objects = remote::open(url, service, options, std::time::Duration::from_millis(1))?;
+                Ok(Self::over(objects, url.clone()))
+            }
+            None => Self::open(url),
+        }
     }
 
     /// A store over `objects`, for tests that inject faults: as many tries as [`Self::open`] makes, without a wait in
@@ -183,6 +253,48 @@ impl Store {
         let mut paths: Vec<Path> = listed.objects.into_iter().map(|meta| meta.location).collect();
         paths.sort_unstable();
         Ok(paths)
+    }
+
+    /// All objects below `prefix`, however deep, by path.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub async fn list_objects(&self, prefix: &Path) -> Result<Vec<Listed>, Error> {
+        let listed = self.objects.list(Some(prefix)).map_ok(Listed::new).try_collect().await;
+        listed.map_err(|source| Error::Io { action: "list", path: prefix.clone(), source })
+    }
+
+    /// What a listing would say of the object at `path`, or `None`.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub async fn look(&self, path: &Path) -> Result<Option<Listed>, Error> {
+        match self.objects.head(path).await {
+            // The path that was asked for: stores below a prefix may answer with the whole one.
+            Ok(meta) => Ok(Some(Listed { path: path.clone(), ..Listed::new(meta) })),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(source) => Err(Error::Io { action: "look for", path: path.clone(), source }),
+        }
+    }
+
+    /// Writes the bytes of `object` to `file`, a piece at a time: a large object is not held in memory.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::File`].
+    pub async fn download(&self, object: &Listed, mut file: std::fs::File) -> Result<(), Error> {
+        let mut from = 0;
+        while from < object.bytes {
+            let to = object.bytes.min(from + limits::STORE_PIECE_BYTES);
+            let piece = self.objects.get_ranges(&object.path, std::slice::from_ref(&(from..to))).await;
+            let failed = |source| Error::Io { action: "read", path: object.path.clone(), source };
+            for bytes in piece.map_err(failed)? {
+                let written;
+                (file, written) = write_all(file, bytes).await;
+                written.map_err(|source| Error::File { path: object.path.clone(), source })?;
+            }
+            from = to;
+        }
+        Ok(())
     }
 
     /// Makes everything durable that can be seen directly in `prefix`. A put is durable when it returns, but one whose

@@ -47,6 +47,11 @@ fn is_transient(error: &Error) -> bool {
     matches!(error, Error::Generic { .. })
 }
 
+/// The failure of a put that was refused because of another one, which then was not there. Another try may go better.
+fn conflicting(refused: Error) -> Error {
+    Error::Generic { store: "Retrying", source: Box::new(refused) }
+}
+
 /// `inner`, with failures tried again. Listings come sorted.
 #[derive(Debug, Clone)]
 pub(super) struct Retrying {
@@ -69,9 +74,13 @@ impl Retrying {
             let (payload, options) = (payload.clone(), options.clone());
             async move {
                 match self.inner.put_opts(location, payload.clone(), options).await {
-                    Err(exists @ Error::AlreadyExists { .. }) if attempt > 0 => {
-                        let there = self.inner.get(location).await?.bytes().await?;
-                        let ours = Bytes::from(payload) == there;
+                    Err(exists @ Error::AlreadyExists { .. }) => {
+                        let there = match self.get_bytes(location).await {
+                            // S3 also refuses a put because another one is on its way, which may fail: nobody has won yet.
+                            Err(Error::NotFound { .. }) => return Err(conflicting(exists)),
+                            there => there?,
+                        };
+                        let ours = attempt > 0 && Bytes::from(payload) == there;
                         if ours { Ok(PutResult { e_tag: None, version: None }) } else { Err(exists) }
                     }
                     done => done,

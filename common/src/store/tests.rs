@@ -24,13 +24,13 @@ fn faulty() -> (FaultyObjects, Store) {
 }
 
 /// What every store does.
-async fn conforms(store: &Store) {
+pub(super) async fn conforms(store: &Store) {
     assert_eq!(store.get(&path("a/1")).await.unwrap(), None);
     assert_eq!(store.list(&path("a")).await.unwrap(), []);
     store.put(&path("a/1"), Bytes::from_static(b"one")).await.unwrap();
     store.put(&path("a/1"), Bytes::from_static(b"uno")).await.unwrap();
     assert_eq!(store.get(&path("a/1")).await.unwrap().unwrap(), "uno");
-    let exists = store.put_if_absent(&path("a/1"), Bytes::from_static(b"uno")).await;
+    let exists = store.put_if_absent(&path("a/1"), Bytes::from_static(b"due")).await;
     assert!(matches!(&exists, Err(Error::Exists { path }) if path.as_ref() == "a/1"), "{exists:?}");
     store.put_if_absent(&path("a/b/0"), Bytes::new()).await.unwrap();
     store.put_if_absent(&path("a/0"), Bytes::from_static(b"zero")).await.unwrap();
@@ -56,7 +56,7 @@ fn unknown_urls_are_refused_with_what_is_allowed() {
     let refused = |url: &str| Store::open(&Url::parse(url).unwrap()).unwrap_err().to_string();
     assert_eq!(
         refused("ftp://host/x"),
-        "store url ftp://host/x: `ftp:` is not a store that is known; use file: or memory:"
+        "store url ftp://host/x: `ftp:` is not a store that is known; use file:, s3:, gs:, az:, abfss: or memory:"
     );
     assert!(refused("file://host/x").contains("absolute path and no host"), "{}", refused("file://host/x"));
 }

@@ -5,6 +5,7 @@ pub mod kafka;
 pub mod log;
 pub mod python;
 pub mod registry;
+pub mod s3;
 pub mod store;
 mod views;
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use common::names::{SourceName, ViewName};
 
-use crate::{bench::RecordRate, job, replay::Rate};
+use crate::{bench::RecordRate, job, keep, replay::Rate};
 
 /// A Lambda-architecture analytics pipeline: live and batch views of the same events, cut at the same commit.
 #[derive(Debug, Parser)]
@@ -53,6 +53,10 @@ pub(crate) enum Command {
     Bench(Bench),
     /// Show what the store and the log hold: sources, positions, lag, commits, the newest generation.
     Inspect(Inspect),
+    /// Erase events, and all that was made of them, and prove it.
+    Erase(keep::args::Erase),
+    /// Put historical files straight into a source's dataset, each row once.
+    Load(keep::args::Load),
     /// List the records that could not become events, with the reason.
     DeadLetters(DeadLetters),
     /// Replay the flights of New York's airports through all layers and show them on a page.

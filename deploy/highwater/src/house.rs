@@ -18,7 +18,8 @@ use common::{
 
 /// The pipeline's store.
 pub(crate) fn store(pipeline: &Pipeline) -> anyhow::Result<Store> {
-    Store::open(&pipeline.store).with_context(|| format!("cannot open the store {}", pipeline.store))
+    Store::open_with(&pipeline.store, &pipeline.store_options)
+        .with_context(|| format!("cannot open the store {}", pipeline.store))
 }
 
 /// The dataset of one source.

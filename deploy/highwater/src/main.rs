@@ -9,6 +9,7 @@ mod demo;
 mod house;
 mod inspect;
 mod job;
+mod keep;
 mod logging;
 mod output;
 mod query;
@@ -61,6 +62,8 @@ async fn command(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Speed => run::run(check::load(path)?, run::Roles::SPEED, shutdown::token()?).await?,
         Command::Serve => run::run(check::load(path)?, run::Roles::SERVE, shutdown::token()?).await?,
         Command::Batch(command) => return job::command(path, command, shutdown::token()?).await,
+        Command::Erase(options) => keep::erase(path, options, shutdown::token()?).await?,
+        Command::Load(options) => keep::load(path, options, shutdown::token()?).await?,
         Command::Query(query) => query::query(path, query).await?,
         Command::Replay(options) => replay::replay(path, options, shutdown::token()?).await?,
         Command::Bench(cli::Bench::Produce(options)) => bench::produce(path, options, shutdown::token()?).await?,

@@ -158,10 +158,10 @@ impl Follower {
         tiers = apply(tiers, changes).await?;
         let changes = self.new_gaps(&tiers).await?;
         tiers = apply(tiers, changes).await?;
+        self.served.show(Arc::clone(&tiers));
         for (source, of_source) in tiers.sources() {
             info!(%source, head = %of_source.head(), "caught up");
         }
-        self.served.show(Arc::clone(&tiers));
         Ok(tiers)
     }
 

@@ -10,6 +10,7 @@ use common::{names::ViewName, pipeline::Pipeline};
 use jiff::Timestamp;
 
 use super::exit::Usage;
+use crate::keep;
 
 /// Exit codes: 0 done, or nothing was to be done; 1 failed, a person must look; 2 wrong usage; 3 the audit found a difference; 4 another
 /// run has published all that this one would; 5 another run is at work; 6 tasks are unfinished; 7 stopped by a signal; 75 the
@@ -44,6 +45,8 @@ pub(crate) enum Command {
     /// Remove what nothing needs any more: files of runs that were given up, and of views that were removed, once they are
     /// older than `batch.leftovers_kept`.
     Clean(CleanOptions),
+    #[command(flatten)]
+    Keep(keep::args::Keep),
     /// Advance every `batch.advance_every`, and recompute and audit as `[batch]` says, until SIGINT or SIGTERM.
     Run,
 }

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::arguments::Command;
 use self::arguments::{Resources, RunOptions};
-use crate::{house, output::say, run};
+use crate::{house, keep, output::say, run};
 
 /// Runs one command.
 pub(crate) async fn command(path: &Path, command: Command, stop: CancellationToken) -> anyhow::Result<ExitCode> {
@@ -36,6 +36,7 @@ pub(crate) async fn command(path: &Path, command: Command, stop: CancellationTok
         Command::Reduce(options) => tasks::work(path, options, batch::stored::TaskKind::Reduce, stop).await,
         Command::Publish(options) => tasks::publish(path, options, stop).await,
         Command::Clean(options) => tasks::clean(path, options).await,
+        Command::Keep(command) => keep::keep(path, command, stop).await.map(|()| ExitCode::SUCCESS),
         Command::Run => {
             run::run(crate::check::load(path)?, run::Roles::BATCH, stop).await?;
             Ok(ExitCode::SUCCESS)

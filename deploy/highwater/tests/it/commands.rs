@@ -27,7 +27,7 @@ cents = { type = "int", min = 0 }
 const VIEW: &str = "CREATE VIEW sales AS SELECT date_trunc('hour', at) AS hour, customer, count(*) AS orders, \
                     sum(cents) AS cents FROM orders GROUP BY hour, customer;";
 
-const ROWS: &str = r#"{"at":"2026-01-01T00:10:00Z","customer":"ann","cents":100}
+pub(crate) const ROWS: &str = r#"{"at":"2026-01-01T00:10:00Z","customer":"ann","cents":100}
 {"at":"2026-01-01T00:50:00Z","customer":"ann","cents":250}
 {"at":"2026-01-01T00:55:00Z","customer":"bob","cents":-5}
 this is no JSON

@@ -7,6 +7,8 @@ mod evolution;
 mod feed;
 mod jobs;
 mod kafka;
+mod keep;
+mod objects;
 mod process;
 mod rounds;
 mod tree;

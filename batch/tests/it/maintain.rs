@@ -1,0 +1,284 @@
+//! Keeping: loads and compactions, killed anywhere and run again.
+
+use std::{
+    io::Write,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use batch::{
+    Error, Watch,
+    maintain::load::{File, Loaded, Loader},
+};
+use common::{dataset::LOADS_FROM, dead_letter, event::Counts};
+use tokio_util::sync::CancellationToken;
+
+use crate::lab::{At, DAY_US, Gate, HOUR_US, Lab, MONDAY_US, Row, row};
+
+/// A file of `rows` departures, one an hour, the carrier by the row's number; every seventh row is no event.
+fn file(rows: u64) -> (tempfile::TempDir, File) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history.ndjson");
+    let mut out = std::fs::File::create(&path).unwrap();
+    for number in 0..rows {
+        let at = jiff::Timestamp::from_microsecond(MONDAY_US + number as i64 * HOUR_US).unwrap();
+        if number % 7 == 6 {
+            writeln!(out, "row {number} is no JSON").unwrap();
+        } else {
+            let carrier = ["UA", "B6", "AA"][number as usize % 3];
+            writeln!(out, r#"{{"departed_at":"{at}","carrier":"{carrier}","delay_minutes":{number}}}"#).unwrap();
+        }
+    }
+    let identity = "history".to_owned();
+    (folder, File { path, name: "history.ndjson".to_owned(), identity, timestamp_us: MONDAY_US })
+}
+
+async fn loader(lab: &Lab, commit_bytes: u64) -> Loader {
+    let source = &lab.batch.pipeline.sources["departures"];
+    Loader {
+        source: source.name.clone(),
+        rules: source.rules.clone(),
+        dataset: lab.dataset("departures").await,
+        store: lab.batch.store.clone(),
+        commit_bytes,
+    }
+}
+
+async fn load(lab: &Lab, file: &File) -> Loaded {
+    loader(lab, 1_000).await.load(file, &|_| (), &CancellationToken::new()).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l2_a_file_is_loaded_once_however_often_its_load_is_killed() {
+    let (_folder, file) = file(100);
+    let whole = Lab::new();
+    let loaded = load(&whole, &file).await;
+    assert_eq!(loaded.counts, Counts { events: 86, dead_letters: 14, tombstones: 0 });
+    assert!(loaded.commits > 4, "{loaded:?}");
+    assert_eq!(load(&whole, &file).await, Loaded { before: 100, ..Loaded::default() });
+
+    let killed = Lab::new();
+    let mut kills = 0;
+    loop {
+        let (loader, cancel, told) = (loader(&killed, 1_000).await, CancellationToken::new(), AtomicU64::new(0));
+        // Told where it starts, and then after each commit: the first one ends it.
+        let progress = |_| {
+            if told.fetch_add(1, Ordering::Relaxed) == 1 {
+                cancel.cancel();
+            }
+        };
+        match loader.load(&file, &progress, &cancel).await {
+            Err(Error::Cancelled) => kills += 1,
+            ended => break assert_eq!(ended.unwrap().before, 100),
+        }
+    }
+    assert!(kills > 4, "{kills}");
+    let positions = killed.dataset("departures").await.snapshot().await.unwrap();
+    assert_eq!((positions.totals, positions.positions[&LOADS_FROM].0), (loaded.counts, 100));
+
+    // L1: how it was cut does not matter, and neither does whether it is advanced or recomputed.
+    whole.advance().await;
+    killed.recompute().await;
+    let (whole, killed) = (whole.latest().await.unwrap(), killed.latest().await.unwrap());
+    assert_eq!(whole.views, killed.views);
+    assert!(whole.views.values().all(|files| !files.chunks.is_empty()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l3_two_loads_of_one_file_at_once_load_it_once_beside_a_live_partition() {
+    let (_folder, file) = file(200);
+    let lab = Lab::new();
+    let mut running = tokio::task::JoinSet::new();
+    for _ in 0..2 {
+        let (lab, file) = (lab.clone(), file.clone());
+        running.spawn(async move { load(&lab, &file).await });
+    }
+    for number in 0..10 {
+        lab.commit(&[row(number * HOUR_US)]).await;
+    }
+    let both = running.join_all().await;
+    let events: u64 = both.iter().map(|loaded| loaded.counts.events).sum();
+    assert_eq!(events, 172, "{both:?}");
+    let head = lab.dataset("departures").await.snapshot().await.unwrap();
+    assert_eq!(head.totals, Counts { events: 182, dead_letters: 28, tombstones: 0 });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l7_rows_that_are_no_events_are_letters_with_file_and_row() {
+    let (_folder, file) = file(20);
+    let lab = Lab::new();
+    load(&lab, &file).await;
+    let positions = lab.dataset("departures").await.snapshot().await.unwrap().positions;
+    let source = &lab.batch.pipeline.sources["departures"].name;
+    let letters = dead_letter::read(&lab.batch.store, source, &positions, 10).await.unwrap();
+    let places: Vec<_> = letters.iter().map(|letter| letter.record.headers.clone()).collect();
+    let header = |name: &str, value: &'static str| (name.to_owned(), value.into());
+    assert_eq!(
+        places,
+        [["history.ndjson", "7"], ["history.ndjson", "14"]].map(|[f, r]| vec![header("file", f), header("row", r)])
+    );
+    assert_eq!(letters[0].record.value.as_deref(), Some(b"row 6 is no JSON".as_slice()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_breaks_is_loaded_up_to_there_and_named() {
+    let (folder, mut file) = file(30);
+    let packed = folder.path().join("history.ndjson.zst");
+    let bytes = zstd::encode_all(std::fs::File::open(&file.path).unwrap(), 1).unwrap();
+    std::fs::write(&packed, &bytes[..bytes.len() - 4]).unwrap();
+    file.path = packed;
+    let lab = Lab::new();
+    let failed = loader(&lab, 1 << 20).await.load(&file, &|_| (), &CancellationToken::new()).await.unwrap_err();
+    assert!(failed.to_string().contains("history.ndjson.zst"), "{failed}");
+    let missing = File { path: folder.path().join("no.csv"), ..file };
+    let failed = loader(&lab, 1 << 20).await.load(&missing, &|_| (), &CancellationToken::new()).await.unwrap_err();
+    assert!(failed.to_string().contains("no.csv could not be opened"), "{failed}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l1_compaction_changes_no_generation_and_no_segment() {
+    let lab = Lab::new();
+    for number in 0..12 {
+        lab.commit(&[row(number * 4 * HOUR_US), row(number * 4 * HOUR_US + 1)]).await;
+        if number == 7 {
+            lab.advance().await;
+        }
+    }
+    let before = lab.dataset("departures").await.snapshot().await.unwrap();
+    let done = lab.batch.compact(2, &Watch::default()).await.unwrap().into_values().next().unwrap();
+    assert_eq!((done.files_before, done.files_after, done.events), (12, 2, 24));
+    let again = lab.batch.compact(2, &Watch::default()).await.unwrap().into_values().next().unwrap();
+    assert_eq!(again, Default::default());
+    let dataset = lab.dataset("departures").await;
+    let after = dataset.snapshot().await.unwrap();
+    assert_eq!((&after.positions, after.totals), (&before.positions, before.totals));
+    // Commits after the mark are advanced from events that lie elsewhere now, even once the old files are gone.
+    assert_eq!(dataset.vacuum(i64::MAX).await.unwrap().len(), 12);
+    lab.advance().await;
+    let advanced = lab.latest().await.unwrap();
+    lab.recompute().await;
+    assert_eq!(lab.latest().await.unwrap(), advanced, "a recompute of compacted files comes to the same bytes");
+    let undisturbed = Lab::new();
+    for number in 0..12 {
+        undisturbed.commit(&[row(number * 4 * HOUR_US), row(number * 4 * HOUR_US + 1)]).await;
+    }
+    undisturbed.advance().await;
+    assert_eq!(undisturbed.latest().await.unwrap().views, advanced.views);
+}
+
+/// Twelve departures of two carriers over three days, in four commits.
+fn departures() -> Vec<Vec<Row>> {
+    let of = |number: i64| Row {
+        carrier: Some(if number % 3 == 0 { "UA" } else { "B6" }),
+        tail: Some(number as u16),
+        ..row(number * DAY_US / 4)
+    };
+    (0..4).map(|commit| (0..3).map(|number| of(commit * 3 + number)).collect()).collect()
+}
+
+/// A store with these commits, a generation in the middle, and dead letters that name both carriers.
+async fn lived_in(commits: &[Vec<Row>]) -> Lab {
+    let lab = Lab::new();
+    let (_folder, mut file) = file(0);
+    std::fs::write(&file.path, "{\"carrier\":\"UA\"}\n{\"carrier\":\"B6\"}\n").unwrap();
+    file.identity = "letters".to_owned();
+    for (number, rows) in commits.iter().enumerate() {
+        lab.commit(rows).await;
+        if number == 1 {
+            lab.advance().await;
+            load(&lab, &file).await;
+        }
+    }
+    lab
+}
+
+async fn erase(lab: &Lab, condition: &str) -> Result<batch::maintain::erase::Receipt, Error> {
+    let source = &lab.batch.pipeline.sources["departures"];
+    lab.batch.erase(source, condition, &Watch::default()).await.map(|(receipt, _)| receipt)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l1_what_was_erased_is_as_if_it_had_never_been() {
+    let lab = lived_in(&departures()).await;
+    let before = lab.dataset("departures").await.snapshot().await.unwrap();
+    let receipt = erase(&lab, "carrier = 'UA'").await.unwrap();
+    assert_eq!(receipt.rewritten.iter().map(|file| file.erased).sum::<u64>(), 4);
+    assert_eq!((receipt.scan.events, receipt.scan.dead_letters, receipt.scan.found), (8, 1, 0));
+    assert_eq!(receipt.dead_letters.values().sum::<u64>(), 1);
+    assert_eq!((receipt.generation, receipt.generations_removed), (Some(2), 1));
+    assert!(receipt.data_files_removed.len() >= receipt.rewritten.len() && receipt.chunks_removed > 0);
+
+    let after = lab.dataset("departures").await.snapshot().await.unwrap();
+    assert_eq!(
+        (&after.positions, after.totals),
+        (&before.positions, before.totals),
+        "it does not come back from the log"
+    );
+    let never: Vec<Vec<Row>> = departures();
+    let never: Vec<Vec<Row>> =
+        never.into_iter().map(|rows| rows.into_iter().filter(|row| row.carrier != Some("UA")).collect()).collect();
+    // Offsets differ, which no view here asks for.
+    let other = Lab::new();
+    for rows in &never {
+        other.commit(rows).await;
+    }
+    other.advance().await;
+    assert_eq!(lab.latest().await.unwrap().views, other.latest().await.unwrap().views);
+    // The receipt does not say whom it was about.
+    for path in lab.batch.store.list(&Default::default()).await.unwrap() {
+        let bytes = lab.batch.store.get(&path).await.unwrap().unwrap();
+        assert!(!bytes.windows(3).any(|three| three == b"'UA"), "{path}");
+    }
+    // Again, there is nothing to do; and what comes in later is not touched by what was.
+    let again = erase(&lab, "carrier = 'UA'").await.unwrap();
+    assert_eq!((again.rewritten.len(), again.dead_letters.len(), again.scan.found), (0, 0, 0));
+    lab.commit(&[row(0)]).await;
+    lab.advance().await;
+    lab.recompute().await;
+    assert_eq!(erase(&lab, "carrier = 'UA'").await.unwrap().rewritten.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l4_a_run_that_was_at_work_while_events_were_erased_does_not_bring_them_back() {
+    let lab = lived_in(&departures()).await;
+    let gate = Gate::new(At::Manifest);
+    let late = lab.behind(&gate);
+    let running = tokio::spawn(async move { late.advance(&Watch::default()).await });
+    gate.stopped().await;
+    erase(&lab, "carrier = 'UA'").await.unwrap();
+    gate.open();
+    running.await.unwrap().unwrap();
+    let last = lab.latest().await.unwrap();
+    lab.recompute().await;
+    assert_eq!(lab.latest().await.unwrap().views, last.views);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_condition_that_is_none_is_refused_before_anything_is_touched() {
+    let lab = lived_in(&departures()).await;
+    for (condition, said) in [("carier = 'UA'", "did you mean `carrier`"), ("delay_minutes", "not a condition")] {
+        let refused = erase(&lab, condition).await.unwrap_err().to_string();
+        assert!(refused.contains(said), "{refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l8_vacuum_takes_what_nothing_names_and_no_answer_changes() {
+    let lab = Lab::new();
+    for rows in departures() {
+        lab.commit(&rows).await;
+        lab.advance().await;
+    }
+    lab.batch.compact(2, &Watch::default()).await.unwrap();
+    let last = lab.latest().await.unwrap();
+    // The store's clock is the machine's, and the runs' stands still long before it.
+    let none = lab.batch.vacuum(std::time::Duration::ZERO).await.unwrap();
+    assert_eq!(none, Default::default());
+    let batch = batch::Batch { clock: std::sync::Arc::new(common::clock::SystemClock), ..lab.batch.clone() };
+    assert_eq!(batch.vacuum(std::time::Duration::from_secs(3_600)).await.unwrap(), Default::default());
+    let done = batch.vacuum(std::time::Duration::ZERO).await.unwrap();
+    assert_eq!(done.generations, 3);
+    assert!(done.data_files > 1 && done.chunks > 3 && done.segments > 3, "{done:?}");
+    assert_eq!(lab.latest().await.unwrap(), last);
+    lab.recompute().await;
+    assert_eq!(lab.latest().await.unwrap().views, last.views);
+}

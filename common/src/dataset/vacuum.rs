@@ -1,0 +1,64 @@
+//! Vacuum: what lies in the table's directory and belongs to no version that matters is removed from the store.
+
+use std::collections::BTreeSet;
+
+use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+
+use super::{Dataset, Error, log};
+use crate::{position::Version, store::Listed};
+
+impl Dataset {
+    /// Removes every data file that is no part of the head, whoever wrote it, and was written before `before_us`
+    /// (microseconds since 1970-01-01 UTC): files that a rewrite has replaced, and those of commits that were never made.
+    /// A writer that is at work has written its files later than that. Returns what was removed.
+    ///
+    /// # Errors
+    /// [`Error::Table`], [`Error::Store`].
+    pub async fn vacuum(&self, before_us: i64) -> Result<Vec<Path>, Error> {
+        // First what there is, then what belongs: a file that is committed in between is not taken for an orphan.
+        let root = self.inner.table.root();
+        let log = root.clone().join("_delta_log");
+        let listed = self.inner.store.list_objects(&root).await?;
+        let live = self.live(self.snapshot().await?.version).await?;
+        let orphan = |object: &Listed| {
+            object.modified_us < before_us && !object.path.prefix_matches(&log) && !live.contains(&object.path)
+        };
+        let orphans: Vec<Path> = listed.into_iter().filter(orphan).map(|object| object.path).collect();
+        self.delete_files(&orphans).await?;
+        Ok(orphans)
+    }
+
+    /// Removes these objects, which no version that matters has.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn delete_files(&self, files: &[Path]) -> Result<(), Error> {
+        let delete = |path: Path| async move { self.inner.store.delete(&path).await };
+        let deleting = futures::stream::iter(files.iter().cloned()).map(delete);
+        Ok(deleting.buffer_unordered(crate::limits::STORE_CONCURRENCY_MAX).try_collect().await?)
+    }
+
+    /// The data files that are there and that a rewrite or another program has taken out of the table: every one, however
+    /// young, and none of a commit that is on its way.
+    ///
+    /// # Errors
+    /// [`Error::NoEntry`], [`Error::Table`], [`Error::Store`].
+    pub async fn replaced(&self) -> Result<Vec<Path>, Error> {
+        let root = self.inner.table.root();
+        let head = self.snapshot().await?.version;
+        let live = self.live(head).await?;
+        let mut removed = BTreeSet::new();
+        for (_, entry) in self.inner.entries(Version(0), head).await? {
+            for path in entry.removes {
+                removed.insert(log::object_path(&root, &path).map_err(Error::table("read a file's path"))?);
+            }
+        }
+        let there = self.inner.store.list(&root).await?.into_iter();
+        Ok(there.filter(|path| removed.contains(path) && !live.contains(path)).collect())
+    }
+
+    async fn live(&self, version: Version) -> Result<BTreeSet<Path>, Error> {
+        Ok(self.files(version).await?.into_iter().map(|file| file.path).collect())
+    }
+}

@@ -1,0 +1,46 @@
+//! `highwater batch compact` and `highwater batch vacuum`.
+
+use std::{path::Path, sync::Arc};
+
+use batch::{Batch, Watch, maintain::compact::Compacted};
+use tokio_util::sync::CancellationToken;
+
+use super::args;
+use crate::{
+    house,
+    output::{count, say},
+    run,
+};
+
+pub(super) fn open(path: &Path) -> anyhow::Result<Batch> {
+    let pipeline = Arc::new(crate::check::load(path)?);
+    run::batch_layer(&pipeline, &house::store(&pipeline)?)
+}
+
+/// Puts small files together, and says of how many.
+pub(super) async fn compact(path: &Path, options: &args::Compact, stop: CancellationToken) -> anyhow::Result<()> {
+    let watch = Watch { cancel: stop, ..Watch::default() };
+    let done = open(path)?.compact(options.least as usize, &watch).await?;
+    if options.json {
+        say!("{}", serde_json::to_string(&done)?)?;
+        return Ok(());
+    }
+    for (source, Compacted { files_before, files_after, events, .. }) in &done {
+        let (before, events) = (count(*files_before, "file"), count(*events, "event"));
+        say!("{source}: {before} became {files_after}, with {events}")?;
+    }
+    Ok(())
+}
+
+/// Removes what nothing names, and says how much.
+pub(super) async fn vacuum(path: &Path, options: &args::Vacuum) -> anyhow::Result<()> {
+    let done = open(path)?.vacuum(options.grace).await?;
+    if options.json {
+        say!("{}", serde_json::to_string(&done)?)?;
+        return Ok(());
+    }
+    let (data, segments) = (count(done.data_files, "data file"), count(done.segments, "segment"));
+    let (chunks, generations) = (count(done.chunks, "chunk"), count(done.generations, "generation"));
+    say!("removed {data}, {segments}, {chunks} and {generations}")?;
+    Ok(())
+}
