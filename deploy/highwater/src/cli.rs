@@ -167,6 +167,9 @@ pub(crate) struct Produce {
     /// Send so many records.
     #[arg(long)]
     pub(crate) count: Option<u64>,
+    /// Make the topic, with so many partitions, if it is not there.
+    #[arg(long, value_name = "PARTITIONS")]
+    pub(crate) create: Option<u32>,
     /// Ask this view of a running Highwater again and again, and report how old records are when its answers show them,
     /// by the log's time stamps.
     #[arg(long, value_name = "VIEW")]

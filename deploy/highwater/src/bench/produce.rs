@@ -101,7 +101,7 @@ pub(crate) async fn produce(path: &Path, options: cli::Produce, stop: Cancellati
     }
     let templates = templates(source, &options)?;
     let client = Client::new(options.url, path)?;
-    let sender = sender(&pipeline, source, client.clone()).await?;
+    let sender = sender(&pipeline, source, client.clone(), options.create).await?;
     let lasting = options.lasting.map(|lasting| lasting.unsigned_abs());
     let end = End { at: lasting, count: options.count.unwrap_or(u64::MAX), stop };
 
@@ -147,11 +147,19 @@ fn templates(source: &Source, options: &cli::Produce) -> anyhow::Result<Vec<Temp
     Ok(templates)
 }
 
-async fn sender(pipeline: &Pipeline, source: &Source, client: Client) -> anyhow::Result<Sender> {
+async fn sender(
+    pipeline: &Pipeline,
+    source: &Source,
+    client: Client,
+    partitions: Option<u32>,
+) -> anyhow::Result<Sender> {
     let (Some(topic), Some(settings)) = (&source.kafka, &pipeline.kafka) else {
         return Ok(Sender::Http(Box::new(Http::new(client, source.name.clone(), Handle::current()))));
     };
     let kafka = Kafka::new(settings.clone())?;
+    if let Some(partitions) = partitions {
+        kafka.create_topic(&topic.name, partitions, &[]).await?;
+    }
     let log = kafka.topic(&topic.name, &pipeline.group(source)).await?;
     Ok(Sender::Kafka(kafka.stream(&log).await?))
 }
