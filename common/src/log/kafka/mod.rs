@@ -44,6 +44,7 @@ use crate::{
 mod admin;
 pub(crate) mod broadcast;
 mod context;
+mod instance;
 mod native;
 mod poll;
 mod rows;

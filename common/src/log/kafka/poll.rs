@@ -20,17 +20,22 @@ use tracing::{debug, warn};
 
 use super::{
     context::{Context, Rebalance},
+    instance::Seat,
     native::{Message, Queue},
     runs::Lane,
 };
 use crate::{
-    limits::LOG_RUN_RECORDS_MAX,
+    limits::{KAFKA_ATTEMPT, LOG_RUN_RECORDS_MAX},
     log::Records,
     position::{Partition, Position, Positions},
 };
 
 /// The longest time that nothing is looked at: librdkafka wants to be asked before `max.poll.interval.ms`.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long and how often to wait until the group has let us go.
+const LEAVE_ATTEMPT: Duration = Duration::from_millis(20);
+const LEAVE_ATTEMPTS_MAX: u32 = 250;
 
 /// What the thread is asked to do.
 #[derive(Debug)]
@@ -109,11 +114,13 @@ pub(super) struct Poller {
     records: Queue,
     main: Queue,
     consumer: BaseConsumer<Context>,
+    /// Given up when the group was left.
+    seat: Option<Seat>,
 }
 
 impl Poller {
-    /// A reader of `topic` by `consumer`, which is subscribed to it.
-    pub(super) fn new(topic: Arc<str>, mut consumer: BaseConsumer<Context>, ends: Ends) -> Self {
+    /// A reader of `topic` by `consumer`, which is subscribed to it and sits in `seat`.
+    pub(super) fn new(topic: Arc<str>, mut consumer: BaseConsumer<Context>, seat: Option<Seat>, ends: Ends) -> Self {
         let (on_event, on_records) = (Arc::clone(&ends.wake), Arc::clone(&ends.wake));
         consumer.set_nonempty_callback(move || on_event.wake());
         let mut records = Queue::new(&consumer);
@@ -129,6 +136,7 @@ impl Poller {
             records,
             main,
             consumer,
+            seat,
         }
     }
 
@@ -143,6 +151,27 @@ impl Poller {
         }
         self.batch.clear();
         self.lanes.clear();
+        self.leave();
+    }
+
+    /// Leaves the group, so that others are given the partitions at once. A member with a lasting name would keep them until
+    /// its session has timed out if its client was only closed (KIP-345).
+    fn leave(&mut self) {
+        let Some(seat) = &self.seat else { return };
+        self.consumer.unsubscribe();
+        for _ in 0..LEAVE_ATTEMPTS_MAX {
+            self.consumer.poll(LEAVE_ATTEMPT);
+            let told = self.consumer.client().fetch_group_list(Some(&seat.group), KAFKA_ATTEMPT);
+            // Brokers that do not answer take nobody's partitions away, nor give them to others.
+            let is_member = told.is_ok_and(|groups| {
+                let mut members = groups.groups().iter().flat_map(|group| group.members());
+                members.any(|member| seat.is(member.id()))
+            });
+            if !is_member {
+                return;
+            }
+        }
+        warn!(group = seat.group, "the group was not left in time, it waits until the session has timed out");
     }
 
     /// Does what it was told since it last looked; false if that was to stop.

@@ -38,7 +38,7 @@ pub(super) fn read(cluster: &Cluster, topic: &str) -> Result<HashMap<String, u64
 }
 
 fn read_all(cluster: &Cluster, topic: &str, rows: &mut HashMap<String, u64>) -> Result<(), KafkaError> {
-    let mut config = cluster.settings.member("highwater-rows");
+    let mut config = cluster.settings.member("highwater-rows", None);
     let config = config.set("auto.offset.reset", "earliest");
     let consumer: BaseConsumer<Context> = config.create_with_context(Context::default())?;
     let mut all = TopicPartitionList::new();

@@ -104,9 +104,15 @@ impl Settings {
         config
     }
 
-    /// For a member of `group`.
-    pub(super) fn member(&self, group: &str) -> ClientConfig {
+    /// Whether the properties say who a member is, so that we need not.
+    pub(super) fn names_instance(&self) -> bool {
+        self.properties.contains_key("group.instance.id")
+    }
+
+    /// For a member of `group`, which is called `instance` there.
+    pub(super) fn member(&self, group: &str, instance: Option<&str>) -> ClientConfig {
         let mut config = self.client();
+        instance.iter().for_each(|instance| _ = config.set("group.instance.id", *instance));
         config
             .set("queued.max.messages.kbytes", KAFKA_QUEUE_KIB_MAX.to_string())
             // What waits longer after the queue was full leaves cores idle.

@@ -14,6 +14,7 @@ use tracing::debug;
 use super::{
     KafkaLog, Topic,
     context::Context,
+    instance::Seat,
     poll::{Command, Ends, Poller, Said, Wake},
 };
 use crate::{
@@ -56,9 +57,10 @@ impl Reader {
     /// Joins the group and starts the thread, which holds `only` until it has left the group.
     pub(super) fn open(log: &KafkaLog, only: OwnedSemaphorePermit) -> Result<Self, Error> {
         let topic = log.topic();
+        let seat = if topic.settings().names_instance() { None } else { Seat::take(topic.group()) };
         let consumer: rdkafka::consumer::BaseConsumer<Context> = topic
             .settings()
-            .member(topic.group())
+            .member(topic.group(), seat.as_ref().map(|seat| seat.instance.as_str()))
             .create_with_context(Context::default())
             .map_err(topic.failed("subscribe"))?;
         consumer.subscribe(&[topic.name()]).map_err(topic.failed("subscribe"))?;
@@ -69,7 +71,7 @@ impl Reader {
         let ends = Ends { commands, events: event, wake: Arc::clone(&wake) };
         let name = Arc::clone(topic.name_shared());
         let spawned = thread::Builder::new().name("kafka reader".to_owned()).spawn(move || {
-            Poller::new(name, consumer, ends).run();
+            Poller::new(name, consumer, seat, ends).run();
             drop(only);
             _ = ending.send(());
         });

@@ -85,6 +85,24 @@ fn l7_a_topic_is_read_from_end_to_end() {
     server.stop("INT");
 }
 
+/// The group would wait for five minutes until the session of the one that was killed has timed out.
+#[test]
+fn l5_one_that_was_killed_has_its_partitions_back_at_once() {
+    let Some(broker) = Broker::shared() else { return };
+    let folder = shop_on(broker, "orders.killed", 2);
+    let patient = pipeline(broker, "orders.killed").replace("session.timeout.ms = 1500", "session.timeout.ms = 290000");
+    write(folder.path(), "pipeline.toml", &patient);
+    let mut server = Server::start("run", folder.path());
+    append(broker, "orders.killed", &[json!({"at": "2026-01-01T01:06:00Z", "customer": "ann", "cents": 3})]);
+    wait_for_records(&mut server, 1);
+    drop(server);
+
+    let mut server = Server::start("run", folder.path());
+    append(broker, "orders.killed", &[json!({"at": "2026-01-01T01:07:00Z", "customer": "bob", "cents": 4})]);
+    wait_for_records(&mut server, 1);
+    server.stop("TERM");
+}
+
 /// A worker that was frozen past its session wakes up with events that another one has committed meanwhile. It is told to stop
 /// in the same breath, so that it commits what it holds as soon as it can.
 #[test]
