@@ -142,7 +142,7 @@ impl Listener {
         let cluster = &kafka.cluster;
         let partitions = make(cluster, topic).map_err(failed(topic, action))?;
         // There are no members: the name is needed by librdkafka, which asks nobody about it.
-        let mut config = cluster.settings.member(topic);
+        let mut config = cluster.settings.member(topic, None);
         config.set("auto.offset.reset", "earliest");
         let consumer: BaseConsumer<Context> =
             config.create_with_context(Context::default()).map_err(failed(topic, action))?;
