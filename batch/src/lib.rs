@@ -26,6 +26,7 @@ pub mod report;
 pub mod run;
 pub mod scope;
 pub mod spill;
+pub mod states;
 pub mod stored;
 
 pub use engine::Engine;

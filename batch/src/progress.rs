@@ -8,6 +8,8 @@ pub enum Phase {
     Map,
     /// Partials become chunk files.
     Reduce,
+    /// Answers are compared.
+    Audit,
 }
 
 impl Phase {
@@ -17,6 +19,7 @@ impl Phase {
         match self {
             Self::Map => "map",
             Self::Reduce => "reduce",
+            Self::Audit => "audit",
         }
     }
 }

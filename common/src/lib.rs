@@ -17,6 +17,7 @@ pub mod fold;
 pub mod grain;
 pub mod measure;
 pub mod partial;
+pub mod verdict;
 pub mod view;
 
 pub mod pipeline;

@@ -15,7 +15,7 @@ use super::{
 use crate::Error;
 
 /// Most differences that are listed; the rest are counted.
-const LISTED_MAX: usize = 100;
+pub(super) const LISTED_MAX: usize = 100;
 
 type Table = BTreeMap<Vec<Cell>, Vec<Cell>>;
 
@@ -52,7 +52,10 @@ pub fn compare(
                 let exact = exact.and_then(|cells| cells.first()).map(|expected| expected.value.clone());
                 let group = named(view, group);
                 let (merged, recomputed) = (first(merged), first(recomputed));
-                list(&mut audit, Difference { group, measure: None, merged, recomputed, exact, allowed: None });
+                list(
+                    &mut audit,
+                    Difference { group, measure: None, merged, recomputed, exact, allowed: None, whence: None },
+                );
             }
         }
     }
@@ -83,6 +86,7 @@ fn compare_cell(
         recomputed: Some(recomputed.clone()),
         exact: Some(exact.value.clone()),
         allowed: exact.fit.allowed(),
+        whence: None,
     };
     list(audit, difference);
 }

@@ -11,9 +11,11 @@ mod cell;
 mod compare;
 mod exact;
 mod expected;
+pub mod range;
 pub mod raw;
 mod report;
 pub mod sum;
+mod window;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
@@ -30,7 +32,8 @@ use common::{
 
 pub use cell::Cell;
 pub use compare::compare;
-pub use report::{AuditReport, Difference, SketchReport, ViewAudit};
+pub use range::{Answered, Ask};
+pub use report::{AuditReport, Difference, SketchReport, ViewAudit, Whence};
 
 use crate::Error;
 

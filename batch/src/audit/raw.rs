@@ -6,17 +6,22 @@
 use std::{
     fs::File,
     io::{self, BufReader, Cursor, Read},
+    ops::Range,
     path::Path,
     sync::Arc,
 };
 
+use bytes::Bytes;
 use common::{
     decode::Rules,
-    schema::{Column, ColumnType, Origin, TimestampFormat},
+    position::{Partition, Position, Positions},
+    schema::{Column, ColumnType, OFFSET, Origin, PARTITION, TimestampFormat},
+    view::View,
 };
 use polars::prelude::{
-    CsvReadOptions, DataFrame, DataType, Expr, IntoLazy, JsonFormat, JsonReader, LazyFrame, NULL, PlRefPath,
-    ScanArgsParquet, Schema, SerReader, StrptimeOptions, TimeUnit, TimeZone, UnionArgs, col, concat, lit, when,
+    CsvReadOptions, DataFrame, DataType, Expr, IntoLazy, JsonFormat, JsonReader, LazyFrame, NULL, ParquetReader,
+    PlRefPath, ScanArgsParquet, Schema, SerReader, StrptimeOptions, TimeUnit, TimeZone, UnionArgs, col, concat, lit,
+    when,
 };
 
 use crate::Error;
@@ -28,11 +33,62 @@ use crate::Error;
 pub fn scan(rules: &Rules, files: &[impl AsRef<Path>]) -> Result<LazyFrame, Error> {
     let frames: Vec<LazyFrame> = files.iter().map(|file| scan_file(rules, file.as_ref())).collect::<Result<_, _>>()?;
     if frames.is_empty() {
-        let columns = rules.schema.columns().iter();
-        let schema: Schema = columns.map(|c| ((&*c.name).into(), dtype(c.column_type))).collect();
-        return Ok(DataFrame::empty_with_schema(&schema).lazy());
+        return Ok(empty(&rules.schema.columns().iter().collect::<Vec<_>>()));
     }
     concat(frames, UnionArgs::default()).map_err(|source| Error::Polars { action: "concatenate raw files", source })
+}
+
+/// The events of a dataset's own files, whose bytes these are, by Polars' reader of Parquet alone: the columns that `view` reads.
+/// Only events before these positions, and with a time in `window`, `[from, to)`.
+///
+/// # Errors
+/// [`Error::Polars`].
+pub(super) fn of_dataset(
+    rules: &Rules,
+    view: &View,
+    files: Vec<Bytes>,
+    before: Option<&Positions>,
+    window: &Range<i64>,
+) -> Result<LazyFrame, Error> {
+    let read = |source| Error::Polars { action: "read a data file", source };
+    let wanted = view.columns();
+    let columns: Vec<&Column> = rules.schema.columns().iter().filter(|c| wanted.contains(c.name.as_str())).collect();
+    let time = |us: i64| lit(us).cast(dtype(ColumnType::Timestamp));
+    let at = || col(view.time_column.as_str());
+    let mut frames = vec![empty(&columns)];
+    for bytes in files {
+        let mut reader = ParquetReader::new(Cursor::new(bytes));
+        let there = reader.schema().map_err(read)?;
+        let mut names: Vec<String> = columns.iter().map(|c| c.name.to_string()).filter(|n| there.contains(n)).collect();
+        names.extend([PARTITION.to_owned(), OFFSET.to_owned()]);
+        let mut frame = reader.with_columns(Some(names)).finish().map_err(read)?.lazy();
+        let found = frame.collect_schema().map_err(read)?;
+        if let Some(before) = before {
+            let of = |(partition, end): (&Partition, &Position)| {
+                let ours = col(PARTITION).cast(DataType::Int64).eq(lit(i64::from(partition.0)));
+                ours.and(col(OFFSET).lt(lit(i64::try_from(end.0).unwrap_or(i64::MAX))))
+            };
+            frame = frame.filter(before.iter().map(of).fold(lit(false), Expr::or));
+        }
+        let typed = columns.iter().map(|column| match found.get(&column.name) {
+            Some(from) => typed(column, from).alias(&*column.name),
+            None => lit(NULL).cast(dtype(column.column_type)).alias(&*column.name),
+        });
+        frame = frame.select(typed.collect::<Vec<_>>());
+        if window.start != i64::MIN {
+            frame = frame.filter(at().gt_eq(time(window.start)));
+        }
+        if window.end != i64::MAX {
+            frame = frame.filter(at().lt(time(window.end)));
+        }
+        frames.push(frame);
+    }
+    concat(frames, UnionArgs::default()).map_err(|source| Error::Polars { action: "concatenate raw files", source })
+}
+
+fn empty(columns: &[&Column]) -> LazyFrame {
+    let schema: Schema = columns.iter().map(|c| ((&*c.name).into(), dtype(c.column_type))).collect();
+    DataFrame::empty_with_schema(&schema).lazy()
 }
 
 fn scan_file(rules: &Rules, file: &Path) -> Result<LazyFrame, Error> {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use common::names::ViewName;
+use common::{names::ViewName, position::Version};
 use serde::Serialize;
 
-use super::Cell;
+use super::{Cell, compare::LISTED_MAX};
 
 /// What an audit found in all views.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -40,6 +40,21 @@ pub struct ViewAudit {
 }
 
 impl ViewAudit {
+    /// Takes in what was found in other groups of the view.
+    pub(super) fn add(&mut self, other: Self) {
+        self.groups += other.groups;
+        self.cells += other.cells;
+        self.differences += other.differences;
+        self.differing.extend(other.differing);
+        self.differing.truncate(LISTED_MAX);
+        for (measure, sketch) in other.sketches {
+            match self.sketches.get_mut(&measure) {
+                Some(ours) => ours.add(sketch),
+                None => drop(self.sketches.insert(measure, sketch)),
+            }
+        }
+    }
+
     /// Whether nothing differs.
     #[must_use]
     pub fn is_equal(&self) -> bool {
@@ -62,6 +77,20 @@ pub struct Difference {
     pub exact: Option<Cell>,
     /// How far from the exact value an answer may be; `None` if it must be equal.
     pub allowed: Option<f64>,
+    /// Where the answer came from, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub whence: Option<Whence>,
+}
+
+/// Where the answer for a group came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Whence {
+    /// The generation.
+    pub generation: Option<u64>,
+    /// Its files that can hold the group.
+    pub chunks: Vec<String>,
+    /// The commits after its mark that have events of the group's bucket, or may have.
+    pub commits: Vec<Version>,
 }
 
 /// How far a sketch is from the exact values.
@@ -75,4 +104,13 @@ pub struct SketchReport {
     pub relative_error_max: f64,
     /// Where that was: the exact value and the answer.
     pub worst: Option<(Cell, Cell)>,
+}
+
+impl SketchReport {
+    fn add(&mut self, other: Self) {
+        self.cells += other.cells;
+        if other.relative_error_max > self.relative_error_max {
+            (self.relative_error_max, self.worst) = (other.relative_error_max, other.worst);
+        }
+    }
 }

@@ -9,5 +9,6 @@ mod lab;
 mod law;
 mod maintain;
 mod race;
+mod range;
 mod runs;
 mod stored;

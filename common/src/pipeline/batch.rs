@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use bytesize::ByteSize;
-use croner::Cron;
+pub use croner::Cron;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
@@ -84,5 +84,24 @@ pub(super) fn batch(reader: &mut Reader<'_>, root: &Section<'_>) -> Batch {
         timezone: reader.or(&section, "timezone", &ZONE, default.timezone),
         resumable_from: reader.or(&section, "resumable_from", &SIZE, default.resumable_from),
         leftovers_kept: reader.or(&section, "leftovers_kept", &DURATION, default.leftovers_kept),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expressions_are_meant_by_the_clock_of_the_zone() {
+        let berlin = Batch { timezone: Zone::named("Europe/Berlin").unwrap(), ..Batch::default() };
+        let next = |cron: &str, now: &str| {
+            let now_us = now.parse::<Timestamp>().unwrap().as_microsecond();
+            let next_us = berlin.next_us(&Cron::from_str(cron).unwrap(), now_us).unwrap();
+            Timestamp::from_microsecond(next_us).unwrap().to_string()
+        };
+        assert_eq!(next("30 2 * * *", "2026-01-15T00:00:00Z"), "2026-01-15T01:30:00Z");
+        assert_eq!(next("30 2 * * *", "2026-01-15T01:30:00Z"), "2026-01-16T01:30:00Z", "not the same time again");
+        assert_eq!(next("0 3 * * SUN", "2026-07-01T00:00:00Z"), "2026-07-05T01:00:00Z");
     }
 }

@@ -30,7 +30,7 @@ mod source;
 mod store;
 mod values;
 
-pub use batch::Batch;
+pub use batch::{Batch, Cron};
 pub use diagnostic::Diagnostic;
 pub use kafka::KafkaTopic;
 pub use serving::{BODY_LIMIT, LISTEN, QueryLimits, Serving};

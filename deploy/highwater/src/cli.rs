@@ -44,6 +44,8 @@ pub(crate) enum Command {
     /// Run the batch layer.
     #[command(subcommand)]
     Batch(job::Command),
+    /// Show how each view stands: live, backfilling, changed or removed, and since when.
+    Views(job::views::Options),
     /// Ask a running Highwater and print the answer.
     Query(Query),
     /// Send files to a running Highwater as if their rows came in now.

@@ -55,9 +55,14 @@ impl Client {
     /// A client of the Highwater at `url`, or else of the one that `pipeline` describes.
     pub(crate) fn new(url: Option<Url>, pipeline: &Path) -> anyhow::Result<Self> {
         match url {
-            Some(base) => Ok(Self { http: reqwest::Client::new(), base }),
+            Some(base) => Ok(Self::at(base)),
             None => Self::of(crate::check::load(pipeline)?.serving.listen),
         }
+    }
+
+    /// A client of the Highwater at `base`.
+    pub(crate) fn at(base: Url) -> Self {
+        Self { http: reqwest::Client::new(), base }
     }
 
     /// A client of the Highwater that listens at `address`.
@@ -71,6 +76,19 @@ impl Client {
         let url = self.base.join("v1/query")?;
         let response = self.sent(self.http.post(url).json(body)).await?;
         Ok(response.bytes().await?)
+    }
+
+    /// Posts a query and returns the answer as a stream of Arrow.
+    pub(crate) async fn query_arrow(&self, body: &serde_json::Value) -> anyhow::Result<bytes::Bytes> {
+        let url = self.base.join("v1/query")?;
+        let request = self.http.post(url).json(body).header("accept", "application/vnd.apache.arrow.stream");
+        Ok(self.sent(request).await?.bytes().await?)
+    }
+
+    /// Whether anybody answers there.
+    pub(crate) async fn is_there(&self) -> bool {
+        let Ok(url) = self.base.join("livez") else { return false };
+        self.http.get(url).send().await.is_ok_and(|response| response.status().is_success())
     }
 
     /// The number of the next row due from `producer`.

@@ -15,6 +15,7 @@ mod output;
 mod query;
 mod replay;
 mod run;
+mod schedule;
 mod shutdown;
 
 use std::process::ExitCode;
@@ -64,6 +65,7 @@ async fn command(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Batch(command) => return job::command(path, command, shutdown::token()?).await,
         Command::Erase(options) => keep::erase(path, options, shutdown::token()?).await?,
         Command::Load(options) => keep::load(path, options, shutdown::token()?).await?,
+        Command::Views(options) => job::views::views(path, options).await?,
         Command::Query(query) => query::query(path, query).await?,
         Command::Replay(options) => replay::replay(path, options, shutdown::token()?).await?,
         Command::Bench(cli::Bench::Produce(options)) => bench::produce(path, options, shutdown::token()?).await?,

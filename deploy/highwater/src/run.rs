@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroUsize, sync::Arc, thread, time::Duration};
 
 use anyhow::Context;
-use batch::{Batch, Engine, Watch};
+use batch::{Batch, Engine};
 use common::{
     clock::SystemClock,
     dataset::Dataset,
@@ -24,12 +24,11 @@ use tokio::{
     net::TcpListener,
     sync::{Semaphore, mpsc},
     task::{self, JoinSet},
-    time::MissedTickBehavior,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use crate::house;
+use crate::{house, schedule};
 
 /// How often serving looks for a new generation, and without a live feed for new commits.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -101,14 +100,14 @@ impl Running {
             told = Some((sender, receiver));
         }
         let listener = running.start_feed(&pipeline, roles, &datasets, told)?;
-        if roles.serve {
+        if roles.serve || (roles.batch && pipeline.batch.audit.is_some()) {
             running.start_follower(&store, datasets, listener);
         }
         if roles.speed || roles.serve {
             running.start_http(&pipeline).await?;
         }
         if roles.batch {
-            running.start_schedule(pipeline.batch.advance_every.unsigned_abs());
+            running.start_schedule();
         }
         Ok(running)
     }
@@ -213,27 +212,12 @@ impl Running {
         Ok(())
     }
 
-    /// Advances every `every`. A run that fails is tried again at the next turn: what is published stays true meanwhile.
-    fn start_schedule(&mut self, every: Duration) {
-        let (batch, stop) = (self.batch.clone(), self.stop.clone());
-        self.tasks.spawn(async move {
-            let watch = Watch { cancel: stop.clone(), ..Watch::default() };
-            let mut turns = tokio::time::interval(every);
-            turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            turns.reset();
-            loop {
-                tokio::select! {
-                    _ = turns.tick() => {}
-                    () = stop.cancelled() => return Ok(()),
-                }
-                match batch.advance(&watch).await {
-                    Ok(_) | Err(batch::Error::Cancelled) => {}
-                    Err(error) => {
-                        error!(error = &error as &dyn std::error::Error, "advance failed, the next turn tries again")
-                    }
-                }
-            }
-        });
+    fn start_schedule(&mut self) {
+        let (batch, stop) = (&self.batch, &self.stop);
+        self.tasks.spawn(schedule::advances(batch.clone(), stop.clone()));
+        self.tasks.spawn(schedule::cleaning(batch.clone(), stop.clone()));
+        self.tasks.spawn(schedule::recomputes(batch.clone(), stop.clone()));
+        self.tasks.spawn(schedule::audits(batch.clone(), Arc::clone(&self.served), stop.clone()));
     }
 
     /// Waits for the end: of all layers after the stop was asked for, or of the first one that fails, which stops the rest.

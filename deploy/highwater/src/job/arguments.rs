@@ -42,6 +42,18 @@ pub(crate) enum Command {
     Reduce(WorkOptions),
     /// Publish the generation of a run whose tasks are all finished, and remove the run's files.
     Publish(PublishOptions),
+    /// Compute views from the raw files in two other ways, by the fold kernel and by Polars' own aggregations, and compare them
+    /// with what is answered. Prints equal, or every value that differs and where it came from.
+    Audit {
+        #[command(flatten)]
+        scope: ScopeOptions,
+        /// The Highwater whose answers are audited. If left out, the one that the pipeline file describes, if it runs; else what
+        /// would be served from the store.
+        #[arg(long, env = "HIGHWATER_URL")]
+        url: Option<url::Url>,
+        #[command(flatten)]
+        options: RunOptions,
+    },
     /// Remove what nothing needs any more: files of runs that were given up, and of views that were removed, once they are
     /// older than `batch.leftovers_kept`.
     Clean(CleanOptions),

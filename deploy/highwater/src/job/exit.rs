@@ -6,6 +6,8 @@ use batch::Outcome;
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
+/// An audit found a difference.
+pub(crate) const DIFFERS: u8 = 3;
 const OVERTAKEN: u8 = 4;
 const BUSY: u8 = 5;
 const UNFINISHED: u8 = 6;

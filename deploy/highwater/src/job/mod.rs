@@ -1,10 +1,12 @@
 //! `highwater batch …`: jobs of the batch layer, watched and reported, with exit codes that a scheduler can use.
 
 mod arguments;
+pub(crate) mod audit;
 pub(crate) mod exit;
 mod progress;
 mod report;
 mod tasks;
+pub(crate) mod views;
 
 use std::{path::Path, process::ExitCode, sync::Arc};
 
@@ -35,6 +37,7 @@ pub(crate) async fn command(path: &Path, command: Command, stop: CancellationTok
         Command::Map(options) => tasks::work(path, options, batch::stored::TaskKind::Map, stop).await,
         Command::Reduce(options) => tasks::work(path, options, batch::stored::TaskKind::Reduce, stop).await,
         Command::Publish(options) => tasks::publish(path, options, stop).await,
+        Command::Audit { scope, url, options } => audit::once(path, &scope, url, &options, stop).await,
         Command::Clean(options) => tasks::clean(path, options).await,
         Command::Keep(command) => keep::keep(path, command, stop).await.map(|()| ExitCode::SUCCESS),
         Command::Run => {

@@ -26,7 +26,7 @@ use serde_json::Value;
 
 use crate::{
     commands::{shop, write},
-    process::{highwater, succeeds, text},
+    process::{Server, highwater, succeeds, text},
 };
 
 const COMMITS: i64 = 60;
@@ -255,4 +255,106 @@ fn two_at_once_do_no_harm_and_one_lets_the_other_work() {
     let published = code(&mut batch(folder, &["publish", run]));
     assert!([0, 2].contains(&published), "its files may have been the recompute's: {published}");
     assert_eq!(generation(folder).0["number"], 1, "all of them came to the same");
+}
+
+#[test]
+fn an_audit_ends_with_a_code_and_its_verdict_is_kept() {
+    let folder = filled();
+    let folder = folder.path();
+    succeeds(&mut batch(folder, &["recompute"]));
+    // After the generation, in segments only.
+    fill(folder, COMMITS..COMMITS + 2);
+    let printed = succeeds(&mut batch(folder, &["audit"]));
+    assert!(
+        printed.starts_with("equal\n") && printed.contains("view sales") && printed.contains("% is stated"),
+        "{printed}"
+    );
+
+    // A running Highwater is asked by its URL.
+    let server = Server::start("serve", folder);
+    let scope = ["--view", "sales", "--from", "2026-01-10T00:00:00Z", "--to", "2026-02-01T00:00:00Z"];
+    let report = succeeds(batch(folder, &["audit", "--json", "--url", &server.url()]).args(scope));
+    let report: Value = serde_json::from_str(&report).expect("the report is JSON");
+    assert_eq!(
+        (&report["equal"], report["views"].as_object().map(serde_json::Map::len)),
+        (&Value::Bool(true), Some(1))
+    );
+    server.stop("TERM");
+
+    // One chunk less in the manifest: its groups are missing.
+    let root = folder.join("state/store");
+    let newest = root.join("generations/00000000000000000001.json");
+    let mut manifest: Value = serde_json::from_slice(&fs::read(&newest).expect("it is there")).expect("it is JSON");
+    manifest["views"]["sales"]["chunks"].as_array_mut().expect("chunks").remove(2);
+    fs::write(&newest, manifest.to_string()).expect("it can be written");
+    let output = batch(folder, &["audit", "--json"]).output().expect("the program starts");
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).expect("the report is JSON");
+    let found = &report["views"]["sales"]["differing"][0];
+    assert!(found["merged"].is_null() && found["recomputed"] == found["exact"], "{found}");
+    assert_eq!(report["views"]["days"]["differences"], 0);
+
+    let verdicts = files(&root.join("audits"));
+    let last: Value = serde_json::from_slice(&fs::read(&verdicts[2]).expect("it is there")).expect("it is JSON");
+    assert_eq!((verdicts.len(), &last["equal"]), (3, &Value::Bool(false)));
+}
+
+#[test]
+fn views_are_shown_with_how_they_stand() {
+    let folder = filled();
+    let folder = folder.path();
+    let views = || succeeds(highwater(["views"]).current_dir(folder));
+    assert_eq!(views().matches("backfilling").count(), 2);
+    succeeds(&mut batch(folder, &["advance"]));
+    assert_eq!(views().matches("live").count(), 2);
+    write(folder, "views/days.sql", &BY_DAY.replace("count(*)", "sum(cents)"));
+    assert!(views().contains("changed") && views().contains("removed with the next generation"), "{}", views());
+    succeeds(&mut batch(folder, &["advance"]));
+    assert!(views().contains("removed, its files are kept") && views().matches("live").count() == 2, "{}", views());
+    assert!(succeeds(&mut batch(folder, &["clean"])).contains("removed 0 runs and 0 chunks"));
+}
+
+/// Reads every document of a YAML file with Python, and says `kind/name` of each.
+const YAML: &str = "import sys, yaml
+for path in sys.argv[1:]:
+    for job in yaml.safe_load_all(open(path)):
+        spec = job['spec'].get('jobTemplate', job)['spec']
+        pod = spec['template']['spec']
+        assert job['apiVersion'] == 'batch/v1' and pod['restartPolicy'] == 'Never', job
+        volumes = {volume['name'] for volume in pod['volumes']}
+        for container in pod['containers']:
+            assert {mount['name'] for mount in container['volumeMounts']} <= volumes, container
+            assert all(set(entry) == {'name', 'value'} for entry in container['env']), container
+        assert job['kind'] == 'CronJob' or spec['completionMode'] == 'Indexed', job
+        print(job['kind'] + '/' + job['metadata']['name'])";
+
+fn deploy(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+#[test]
+fn the_jobs_for_kubernetes_are_whole() {
+    let Some(python) = common::testing::python::interpreter() else { return };
+    let mut read = Command::new(python);
+    read.args(["-c", YAML]).arg(deploy("kubernetes/recompute.yaml")).arg(deploy("kubernetes/cronjobs.yaml"));
+    let found = succeeds(&mut read);
+    let expected = "Job/highwater-map\nJob/highwater-reduce\nCronJob/highwater-advance\nCronJob/highwater-recompute\n\
+                    CronJob/highwater-audit\n";
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn l1_spark_comes_to_the_bytes_of_one_process() {
+    let Some(python) = common::testing::python::interpreter() else { return };
+    let (folder, process) = (filled(), filled());
+    let mut spark = Command::new(python);
+    spark.arg(deploy("spark/recompute.py")).arg("--highwater").arg(env!("CARGO_BIN_EXE_highwater"));
+    spark.arg("--pipeline").arg(folder.path().join("pipeline.toml")).args(["--json", "--", "--task-size", "64KiB"]);
+    spark.current_dir(folder.path()).env("HIGHWATER_LOG", "warn");
+    spark.env("PYSPARK_SUBMIT_ARGS", "--master local-cluster[2,1,1024] --conf spark.ui.enabled=false pyspark-shell");
+    spark.env("PYSPARK_PYTHON", python).env("SPARK_LOCAL_IP", "127.0.0.1").env("SPARK_LOCAL_DIRS", folder.path());
+    let report: Value = serde_json::from_str(&succeeds(&mut spark)).expect("the report is JSON");
+    assert_eq!(report["outcome"], "published");
+    succeeds(&mut batch(process.path(), &["recompute"]));
+    assert_eq!(generation(folder.path()), generation(process.path()));
 }

@@ -1,0 +1,222 @@
+//! An audit of what is answered, over a range: asks, computes the same from raw files in two other ways, and compares.
+//!
+//! An answer says up to which position of each partition it sees; both ways count just the events before these, whether the
+//! dataset has gone on or has yet to get there. So answers that are still moving are audited to the last event.
+
+use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
+
+use arrow::{
+    array::{AsArray, BooleanArray, RecordBatch},
+    compute::filter_record_batch,
+    datatypes::{Int32Type, Int64Type, TimestampMicrosecondType},
+};
+use common::{
+    dataset::{DataFile, Dataset, Snapshot},
+    fold::Fold,
+    generation,
+    names::ViewName,
+    pipeline::Source,
+    position::{Partition, Position, Positions, Version},
+    schema::{OFFSET, PARTITION},
+    view::View,
+};
+use futures::future::BoxFuture;
+
+use super::{AuditReport, Cell, ViewAudit, compare, raw, report::Whence, window::windows};
+use crate::{Batch, Error, Phase, Scope, Watch, dates, progress::Counter};
+
+/// What was answered for some buckets of a view.
+#[derive(Debug, Clone)]
+pub struct Answered {
+    /// The bucket, the dimensions and the measures, each a column of its name, in any order of rows.
+    pub rows: RecordBatch,
+    /// The generation it is of.
+    pub generation: Option<u64>,
+    /// The dataset version that the generation covers for the view.
+    pub mark: Option<Version>,
+    /// Up to which position of each partition events are in it.
+    pub positions: Positions,
+}
+
+/// Asks for the buckets of a view that start in a range; an end at [`i64::MIN`] or [`i64::MAX`] is open.
+pub type Ask<'a> = dyn Fn(Arc<View>, Range<i64>) -> BoxFuture<'a, Result<Answered, Error>> + Send + Sync + 'a;
+
+/// Of the memory of a run, the part that raw files are read into: unpacked they take some times as much.
+const RAW_PART: usize = 32;
+
+/// How often the dataset is looked at while what was answered is not committed, and how often at most.
+const COMMIT_LOOK: Duration = Duration::from_millis(250);
+const COMMIT_LOOKS_MAX: u32 = 480;
+
+impl Batch {
+    /// Audits what `ask` answers in `scope`. Differences are in the report, not errors.
+    ///
+    /// # Errors
+    /// [`Error::Audit`] for a view that the audit cannot compute, and what asking and reading fails with.
+    pub async fn audit(&self, scope: &Scope, ask: &Ask<'_>, watch: &Watch) -> Result<AuditReport, Error> {
+        let mut work = Vec::new();
+        for source in self.pipeline.sources.values() {
+            let views = self.pipeline.views_of(&source.name);
+            let views: Vec<_> = views.into_iter().filter(|view| scope.has(&view.name)).collect();
+            if views.is_empty() {
+                continue;
+            }
+            let rules = &source.rules;
+            let (name, schema) = (&self.pipeline.name, Arc::clone(&rules.schema));
+            let dataset = Dataset::open(&self.store, name, &source.name, schema, &rules.event_time).await?;
+            let files = dataset.files(dataset.snapshot().await?.version).await?;
+            for view in views {
+                let bytes_max = (self.engine.memory() / RAW_PART) as u64;
+                for window in windows(&view, &scope.buckets(&view), &files, bytes_max) {
+                    work.push((source, dataset.clone(), Arc::clone(&view), window));
+                }
+            }
+        }
+        let mut counter = Counter::start(watch.progress.as_ref(), Phase::Audit, work.len(), 0);
+        let mut views: BTreeMap<ViewName, ViewAudit> = BTreeMap::new();
+        for (source, dataset, view, window) in work {
+            watch.check()?;
+            let found = self.audit_window(source, &dataset, &view, &window, ask).await?;
+            views.entry(view.name.clone()).or_default().add(found);
+            counter.done();
+        }
+        Ok(AuditReport::new(views))
+    }
+
+    async fn audit_window(
+        &self,
+        source: &Source,
+        dataset: &Dataset,
+        view: &Arc<View>,
+        window: &Range<i64>,
+        ask: &Ask<'_>,
+    ) -> Result<ViewAudit, Error> {
+        let answered = ask(Arc::clone(view), window.clone()).await?;
+        let snapshot = committed(dataset, view, &answered.positions).await?;
+        let reach = dates::reach(view, window);
+        let mut files = dataset.files(snapshot.version).await?;
+        files.retain(|file| dates::of(file).is_none_or(|times| dates::overlap(&times, &reach)));
+        let before = (snapshot.positions != answered.positions).then_some(&answered.positions);
+
+        let recomputed = self.fold_before(dataset, view, &files, before).await?;
+        let mut bytes = Vec::with_capacity(files.len());
+        for file in &files {
+            let read = self.store.get(&file.path).await?;
+            let gone = || Error::Raw { path: file.path.to_string(), message: "is gone".to_owned() };
+            bytes.push(read.ok_or_else(gone)?);
+        }
+        let (rules, before) = (source.rules.clone(), before.cloned());
+        let (of, within, merged) = (Arc::clone(view), window.clone(), answered.rows.clone());
+        let compared = tokio::task::spawn_blocking(move || {
+            let recomputed = super::answer(&of, &within_window(&recomputed, &within))?;
+            let events = raw::of_dataset(&rules, &of, bytes, before.as_ref(), &within)?;
+            compare(&of, events, &merged, &recomputed)
+        });
+        let mut audit = compared.await.map_err(|error| failed(view, error.to_string()))??;
+        self.explain(dataset, view, &answered, &snapshot, &mut audit).await?;
+        Ok(audit)
+    }
+
+    /// The partial of all events of `files` before these positions, by the fold kernel.
+    async fn fold_before(
+        &self,
+        dataset: &Dataset,
+        view: &Arc<View>,
+        files: &[DataFile],
+        before: Option<&Positions>,
+    ) -> Result<RecordBatch, Error> {
+        let mut fold = Fold::new(std::slice::from_ref(view));
+        let mut columns = fold.columns();
+        if before.is_some() {
+            columns.extend([PARTITION.to_owned(), OFFSET.to_owned()]);
+        }
+        for file in files {
+            let events = dataset.events(file, &columns).await?;
+            let before = before.cloned();
+            let folding = self.engine.run(move || {
+                for batch in events {
+                    let batch = batch?;
+                    let batch = before.as_ref().map_or(Ok(batch.clone()), |before| earlier(&batch, before))?;
+                    fold.fold(&batch)?;
+                }
+                Ok::<_, Error>(fold)
+            });
+            fold = folding.await?;
+        }
+        let mut partials = self.engine.run(move || fold.take()).await?;
+        Ok(partials.remove(0))
+    }
+
+    /// Says of each difference where the answer came from.
+    async fn explain(
+        &self,
+        dataset: &Dataset,
+        view: &View,
+        answered: &Answered,
+        snapshot: &Snapshot,
+        audit: &mut ViewAudit,
+    ) -> Result<(), Error> {
+        if audit.differing.is_empty() {
+            return Ok(());
+        }
+        let generation = match answered.generation {
+            Some(number) => generation::load(&self.store, number).await?,
+            None => None,
+        };
+        let files = generation.iter().flat_map(|g| g.views.values().filter(|files| files.id == view.id));
+        let chunks: Vec<_> = files.flat_map(|files| &files.chunks).collect();
+        let commits = dataset.commits(answered.mark.unwrap_or_default(), snapshot.version).await?;
+        for difference in &mut audit.differing {
+            let Some((_, Cell::Time(bucket))) = difference.group.first() else { continue };
+            let (start, end) = view.grain.interval(*bucket);
+            let of_bucket = |file: &DataFile| dates::of(file).is_none_or(|times| dates::overlap(&times, &(start..end)));
+            difference.whence = Some(Whence {
+                generation: answered.generation,
+                chunks: chunks
+                    .iter()
+                    .filter(|chunk| chunk.from_us <= start && start < chunk.to_us)
+                    .map(|chunk| chunk.path.clone())
+                    .collect(),
+                commits: commits.iter().filter(|c| c.files.iter().any(of_bucket)).map(|c| c.version).collect(),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Waits until everything before `positions` is committed.
+async fn committed(dataset: &Dataset, view: &View, positions: &Positions) -> Result<Snapshot, Error> {
+    for _ in 0..COMMIT_LOOKS_MAX {
+        let snapshot = dataset.snapshot().await?;
+        if positions.iter().all(|(partition, at)| at.0 == 0 || snapshot.positions.get(partition) >= Some(at)) {
+            return Ok(snapshot);
+        }
+        tokio::time::sleep(COMMIT_LOOK).await;
+    }
+    Err(failed(view, "the answer has events that were not committed for minutes, so no raw file has them".to_owned()))
+}
+
+fn failed(view: &View, message: String) -> Error {
+    Error::Audit { view: view.name.to_string(), message }
+}
+
+/// The events before these positions.
+fn earlier(events: &RecordBatch, before: &Positions) -> Result<RecordBatch, Error> {
+    let read = "the columns were asked for";
+    let partitions = events.column_by_name(PARTITION).expect(read).as_primitive::<Int32Type>();
+    let offsets = events.column_by_name(OFFSET).expect(read).as_primitive::<Int64Type>();
+    let is_before = |(partition, offset): (&i32, &i64)| {
+        let end = before.get(&Partition(*partition as u32)).copied().unwrap_or(Position(0));
+        (*offset as u64) < end.0
+    };
+    let keep: BooleanArray = partitions.values().iter().zip(offsets.values()).map(is_before).map(Some).collect();
+    Ok(filter_record_batch(events, &keep)?)
+}
+
+/// The groups of a canonical partial whose buckets start in `window`.
+fn within_window(partial: &RecordBatch, window: &Range<i64>) -> RecordBatch {
+    let buckets = partial.column(0).as_primitive::<TimestampMicrosecondType>().values();
+    let from = buckets.partition_point(|bucket| *bucket < window.start);
+    let to = buckets.partition_point(|bucket| *bucket < window.end);
+    partial.slice(from, to.max(from) - from)
+}
