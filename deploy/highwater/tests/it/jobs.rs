@@ -346,15 +346,71 @@ fn the_jobs_for_kubernetes_are_whole() {
 #[test]
 fn l1_spark_comes_to_the_bytes_of_one_process() {
     let Some(python) = common::testing::python::interpreter() else { return };
-    let (folder, process) = (filled(), filled());
+    // Few days: each task is a process of Python and one of ours.
+    let [folder, process] = [(); 2].map(|()| {
+        let folder = shop();
+        fill(folder.path(), 0..8);
+        folder
+    });
     let mut spark = Command::new(python);
     spark.arg(deploy("spark/recompute.py")).arg("--highwater").arg(env!("CARGO_BIN_EXE_highwater"));
-    spark.arg("--pipeline").arg(folder.path().join("pipeline.toml")).args(["--json", "--", "--task-size", "64KiB"]);
+    spark.arg("--pipeline").arg(folder.path().join("pipeline.toml")).args(["--json", "--", "--task-size", "8KiB"]);
     spark.current_dir(folder.path()).env("HIGHWATER_LOG", "warn");
-    spark.env("PYSPARK_SUBMIT_ARGS", "--master local-cluster[2,1,1024] --conf spark.ui.enabled=false pyspark-shell");
+    // Short-lived machines of Java: compiling their code well costs more than it saves.
+    let java = "'-XX:TieredStopAtLevel=1 -XX:+UseSerialGC'";
+    let options = format!(
+        "--master local-cluster[2,1,1024] --conf spark.ui.enabled=false --driver-java-options {java} \
+         --conf spark.executor.extraJavaOptions={java} pyspark-shell"
+    );
+    spark.env("PYSPARK_SUBMIT_ARGS", options);
     spark.env("PYSPARK_PYTHON", python).env("SPARK_LOCAL_IP", "127.0.0.1").env("SPARK_LOCAL_DIRS", folder.path());
     let report: Value = serde_json::from_str(&succeeds(&mut spark)).expect("the report is JSON");
     assert_eq!(report["outcome"], "published");
     succeeds(&mut batch(process.path(), &["recompute"]));
     assert_eq!(generation(folder.path()), generation(process.path()));
+}
+
+#[test]
+fn words_are_counted_by_tasks() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder.path();
+    let words = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/words");
+    let pipeline = fs::read_to_string(words.join("pipeline.toml")).expect("it is there");
+    write(folder, "pipeline.toml", &pipeline.replace("127.0.0.1:8081", "127.0.0.1:0"));
+    fs::create_dir(folder.join("views")).expect("the folder is new");
+    fs::copy(words.join("views/words.sql"), folder.join("views/words.sql")).expect("it is there");
+    write(folder, "text.txt", "the sea, the Sea\nand the ship's crew\n");
+    let split = Command::new("python3").arg(words.join("split")).arg(folder.join("text.txt")).output();
+    let Ok(split) = split else { return };
+    write(folder, "words.ndjson", &text(&split.stdout));
+
+    let mut server = Server::start("run", folder);
+    let arguments = ["replay", "--source", "words", "words.ndjson", "--url", &server.url()];
+    assert!(succeeds(highwater(arguments).current_dir(folder)).contains("8 rows sent"));
+    server.wait_for("committed");
+    server.stop("TERM");
+
+    let plan: Value = serde_json::from_str(&succeeds(&mut batch(folder, &["plan", "--json"]))).expect("JSON");
+    let run = plan["run"].as_str().expect("a run has a name");
+    by_lines(folder, run, "map");
+    by_lines(folder, run, "reduce");
+    succeeds(&mut batch(folder, &["publish", run]));
+    let server = Server::start("serve", folder);
+    let arguments = [
+        "query",
+        "words",
+        "--format",
+        "json",
+        "--dimensions",
+        "word",
+        "--order-by",
+        "-occurrences,word",
+        "--layer",
+        "batch",
+    ];
+    let answer = succeeds(highwater(arguments).args(["--url", &server.url()]).current_dir(folder));
+    let answer: Value = serde_json::from_str(&answer).expect("the answer is JSON");
+    let expected = serde_json::json!([["the", 3, 1], ["sea", 2, 1], ["and", 1, 2], ["crew", 1, 2], ["ship's", 1, 2]]);
+    assert_eq!(answer["rows"], expected);
+    server.stop("TERM");
 }
