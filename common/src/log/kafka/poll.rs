@@ -22,7 +22,7 @@ use super::{
     context::{Context, Rebalance},
     instance::Seat,
     native::{Message, Queue},
-    runs::Lane,
+    runs::{Lane, Taken},
 };
 use crate::{
     limits::{KAFKA_ATTEMPT, LOG_RUN_RECORDS_MAX},
@@ -284,16 +284,25 @@ impl Poller {
     fn read(&mut self) -> bool {
         self.records.drain_into(&mut self.batch);
         let any = !self.batch.is_empty();
+        // Lanes that something was not taken of: what follows of them in this batch is not either.
+        let mut skipped: Vec<Partition> = Vec::new();
         for message in self.batch.drain(..) {
-            let lane = message.partition().and_then(|partition| self.lanes.get_mut(&partition));
+            let partition = message.partition().filter(|partition| !skipped.contains(partition));
+            let lane = partition.and_then(|partition| self.lanes.get_mut(&partition));
             match (message.error(), lane) {
                 (None, Some(lane)) => {
-                    lane.push(message);
-                    if lane.is_full() {
+                    if lane.push(message) == Taken::No {
+                        skipped.extend(partition);
+                    } else if lane.is_full() {
                         self.backlog.extend(run(lane, &self.topic));
                     }
                 }
-                (Some(Code::PartitionEOF), Some(lane)) => lane.ends_at(message.offset().unwrap_or_default()),
+                (Some(Code::PartitionEOF), Some(lane)) => {
+                    if lane.ends_at(message.offset().unwrap_or_default()) == Taken::No {
+                        skipped.extend(partition);
+                    }
+                }
+                (Some(Code::PartitionEOF), None) => {}
                 (Some(Code::AutoOffsetReset), Some(lane)) => {
                     let (term, position) = (lane.term, lane.next());
                     let partition = message.partition().expect("its lane was found by it");
@@ -310,6 +319,12 @@ impl Poller {
             }
         }
         self.backlog.extend(self.lanes.values_mut().filter_map(|lane| run(lane, &self.topic)));
+        for partition in skipped {
+            if let Some((next, term)) = self.lanes.get(&partition).map(|lane| (lane.next(), lane.term)) {
+                debug!(%partition, position = %next, "something may have been passed over after a rebalance, reading it again");
+                self.start(partition, next, term);
+            }
+        }
         any
     }
 

@@ -25,11 +25,24 @@ pub(super) struct Lane {
     from: Position,
     gathered: Vec<Message>,
     bytes: usize,
+    /// Whether the last thing heard was that the partition ends at `next`.
+    ended: bool,
+}
+
+/// Whether what librdkafka gave out was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub(super) enum Taken {
+    Yes,
+    /// It does not go on where the partition had ended. That may be a gap of the log. But librdkafka also counts the end of a
+    /// partition as a record that was consumed (`rd_kafka_q_serve_rkmessages`), and when a rebalance pauses and resumes the partition
+    /// it fetches from one offset too far. So the partition has to be started again at [`Lane::next`]; then it is a gap.
+    No,
 }
 
 impl Lane {
     pub(super) fn new(partition: Partition, position: Position, term: u64) -> Self {
-        Self { term, partition, next: position, from: position, gathered: Vec::new(), bytes: 0 }
+        Self { term, partition, next: position, from: position, gathered: Vec::new(), bytes: 0, ended: false }
     }
 
     /// The next offset to read.
@@ -38,16 +51,30 @@ impl Lane {
     }
 
     /// Takes a record.
-    pub(super) fn push(&mut self, message: Message) {
-        let Some(offset) = message.offset().filter(|offset| *offset >= self.next.0) else { return };
+    pub(super) fn push(&mut self, message: Message) -> Taken {
+        let Some(offset) = message.offset().filter(|offset| *offset >= self.next.0) else { return Taken::Yes };
+        if self.skips(offset) {
+            return Taken::No;
+        }
+        self.ended = false;
         self.bytes += length(&message);
         self.next = Position(offset + 1);
         self.gathered.push(message);
+        Taken::Yes
     }
 
     /// The end of the partition is at `offset`: what is between the last record and it is a gap.
-    pub(super) fn ends_at(&mut self, offset: u64) {
+    pub(super) fn ends_at(&mut self, offset: u64) -> Taken {
+        if self.skips(offset) {
+            return Taken::No;
+        }
+        self.ended = true;
         self.next = self.next.max(Position(offset));
+        Taken::Yes
+    }
+
+    fn skips(&self, offset: u64) -> bool {
+        self.ended && offset > self.next.0
     }
 
     /// Whether the run has what a run may have.

@@ -206,6 +206,38 @@ async fn workers_share_the_partitions_and_new_ones_are_found() {
     assert_eq!(first.assigned().await.len(), 3);
 }
 
+/// A rebalance pauses and resumes what stays with a reader, and librdkafka resumes one offset too far where it had come to the end: the
+/// first record after it must not be lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l7_the_first_record_after_a_rebalance_at_the_end_is_read() {
+    let Some(mut lab) = Lab::new("paused", 2, &[]).await else { return };
+    // Members hear of a rebalance by their heartbeats.
+    lab.settings = lab.settings.with("heartbeat.interval.ms", "100");
+    lab.log = lab.another().await;
+    let mut first = lab.reader().await;
+    for round in 0..3_u64 {
+        let values: Vec<String> = (0..4).map(|number| (round * 4 + number).to_string()).collect();
+        lab.append(&values.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        // Both partitions to their ends: two records and a marker each.
+        let (mut read, end) = (Vec::new(), (round + 1) * 3);
+        while (0..2).any(|partition| first.at.get(&Partition(partition)).is_none_or(|at| at.0 < end)) {
+            read.extend(first.run().await.records);
+        }
+        let mut numbers: Vec<u64> = texts(&read).iter().map(|text| text.parse().unwrap()).collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, (round * 4..round * 4 + 4).collect::<Vec<_>>(), "L7: round {round}");
+        // Another one comes and goes: one partition stays, the other is read on from where it was.
+        let another = lab.another().await;
+        let mut second = super::lab::Reader::new(another.subscribe().await.unwrap());
+        let (revoked, _) = tokio::join!(first.revoked(), second.assigned());
+        second.subscription.close().await;
+        assert_eq!(first.assigned().await, revoked);
+        for partition in revoked {
+            first.start(partition, end).await;
+        }
+    }
+}
+
 /// Lag tools see the dataset's position (L2).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_groups_offsets_follow_commits() {
