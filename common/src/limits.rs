@@ -207,6 +207,21 @@ pub const QUERY_ROWS_MAX: usize = 100_000;
 /// The most groups that one query makes: bounds its memory, at some hundred bytes a group, more with sketches.
 pub const QUERY_GROUPS_MAX: usize = 1_000_000;
 
+/// The shortest time between two messages of live push about one question: four a second.
+pub const LIVE_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Messages about one question that are kept for listeners: who is further behind begins again.
+pub const LIVE_MESSAGES_MAX: usize = 16;
+
+/// Most listeners of live push in one process: each holds a socket.
+pub const LIVE_READERS_MAX: usize = 10_000;
+
+/// A listener that nothing is told hears this often that the stream is alive.
+pub const LIVE_HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// Stack of a thread that runs a SQL statement: Polars goes through its plans by recursion.
+pub const SQL_STACK_BYTES: usize = 32 << 20;
+
 /// Rows of a table below which a query reads them as they are: rolling up would gain microseconds.
 pub const ROLL_UP_ROWS_MIN: usize = 1_024;
 

@@ -14,7 +14,8 @@ use crate::{query::Pins, tiers::Tiers};
 pub struct Served {
     views: BTreeMap<ViewName, Arc<View>>,
     limits: QueryLimits,
-    tiers: ArcSwapOption<Tiers>,
+    /// What is shown, and its number.
+    tiers: ArcSwapOption<(u64, Arc<Tiers>)>,
     pins: Pins,
     changes: watch::Sender<u64>,
 }
@@ -58,14 +59,32 @@ impl Served {
     /// The newest tiers; `None` until caught up. A query takes them once (L4).
     #[must_use]
     pub fn tiers(&self) -> Option<Arc<Tiers>> {
-        self.tiers.load_full()
+        Some(Arc::clone(&self.tiers.load().as_ref()?.1))
+    }
+
+    /// The newest tiers with their number, which grows with each that is shown; `None` until caught up.
+    pub(crate) fn shown(&self) -> Option<(u64, Arc<Tiers>)> {
+        self.tiers.load().as_ref().map(|shown| (shown.0, Arc::clone(&shown.1)))
+    }
+
+    /// Waits for tiers of a greater number than `serial`.
+    pub(crate) async fn newer(&self, serial: u64) -> (u64, Arc<Tiers>) {
+        let mut changes = self.changes.subscribe();
+        loop {
+            if let Some(shown) = self.shown().filter(|(number, _)| *number > serial) {
+                return shown;
+            }
+            changes.changed().await.expect("the sender is borrowed with self");
+        }
     }
 
     /// Shows `tiers` from now on.
     pub fn show(&self, tiers: Arc<Tiers>) {
         self.pins.keep_generation_of(&tiers);
-        self.tiers.store(Some(tiers));
-        self.changes.send_modify(|changes| *changes += 1);
+        self.changes.send_modify(|changes| {
+            *changes += 1;
+            self.tiers.store(Some(Arc::new((*changes, tiers))));
+        });
     }
 
     /// Waits until the tiers shown are such as `wanted` says, and returns them.

@@ -211,7 +211,7 @@ fn twice(series: &Series) -> PolarsResult<Column> {
     Ok(twice.into())
 }
 
-fn column_type(polars: &DataType) -> Result<ColumnType, String> {
+pub(super) fn column_type(polars: &DataType) -> Result<ColumnType, String> {
     match polars {
         DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => Ok(ColumnType::Int),
         DataType::UInt8 | DataType::UInt16 | DataType::UInt32 => Ok(ColumnType::Int),

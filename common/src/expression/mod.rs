@@ -23,6 +23,7 @@ mod bridge;
 mod bucket;
 mod derived;
 mod engine;
+pub mod exchange;
 mod extremes;
 mod fault;
 mod functions;

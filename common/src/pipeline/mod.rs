@@ -33,7 +33,7 @@ mod values;
 pub use batch::{Batch, Cron};
 pub use diagnostic::Diagnostic;
 pub use kafka::KafkaTopic;
-pub use serving::{BODY_LIMIT, LISTEN, QueryLimits, Serving};
+pub use serving::{BODY_LIMIT, LISTEN, QueryLimits, Role, Serving, Token};
 
 /// `store.url` where the file has none: a directory beside it.
 pub const STORE_URL: &str = "file:state/store";

@@ -1,13 +1,18 @@
 //! `[serving]`: where the API listens, and how much one request may ask of it.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+};
 
 use bytesize::ByteSize;
 use jiff::SignedDuration;
+use toml::{Spanned, de::DeValue};
 
 use super::{
     reader::{Reader, Section},
-    values::{ADDRESS, DURATION, SIZE},
+    values::{ADDRESS, DURATION, Kind, SIZE, TEXT},
 };
 use crate::limits::{QUERY_BYTES_MAX, QUERY_GROUPS_MAX, QUERY_ROWS_MAX, QUERY_TIMEOUT};
 
@@ -18,7 +23,16 @@ pub const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 
 pub const BODY_LIMIT: ByteSize = ByteSize::mib(16);
 
 /// The keys of the section.
-const KEYS: &[&str] = &["listen", "body_limit", "query_rows", "query_groups", "query_timeout", "query_size"];
+const KEYS: &[&str] = &[
+    "listen",
+    "body_limit",
+    "query_rows",
+    "query_groups",
+    "query_timeout",
+    "query_size",
+    "requests_per_second",
+    "tokens",
+];
 
 /// The section, valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +43,41 @@ pub struct Serving {
     pub body_limit: ByteSize,
     /// What one query may ask.
     pub queries: QueryLimits,
+    /// The most requests a second that one token may send; as many as it likes if `None`.
+    pub requests_per_second: Option<u32>,
+    /// Who may ask; everybody, if there are none, which is for loopback only.
+    pub tokens: Vec<Token>,
+}
+
+/// What a token is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Asking.
+    Read,
+    /// Sending events.
+    Write,
+    /// Both, and metrics.
+    Admin,
+}
+
+/// A bearer token: the file has its hash only.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token {
+    /// What it is called in the log.
+    pub name: String,
+    /// SHA-256 of the token. Tokens are long and random, so a plain hash gives nothing away.
+    pub sha256: [u8; 32],
+    /// What it is for.
+    pub role: Role,
+    /// The views that it may read; all if `None`.
+    pub views: Option<BTreeSet<String>>,
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, role, views, .. } = self;
+        f.debug_struct("Token").field("name", name).field("role", role).field("views", views).finish_non_exhaustive()
+    }
 }
 
 /// What one query may ask; an error of one that asks more names the key.
@@ -57,7 +106,13 @@ impl Default for QueryLimits {
 
 impl Default for Serving {
     fn default() -> Self {
-        Self { listen: LISTEN, body_limit: BODY_LIMIT, queries: QueryLimits::default() }
+        Self {
+            listen: LISTEN,
+            body_limit: BODY_LIMIT,
+            queries: QueryLimits::default(),
+            requests_per_second: None,
+            tokens: Vec::new(),
+        }
     }
 }
 
@@ -69,8 +124,21 @@ pub(super) fn serving(reader: &mut Reader<'_>, root: &Section<'_>) -> Serving {
         reader.count(&section, key, 1..=u32::MAX, u32::try_from(usual).unwrap_or(u32::MAX)) as usize
     };
     let (rows, groups) = (count("query_rows", usual.queries.rows), count("query_groups", usual.queries.groups));
+    let tokens = tokens(reader, &section);
+    let listen = reader.or(&section, "listen", &ADDRESS, usual.listen);
+    if !listen.ip().is_loopback() && tokens.is_empty() {
+        let span = section.get("listen").map_or(section.span.clone(), Spanned::span);
+        let message = format!(
+            "`serving.listen` is {listen}, beyond this machine, and nobody needs a token: anybody could send events"
+        );
+        reader.fault(span, message, "name who may ask, [serving.tokens.<name>], or listen at 127.0.0.1");
+    }
+    let most =
+        section.get("requests_per_second").map(|_| reader.count(&section, "requests_per_second", 1..=u32::MAX, 1));
     Serving {
-        listen: reader.or(&section, "listen", &ADDRESS, usual.listen),
+        requests_per_second: most,
+        tokens,
+        listen,
         body_limit: reader.or(&section, "body_limit", &SIZE, usual.body_limit),
         queries: QueryLimits {
             rows,
@@ -79,4 +147,53 @@ pub(super) fn serving(reader: &mut Reader<'_>, root: &Section<'_>) -> Serving {
             size: reader.or(&section, "query_size", &SIZE, usual.queries.size),
         },
     }
+}
+
+const SHA256: Kind<[u8; 32]> = Kind {
+    what: "a SHA-256",
+    allowed: "a token's hash is 64 hexadecimal digits, as `printf %s \"$TOKEN\" | sha256sum` prints",
+    parse: |text| {
+        let digit = |at: usize| u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok();
+        let bytes: Option<Vec<u8>> = (0..32).map(digit).collect();
+        bytes.filter(|_| text.len() == 64)?.try_into().ok()
+    },
+};
+
+const ROLE: Kind<Role> = Kind {
+    what: "a role",
+    allowed: "roles are \"read\", \"write\" and \"admin\"",
+    parse: |text| match text {
+        "read" => Some(Role::Read),
+        "write" => Some(Role::Write),
+        "admin" => Some(Role::Admin),
+        _ => None,
+    },
+};
+
+fn tokens(reader: &mut Reader<'_>, section: &Section<'_>) -> Vec<Token> {
+    let Some(table) = section.get("tokens") else { return Vec::new() };
+    let table = reader.table(table, section.path_of("tokens"));
+    let mut tokens = Vec::new();
+    for (name, _, value) in table.entries() {
+        let token = reader.table(value, table.path_of(name));
+        reader.only(&token, &["sha256", "role", "views"]);
+        let (sha256, role) = (reader.required(&token, "sha256", &SHA256), reader.required(&token, "role", &ROLE));
+        let views = token.get("views").map(|views| names(reader, views, &token.path_of("views")));
+        if let (Some(sha256), Some(role)) = (sha256, role) {
+            tokens.push(Token { name: name.to_owned(), sha256, role, views });
+        }
+    }
+    tokens
+}
+
+fn names(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>, path: &str) -> BTreeSet<String> {
+    let DeValue::Array(items) = value.get_ref() else {
+        reader.fault(
+            value.span(),
+            format!("`{path}` is not a list"),
+            "it is a list of names: [\"sales\", \"returns\"]",
+        );
+        return BTreeSet::new();
+    };
+    items.iter().filter_map(|item| reader.value(item, path, &TEXT)).collect()
 }

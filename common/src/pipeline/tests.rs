@@ -69,6 +69,9 @@ listen = "0.0.0.0:80"
 body_limit = "1 KiB"
 query_rows = 10
 query_timeout = "5s"
+requests_per_second = 50
+tokens.till = { sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", role = "write" }
+tokens.board = { sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", role = "read", views = ["by_hour"] }
 
 [batch]
 advance_every = "1h 30m"
@@ -104,6 +107,11 @@ captain = { type = "int", path = "$.crew.members[0]['staff id']" }
     );
     let queries = super::QueryLimits { rows: 10, timeout: SignedDuration::from_secs(5), ..Default::default() };
     assert_eq!(pipeline.serving.queries, queries);
+    assert_eq!(pipeline.serving.requests_per_second, Some(50));
+    let [till, board] = pipeline.serving.tokens.as_slice() else { panic!("there are two tokens") };
+    assert_eq!((till.name.as_str(), till.role, &till.views), ("till", super::Role::Write, &None));
+    assert_eq!((board.role, &board.views), (super::Role::Read, &Some(["by_hour".to_owned()].into())));
+    assert!(till.sha256.starts_with(&[0xba, 0x78]) && !format!("{till:?}").contains("186"), "a hash is not shown");
     assert_eq!(pipeline.batch.advance_every, SignedDuration::from_mins(90));
     assert_eq!(pipeline.batch.memory, ByteSize::gib(2));
     let source = &pipeline.sources["departures"];
@@ -156,6 +164,22 @@ fn what_is_left_out_has_its_default() {
     let source = &pipeline.sources["departures"];
     assert_eq!((source.partitions, &source.key), (super::PARTITIONS, &None));
     assert!(pipeline.views.is_empty());
+}
+
+#[test]
+fn whoever_listens_beyond_this_machine_asks_for_tokens() {
+    let beyond = |more: &str| load(&format!("{LEAST}\n[serving]\nlisten = \"0.0.0.0:80\"\n{more}"), &[]);
+    let faults = beyond("").unwrap_err();
+    assert!(faults[0].to_string().contains("anybody could send events"), "{}", faults[0]);
+    let hash = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    assert!(beyond(&format!("tokens.a = {{ sha256 = \"{hash}\", role = \"read\" }}")).is_ok());
+    for wrong in [
+        format!("{{ sha256 = \"{hash}\" }}"),
+        format!("{{ sha256 = \"{hash}\", role = \"root\" }}"),
+        "{ sha256 = \"12\", role = \"read\" }".to_owned(),
+    ] {
+        assert!(beyond(&format!("tokens.a = {wrong}")).is_err(), "{wrong}");
+    }
 }
 
 #[test]

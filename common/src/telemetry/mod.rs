@@ -3,6 +3,7 @@
 //! A layer takes the handle of its own metrics and counts; it must never decide anything by them. Names follow
 //! Prometheus' rules: base units, `_total` for counters, labels of few values. Every metric is in docs/metrics.md.
 
+mod http;
 mod ingest;
 mod process;
 mod serving;
@@ -18,6 +19,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
+pub use http::HttpRequests;
 pub use ingest::{Ingest, Read};
 pub use serving::Serving;
 
@@ -32,6 +34,7 @@ pub struct Telemetry {
     registry: Arc<Mutex<Registry>>,
     ingest: ingest::Families,
     serving: Serving,
+    http: HttpRequests,
 }
 
 impl Telemetry {
@@ -41,8 +44,9 @@ impl Telemetry {
         let mut registry = Registry::with_prefix("highwater");
         let ingest = ingest::Families::registered(&mut registry);
         let serving = Serving::registered(&mut registry);
+        let http = HttpRequests::registered(&mut registry);
         registry.register_collector(Box::new(process::Process));
-        Self { registry: Arc::new(Mutex::new(registry)), ingest, serving }
+        Self { registry: Arc::new(Mutex::new(registry)), ingest, serving, http }
     }
 
     /// The metrics of the speed layer about `source`.
@@ -55,6 +59,12 @@ impl Telemetry {
     #[must_use]
     pub fn serving(&self) -> Serving {
         self.serving.clone()
+    }
+
+    /// The metrics of requests.
+    #[must_use]
+    pub fn http(&self) -> HttpRequests {
+        self.http.clone()
     }
 
     /// Lets a room register metrics of its own, once, under names that get `highwater_` put before them.

@@ -8,7 +8,10 @@ use common::{
     names::SourceName,
     position::{Partition, Position},
 };
-use reqwest::{Response, StatusCode};
+use reqwest::{
+    Response, StatusCode,
+    header::{AUTHORIZATION, HeaderMap, HeaderValue},
+};
 use serde::Deserialize;
 use url::Url;
 
@@ -51,24 +54,37 @@ struct Producer {
     next_row: u64,
 }
 
+/// The environment variable that has the token to send, where the server asks for one.
+const TOKEN: &str = "HIGHWATER_TOKEN";
+
+fn http() -> anyhow::Result<reqwest::Client> {
+    let mut headers = HeaderMap::new();
+    if let Ok(token) = std::env::var(TOKEN) {
+        let mut bearer = HeaderValue::try_from(format!("Bearer {token}")).context("HIGHWATER_TOKEN is no token")?;
+        bearer.set_sensitive(true);
+        headers.insert(AUTHORIZATION, bearer);
+    }
+    Ok(reqwest::Client::builder().default_headers(headers).build()?)
+}
+
 impl Client {
     /// A client of the Highwater at `url`, or else of the one that `pipeline` describes.
     pub(crate) fn new(url: Option<Url>, pipeline: &Path) -> anyhow::Result<Self> {
         match url {
-            Some(base) => Ok(Self::at(base)),
+            Some(base) => Self::at(base),
             None => Self::of(crate::check::load(pipeline)?.serving.listen),
         }
     }
 
     /// A client of the Highwater at `base`.
-    pub(crate) fn at(base: Url) -> Self {
-        Self { http: reqwest::Client::new(), base }
+    pub(crate) fn at(base: Url) -> anyhow::Result<Self> {
+        Ok(Self { http: http()?, base })
     }
 
     /// A client of the Highwater that listens at `address`.
     pub(crate) fn of(address: SocketAddr) -> anyhow::Result<Self> {
         let base = Url::parse(&format!("http://{address}")).context("a socket address makes a URL")?;
-        Ok(Self { http: reqwest::Client::new(), base })
+        Self::at(base)
     }
 
     /// Posts a query and returns the answer's body.

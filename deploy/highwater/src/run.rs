@@ -205,6 +205,7 @@ impl Running {
         } else {
             http::router_with_ingest(Arc::clone(&self.served), self.telemetry.clone(), ingests, body_limit)
         };
+        let router = http::guarded(router, &pipeline.serving);
         self.address = Some(address);
         info!(%address, "listening");
         let stop = self.stop.clone();

@@ -3,7 +3,7 @@
 use std::{io, sync::Arc};
 
 use axum::{
-    Router,
+    Extension, Router,
     http::{Method, Uri},
     routing::{get, post},
 };
@@ -18,20 +18,26 @@ use tower_http::trace::TraceLayer;
 use tracing::warn;
 
 mod accept;
+mod access;
 mod body;
 mod ingest;
+mod live;
+mod observe;
 mod openapi;
 mod page;
 mod problem;
 mod query;
+mod sql;
 mod state;
 #[cfg(test)]
 mod tests;
 
+pub use access::guarded;
 pub use ingest::Ingest;
+use observe::observed;
 use problem::{Kind, Problem};
 
-use crate::Served;
+use crate::{Served, live::Hub};
 
 /// What every handler of the query API has.
 #[derive(Debug, Clone)]
@@ -39,23 +45,33 @@ struct Api {
     served: Arc<Served>,
     permits: Arc<Semaphore>,
     telemetry: Telemetry,
+    live: live::Live,
 }
 
 /// The query API, health, metrics and the page, over what is served.
 pub fn router(served: Arc<Served>, telemetry: Telemetry) -> Router {
+    let routes = routes(served, telemetry.clone());
+    observed(finished(routes), &telemetry)
+}
+
+fn routes(served: Arc<Served>, telemetry: Telemetry) -> Router {
     let cores = std::thread::available_parallelism().map_or(1, Into::into);
-    let api = Api { served, permits: Arc::new(Semaphore::new(cores * QUERIES_PER_CORE_MAX)), telemetry };
-    let routes = Router::new()
+    let live = Arc::new(Hub::new(Arc::clone(&served)));
+    let permits = Arc::new(Semaphore::new(cores * QUERIES_PER_CORE_MAX));
+    let api = Api { served, permits, telemetry, live };
+    Router::new()
         .route("/v1/query", post(query::query))
         .route("/v1/views", get(state::views))
         .route("/v1/views/{view}", get(query::view))
+        .route("/v1/live", get(live::live))
+        .route("/v1/sql", post(sql::sql))
         .route("/v1/status", get(state::status))
         .route("/v1/openapi.json", get(openapi::openapi))
         .route("/livez", get(state::live))
         .route("/readyz", get(state::ready))
         .route("/metrics", get(state::metrics))
-        .with_state(api);
-    finished(routes.merge(page::router()))
+        .with_state(api)
+        .merge(page::router())
 }
 
 /// The same, and taking events in for `sources`, whose bodies may be `body_limit` bytes each.
@@ -65,7 +81,9 @@ pub fn router_with_ingest(
     sources: impl IntoIterator<Item = (SourceName, Ingest)>,
     body_limit: usize,
 ) -> Router {
-    finished(router(served, telemetry).merge(ingest::router(sources.into_iter().collect(), body_limit)))
+    let routes = routes(served, telemetry.clone());
+    let routes = routes.merge(ingest::router(sources.into_iter().collect(), body_limit));
+    observed(finished(routes), &telemetry)
 }
 
 /// Every other path and method answers a problem document too.
@@ -85,7 +103,8 @@ fn finished(routes: Router) -> Router {
 /// # Errors
 /// When the listener fails.
 pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> io::Result<()> {
-    let router = router.layer(TraceLayer::new_for_http());
+    // Streams end when the server stops, not when their readers leave.
+    let router = router.layer(Extension(stop.clone())).layer(TraceLayer::new_for_http());
     let serving = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
     let overdue = async {
         stop.cancelled().await;

@@ -6,7 +6,7 @@ use axum::http::{HeaderName, header};
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
-use super::{ingest, problem, query, state};
+use super::{ingest, live, problem, query, sql, state};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -14,6 +14,8 @@ use super::{ingest, problem, query, state};
     paths(
         query::query,
         query::view,
+        sql::sql,
+        live::live,
         state::views,
         state::status,
         state::live,

@@ -26,6 +26,9 @@ pub(super) enum Kind {
     UnsupportedMediaType,
     NotAcceptable,
     CursorGone,
+    Unauthorized,
+    Forbidden,
+    TooManyRequests,
     UnknownRoute,
     UnknownView,
     UnknownSource,
@@ -58,6 +61,9 @@ impl Kind {
             Self::NotAcceptable => {
                 (StatusCode::NOT_ACCEPTABLE, "not-acceptable", "There is no such form of the answer")
             }
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "A token is needed"),
+            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "The token is not for this"),
+            Self::TooManyRequests => (StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests"),
             Self::CursorGone => (StatusCode::GONE, "cursor-gone", "The cursor is not held any more"),
             Self::UnknownView => (StatusCode::NOT_FOUND, "unknown-view", "There is no such view"),
             Self::UnknownRoute => (StatusCode::NOT_FOUND, "unknown-route", "There is nothing here"),
@@ -110,6 +116,11 @@ impl Problem {
         }
     }
 
+    /// What is wrong.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// A fault of ours: the log has the cause, the answer does not.
     pub(super) fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
         tracing::error!(error, "a request failed by a fault of ours");
@@ -123,7 +134,7 @@ impl IntoResponse for Problem {
         let mut response = (status, Json(self)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::TOO_MANY_REQUESTS {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
@@ -149,6 +160,10 @@ impl From<query::Error> for Problem {
                 Self { errors, ..Self::new(Kind::CursorGone, detail) }
             }
             query::Error::RowsOnly(_) => Self::new(Kind::NotAcceptable, detail),
+            query::Error::Sql(_) => {
+                let errors = vec![FieldError::new("sql", detail.clone())];
+                Self { errors, ..Self::new(Kind::InvalidQuery, detail) }
+            }
             query::Error::Cancelled => Self::new(Kind::TimedOut, detail),
         }
     }

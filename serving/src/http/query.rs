@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::{
+    Extension,
     body::Body,
     extract::{Path, RawQuery, State, rejection::PathRejection},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
@@ -12,7 +13,9 @@ use tokio_util::sync::CancellationToken;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::{
-    Api, accept, body,
+    Api, accept,
+    access::Asker,
+    body,
     problem::{Kind, Problem},
 };
 use crate::query::{self, Answer, Form, Query, Whole};
@@ -39,12 +42,19 @@ const RESET: HeaderName = HeaderName::from_static("highwater-reset");
         (String = "application/vnd.apache.arrow.stream")
     )), (status = 304, description = "The answer is the one that `If-None-Match` names"))
 )]
-pub(super) async fn query(State(api): State<Api>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+pub(super) async fn query(
+    State(api): State<Api>,
+    asker: Option<Extension<Asker>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
     let form = accept::form(&headers)?;
     body::check_content_type(&headers, &["application/json"])?;
     let limit = usize::try_from(api.served.limits().size.as_u64()).unwrap_or(usize::MAX);
     let body = body::read(body, limit, "query_size").await?;
-    respond(api, Query::from_json(&body)?, form, &headers).await
+    let query = Query::from_json(&body)?;
+    Asker::of(asker).may_read(&query.view)?;
+    respond(api, query, form, &headers).await
 }
 
 /// Answers a question that is a link: lists have commas, `-` before a column of `order_by` puts the greatest first, and `top` is as
@@ -62,12 +72,14 @@ pub(super) async fn query(State(api): State<Api>, headers: HeaderMap, body: Body
 )]
 pub(super) async fn view(
     State(api): State<Api>,
+    asker: Option<Extension<Asker>>,
     path: Result<Path<String>, PathRejection>,
     RawQuery(parameters): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let Path(view) = path?;
     let form = accept::form(&headers)?;
+    Asker::of(asker).may_read(&view)?;
     if !api.served.views().contains_key(view.as_str()) {
         let known: Vec<&str> = api.served.views().keys().map(common::names::ViewName::as_str).collect();
         let detail = format!("there is no view `{view}`; there are {}", known.join(", "));
@@ -172,7 +184,7 @@ impl std::io::Write for Hashed {
 }
 
 /// What stands beside the rows of a form that has no place for it.
-fn beside(answer: &Answer, form: Form) -> Vec<(HeaderName, HeaderValue)> {
+pub(super) fn beside(answer: &Answer, form: Form) -> Vec<(HeaderName, HeaderValue)> {
     if form == Form::Json {
         return Vec::new();
     }

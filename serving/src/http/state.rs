@@ -1,7 +1,7 @@
 //! What there is and how it stands: `GET /v1/views`, `/v1/status`, `/livez`, `/readyz`, `/metrics`.
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::State,
     http::{HeaderName, header::CONTENT_TYPE},
 };
@@ -15,7 +15,7 @@ use common::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Api, problem::Problem, query::not_ready};
+use super::{Api, access::Asker, problem::Problem, query::not_ready};
 use crate::{
     query::{ColumnInfo, timestamp_text},
     tiers::SourceStatus,
@@ -105,8 +105,10 @@ impl ViewInfo {
 
 /// What there is to ask.
 #[utoipa::path(get, path = "/v1/views", responses((status = 200, description = "The views", body = Views)))]
-pub(super) async fn views(State(api): State<Api>) -> Json<Views> {
-    Json(Views { views: api.served.views().values().map(|view| ViewInfo::of(view)).collect() })
+pub(super) async fn views(State(api): State<Api>, asker: Option<Extension<Asker>>) -> Json<Views> {
+    let asker = Asker::of(asker);
+    let views = api.served.views().values().filter(|view| asker.sees(view.name.as_str()));
+    Json(Views { views: views.map(|view| ViewInfo::of(view)).collect() })
 }
 
 /// How the tiers stand.
@@ -148,5 +150,8 @@ pub(super) async fn ready(State(api): State<Api>) -> Result<&'static str, Proble
 #[utoipa::path(get, path = "/metrics", responses((status = 200, description = "OpenMetrics", body = String,
     content_type = telemetry::CONTENT_TYPE)))]
 pub(super) async fn metrics(State(api): State<Api>) -> ([(HeaderName, &'static str); 1], String) {
-    ([(CONTENT_TYPE, telemetry::CONTENT_TYPE)], api.telemetry.text())
+    ([(CONTENT_TYPE, telemetry::CONTENT_TYPE)], {
+        api.telemetry.http().listeners(api.live.readers());
+        api.telemetry.text()
+    })
 }

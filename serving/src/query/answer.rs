@@ -142,6 +142,12 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// An answer of rows that are neither grouped by time nor paged.
+    pub(crate) fn of_rows(columns: Vec<ColumnInfo>, rows: RecordBatch, provenance: Provenance, stats: Stats) -> Self {
+        let (bucket_columns, zone) = (0, None);
+        Self { columns, rows, bucket_columns, zone, totals: None, changes: None, next: None, provenance, stats }
+    }
+
     /// A row as an object.
     pub(super) fn object(&self, row: usize) -> impl Serialize {
         Object(self, row)
@@ -326,7 +332,7 @@ fn zoned_text(us: i64, zone: &TimeZone) -> String {
 }
 
 /// A key column without dictionary codes.
-pub(super) fn plain(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+pub(crate) fn plain(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     match column.data_type() {
         DataType::Dictionary(_, _) => cast(column, &DataType::Utf8),
         _ => Ok(Arc::clone(column)),

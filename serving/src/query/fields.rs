@@ -31,15 +31,15 @@ impl fmt::Display for FieldError {
 }
 
 /// The fields of one object, and the faults found so far. A fault yields the field's default, so that all are found.
-pub(super) struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     object: &'a Map<String, Value>,
     path: String,
-    pub(super) errors: Vec<FieldError>,
+    pub(crate) errors: Vec<FieldError>,
 }
 
 impl<'a> Fields<'a> {
     /// The fields of the object `value` at `path`, of which only `allowed` may be there.
-    pub(super) fn of(value: &'a Value, path: &str, allowed: &[&str]) -> Result<Self, FieldError> {
+    pub(crate) fn of(value: &'a Value, path: &str, allowed: &[&str]) -> Result<Self, FieldError> {
         let Value::Object(object) = value else {
             return Err(FieldError::new(path, format!("is {}, must be an object", kind(value))));
         };
@@ -52,7 +52,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Notes a fault of the field at `name`.
-    pub(super) fn fault(&mut self, name: &str, detail: impl Into<String>) {
+    pub(crate) fn fault(&mut self, name: &str, detail: impl Into<String>) {
         let path = self.at(name);
         self.errors.push(FieldError::new(&path, detail));
     }
@@ -62,11 +62,11 @@ impl<'a> Fields<'a> {
     }
 
     /// The field, unless it is absent or null.
-    pub(super) fn value(&self, name: &str) -> Option<&'a Value> {
+    pub(crate) fn value(&self, name: &str) -> Option<&'a Value> {
         self.object.get(name).filter(|value| !value.is_null())
     }
 
-    pub(super) fn string(&mut self, name: &str) -> Option<String> {
+    pub(crate) fn string(&mut self, name: &str) -> Option<String> {
         let value = self.value(name)?;
         if value.as_str().is_none() {
             self.fault(name, format!("is {}, must be a string", kind(value)));
@@ -74,14 +74,14 @@ impl<'a> Fields<'a> {
         value.as_str().map(ToOwned::to_owned)
     }
 
-    pub(super) fn required_string(&mut self, name: &str) -> String {
+    pub(crate) fn required_string(&mut self, name: &str) -> String {
         if self.value(name).is_none() {
             self.fault(name, "is missing, must be a string");
         }
         self.string(name).unwrap_or_default()
     }
 
-    pub(super) fn bool(&mut self, name: &str) -> bool {
+    pub(crate) fn bool(&mut self, name: &str) -> bool {
         let Some(value) = self.value(name) else { return false };
         if value.as_bool().is_none() {
             self.fault(name, format!("is {}, must be true or false", kind(value)));
@@ -90,7 +90,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A whole number from 1 to `max`.
-    pub(super) fn count(&mut self, name: &str, max: usize) -> Option<usize> {
+    pub(crate) fn count(&mut self, name: &str, max: usize) -> Option<usize> {
         let value = self.value(name)?;
         let count = value.as_u64().and_then(|n| usize::try_from(n).ok()).filter(|n| (1..=max).contains(n));
         if count.is_none() {
@@ -100,7 +100,7 @@ impl<'a> Fields<'a> {
         count
     }
 
-    pub(super) fn array(&mut self, name: &str) -> Option<&'a [Value]> {
+    pub(crate) fn array(&mut self, name: &str) -> Option<&'a [Value]> {
         let value = self.value(name)?;
         if !value.is_array() {
             self.fault(name, format!("is {}, must be an array", kind(value)));
@@ -108,7 +108,7 @@ impl<'a> Fields<'a> {
         value.as_array().map(Vec::as_slice)
     }
 
-    pub(super) fn strings(&mut self, name: &str) -> Option<Vec<String>> {
+    pub(crate) fn strings(&mut self, name: &str) -> Option<Vec<String>> {
         let values = self.array(name)?;
         let mut strings = Vec::with_capacity(values.len());
         for (index, value) in values.iter().enumerate() {

@@ -26,11 +26,13 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use answer::Whole;
+pub(crate) use answer::plain as key_column;
 pub use answer::{Answer, Changes, ColumnInfo, Stats, timestamp_text, value_type_name};
 pub(crate) use cursor::Pins;
 pub use fields::FieldError;
+pub(crate) use fields::Fields;
 pub use model::{Fill, OrderBy, Query, Top};
-pub(crate) use plan::Plan;
+pub(crate) use plan::{Plan, project};
 pub(crate) use steps::{Steps, whole_steps};
 pub use written::Form;
 
@@ -68,6 +70,9 @@ pub enum Error {
     /// The form asked has no place for a part of the answer.
     #[error("an answer in CSV, NDJSON or Arrow has rows only: {0} takes JSON")]
     RowsOnly(&'static str),
+    /// Polars does not run a statement.
+    #[error("{0}")]
+    Sql(String),
     /// Nobody waits for the answer any more.
     #[error("the query was cancelled")]
     Cancelled,

@@ -292,7 +292,7 @@ fn check_together(query: &Query, limits: QueryLimits, errors: &mut Vec<FieldErro
 }
 
 /// The states that `measures` need, and the measures finished from those alone.
-fn project(measures: &[&Measure]) -> (Vec<usize>, Vec<Measure>) {
+pub(crate) fn project(measures: &[&Measure]) -> (Vec<usize>, Vec<Measure>) {
     let mut states = Vec::new();
     let mut index = |state: usize| {
         states.iter().position(|s| *s == state).unwrap_or_else(|| {

@@ -96,6 +96,36 @@ impl Tiers {
         })
     }
 
+    /// The provenance of an answer from all layers about several views together.
+    #[must_use]
+    pub fn provenance_of<'a>(&self, views: impl IntoIterator<Item = &'a ViewName>) -> Provenance {
+        let mut whole = Provenance {
+            generation: self.generation.as_ref().map(|g| g.number),
+            mark: BTreeMap::new(),
+            head: BTreeMap::new(),
+            positions: BTreeMap::new(),
+            as_of: None,
+            lag_records: None,
+            complete: true,
+            warnings: Vec::new(),
+        };
+        for one in views.into_iter().filter_map(|view| self.provenance(view, Layer::Merged)) {
+            for (source, mark) in one.mark {
+                // What the generation covers of all of them is what it covers of the least.
+                let least = whole.mark.get(&source).map_or(mark, |known| (*known).min(mark));
+                whole.mark.insert(source, least);
+            }
+            whole.head.extend(one.head);
+            whole.positions.extend(one.positions);
+            whole.as_of = whole.as_of.max(one.as_of);
+            whole.lag_records = whole.lag_records.max(one.lag_records);
+            whole.complete &= one.complete;
+            let new: Vec<String> = one.warnings.into_iter().filter(|w| !whole.warnings.contains(w)).collect();
+            whole.warnings.extend(new);
+        }
+        whole
+    }
+
     /// How every source stands.
     #[must_use]
     pub fn status(&self) -> Vec<SourceStatus> {

@@ -69,7 +69,7 @@ pub(super) async fn once(
 /// The Highwater at `url` or where the pipeline says; if none runs there, the tiers as they are in the store.
 async fn asked(pipeline: &Arc<Pipeline>, url: Option<url::Url>, stop: &CancellationToken) -> anyhow::Result<Asked> {
     if let Some(url) = url {
-        return Ok(Asked::There(Client::at(url)));
+        return Ok(Asked::There(Client::at(url)?));
     }
     let client = Client::of(pipeline.serving.listen)?;
     if pipeline.serving.listen.port() != 0 && client.is_there().await {

@@ -1,0 +1,101 @@
+//! `POST /v1/sql`. A statement runs on a thread of its own: Polars may not be run on one of the async runtime, and goes deep into
+//! what it is asked.
+
+use std::{sync::Arc, thread, time::Duration};
+
+use axum::{
+    Extension,
+    body::Body,
+    extract::State,
+    http::{HeaderMap, HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use common::limits::SQL_STACK_BYTES;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Api, accept,
+    access::Asker,
+    body,
+    problem::{Kind, Problem},
+    query::{beside, not_ready},
+};
+use crate::{
+    query::{Form, Whole},
+    sql::{Prepared, Request},
+};
+
+/// Answers a `SELECT` over the merged views.
+#[utoipa::path(
+    post,
+    path = "/v1/sql",
+    request_body = Request,
+    responses((status = 200, description = "The answer", content(
+        (Whole = "application/json"),
+        (String = "application/x-ndjson"),
+        (String = "text/csv"),
+        (String = "application/vnd.apache.arrow.stream")
+    )))
+)]
+pub(super) async fn sql(
+    State(api): State<Api>,
+    asker: Option<Extension<Asker>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let form = accept::form(&headers)?;
+    body::check_content_type(&headers, &["application/json"])?;
+    let limits = api.served.limits();
+    let size = usize::try_from(limits.size.as_u64()).unwrap_or(usize::MAX);
+    let request = Request::from_json(&body::read(body, size, "query_size").await?)?;
+    let cancelled = CancellationToken::new();
+    let _cancel = cancelled.clone().drop_guard();
+    let timeout = Duration::try_from(limits.timeout).unwrap_or(Duration::MAX);
+    let answer = tokio::time::timeout(timeout, answer(api, Asker::of(asker), request, form, cancelled));
+    answer.await.map_err(|_| {
+        let detail = format!("the statement took longer than {:#} (`serving.query_timeout`)", limits.timeout);
+        Problem::new(Kind::TimedOut, detail)
+    })?
+}
+
+async fn answer(
+    api: Api,
+    asker: Asker,
+    request: Request,
+    form: Form,
+    cancelled: CancellationToken,
+) -> Result<Response, Problem> {
+    let permits = Arc::clone(&api.permits);
+    let permit = permits.acquire_owned().await.map_err(|_| Problem::new(Kind::Busy, "the server is stopping"))?;
+    let (sender, receiver) = oneshot::channel();
+    let run = move || {
+        // Held until Polars is done, whether or not somebody still waits: what cannot be stopped still counts.
+        let _permit = permit;
+        let answered = answered(&api, &asker, &request, form, &cancelled);
+        // Nobody may wait any more.
+        let _ = sender.send(answered);
+    };
+    let started = thread::Builder::new().name("sql".to_owned()).stack_size(SQL_STACK_BYTES).spawn(run);
+    started.map_err(|error| Problem::internal(&error))?;
+    receiver.await.map_err(|panicked| Problem::internal(&panicked))?
+}
+
+fn answered(
+    api: &Api,
+    asker: &Asker,
+    request: &Request,
+    form: Form,
+    cancelled: &CancellationToken,
+) -> Result<Response, Problem> {
+    let tiers = api.served.tiers().ok_or_else(not_ready)?;
+    let prepared = Prepared::new(&api.served, request)?;
+    prepared.views().try_for_each(|view| asker.may_read(view.as_str()))?;
+    let answer = prepared.run(&api.served, &tiers, cancelled)?;
+    let mut response = form.write(&answer)?.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.extend(beside(&answer, form));
+    Ok(response)
+}
