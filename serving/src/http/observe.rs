@@ -11,7 +11,7 @@ use std::{
 
 use axum::{
     Router,
-    extract::{MatchedPath, Request, State},
+    extract::{Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, Method, header},
     middleware::{self, Next},
     response::Response,
@@ -41,10 +41,10 @@ async fn observe(State(observer): State<Arc<Observer>>, request: Request, next: 
     let started = Instant::now();
     let id = observer.id(request.headers());
     let method = known(request.method());
-    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
+    let route = route(request.uri().path());
     let span = info_span!("request", id, method, route);
     let mut response = next.run(request).instrument(span).await;
-    observer.requests.answered(&route, method, response.status().as_u16(), started.elapsed());
+    observer.requests.answered(route, method, response.status().as_u16(), started.elapsed());
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::try_from(id) {
         headers.insert(REQUEST_ID, id);
@@ -71,6 +71,33 @@ fn trace(parent: &str) -> Option<String> {
         |text: &str, length| text.len() == length && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let valid = version == "00" && hex(trace, 32) && hex(span, 16) && hex(flags, 2);
     (valid && trace.bytes().any(|byte| byte != b'0')).then(|| trace.to_owned())
+}
+
+/// The route of a path, as the API names it; names in paths would each be a series of their own.
+fn route(path: &str) -> &'static str {
+    const ROUTES: [&str; 10] = [
+        "/",
+        "/v1/query",
+        "/v1/sql",
+        "/v1/live",
+        "/v1/views",
+        "/v1/status",
+        "/v1/openapi.json",
+        "/livez",
+        "/readyz",
+        "/metrics",
+    ];
+    if let Some(route) = ROUTES.into_iter().find(|route| *route == path) {
+        return route;
+    }
+    let parts: Vec<&str> = path.split('/').skip(1).collect();
+    match parts[..] {
+        ["page", _] => "/page/{file}",
+        ["v1", "views", _] => "/v1/views/{view}",
+        ["v1", "sources", _, "events"] => "/v1/sources/{source}/events",
+        ["v1", "sources", _, "producers", _] => "/v1/sources/{source}/producers/{producer}",
+        _ => "none",
+    }
 }
 
 /// Methods by name; callers may make up others, and each would be a series of its own.
