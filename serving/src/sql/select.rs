@@ -116,11 +116,7 @@ fn unqualified(expr: &Expr) -> Expr {
 }
 
 /// Makes of `select`, which asks for measures of groups of `view`, one over the table of its groups.
-pub(super) fn grouped(
-    view: &Arc<View>,
-    select: &mut Select,
-    mut order_by: Option<&mut OrderBy>,
-) -> Result<Wanted, Fault> {
+pub(super) fn grouped(view: &Arc<View>, select: &mut Select, order_by: Option<&mut OrderBy>) -> Result<Wanted, Fault> {
     let columns = keys(view);
     let parse = |expr: &Expr| {
         let parsed = Expression::parse(&unqualified(expr).to_string(), &columns);
@@ -140,7 +136,7 @@ pub(super) fn grouped(
         groups.item(item)?;
     }
     select.having.iter_mut().try_for_each(|having| groups.rewrite(having))?;
-    if let Some(order_by) = order_by.as_deref_mut() {
+    if let Some(order_by) = order_by {
         ordered(order_by).try_for_each(|expr| groups.rewrite(expr))?;
     }
     select.group_by = GroupByExpr::Expressions(Vec::new(), Vec::new());
