@@ -4,8 +4,10 @@
 
 use std::sync::Arc;
 
+use arrow::record_batch::RecordBatch;
 use common::{
-    dataset::{DataFile, Dataset},
+    archive,
+    dataset::{ArchiveId, DataFile, Dataset},
     fold::Fold,
     segment,
     store::Store,
@@ -27,16 +29,30 @@ pub async fn map(store: &Store, engine: &Engine, task: MapTask, gathered: Arc<Ga
     match input {
         Input::Files(files) => fold(engine, &dataset, &files, &views, &gathered).await,
         Input::Commit(commit) => {
-            let segment = segment::load(store, &dataset, &commit, &views).await?;
+            let partials = match commit.archive {
+                Some(archive) => archived(store, archive, &views).await?,
+                None => segment::load(store, &dataset, &commit, &views).await?.into_iter().map(Some).collect(),
+            };
             let merge = move || {
-                for (view, partial) in views.iter().zip(&segment) {
-                    gathered.of(view).shards.merge(partial)?;
+                for (view, partial) in views.iter().zip(&partials) {
+                    if let Some(partial) = partial {
+                        gathered.of(view).shards.merge(partial)?;
+                    }
                 }
                 gathered.make_room()
             };
             engine.run(merge).await
         }
     }
+}
+
+/// What is kept of events that are raw files no more; nothing for views that came later.
+async fn archived(store: &Store, id: ArchiveId, views: &[Arc<View>]) -> Result<Vec<Option<RecordBatch>>, Error> {
+    let mut partials = Vec::with_capacity(views.len());
+    for view in views {
+        partials.push(archive::read(store, id, view).await?);
+    }
+    Ok(partials)
 }
 
 /// Folds `files`, one after the other, so that a batch of events of one file is in memory at once.

@@ -219,7 +219,7 @@ async fn plan_source(
     let mark = match (start, covered) {
         (Start::Repair { .. }, None) => return Ok(None),
         (Start::Repair { .. }, Some(mark)) => mark.clone(),
-        _ => Mark { version: head.version, positions: head.positions },
+        _ => Mark { version: head.version, positions: head.positions.clone() },
     };
     // What was computed before an erasure still has what was erased.
     let usable = covered.is_none_or(|mark| mark.version >= head.erased);
@@ -232,6 +232,11 @@ async fn plan_source(
         for (read, files) in by_readers(&raw, dataset.files(mark.version).await?) {
             let readers: Vec<&ViewPlan> = read.into_iter().map(|at| raw[at]).collect();
             tasks.extend(tasks_of(&dataset, &readers, group(files, task_bytes).into_iter().map(Input::Files)));
+        }
+        // The history whose raw files are gone.
+        for version in head.archives.values().filter(|version| **version <= mark.version) {
+            let removals = dataset.commits(Version(version.0 - 1), *version).await?;
+            tasks.extend(tasks_of(&dataset, &raw, removals.into_iter().map(Input::Commit)));
         }
     }
     let carried: Vec<&ViewPlan> = views.iter().filter(|view| view.base.is_some()).collect();

@@ -27,6 +27,7 @@ pub mod decode;
 pub mod log;
 pub mod registry;
 
+pub mod archive;
 pub mod dataset;
 pub mod feed;
 pub mod gap;

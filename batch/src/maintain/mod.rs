@@ -5,7 +5,9 @@
 
 pub mod compact;
 pub mod erase;
+pub mod export;
 pub mod load;
+pub mod retain;
 pub mod vacuum;
 
 use std::sync::Arc;

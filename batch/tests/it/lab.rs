@@ -189,6 +189,11 @@ impl Lab {
         Self { batch: Batch { pipeline: Arc::new(pipeline), ..self.batch.clone() }, ..self.clone() }
     }
 
+    /// The same store with another pipeline.
+    pub(crate) fn with_pipeline(&self, pipeline: Pipeline) -> Self {
+        Self { batch: Batch { pipeline: Arc::new(pipeline), ..self.batch.clone() }, ..self.clone() }
+    }
+
     pub(crate) fn view(&self, name: &str) -> Arc<View> {
         Arc::clone(&self.batch.pipeline.views[name])
     }

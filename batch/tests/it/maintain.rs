@@ -9,7 +9,12 @@ use batch::{
     Error, Watch,
     maintain::load::{File, Loaded, Loader},
 };
-use common::{dataset::LOADS_FROM, dead_letter, event::Counts};
+use common::{
+    dataset::LOADS_FROM,
+    dead_letter,
+    event::Counts,
+    testing::store::{Fault, Operation},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::lab::{At, DAY_US, Gate, HOUR_US, Lab, MONDAY_US, Row, row};
@@ -281,4 +286,94 @@ async fn l8_vacuum_takes_what_nothing_names_and_no_answer_changes() {
     assert_eq!(lab.latest().await.unwrap(), last);
     lab.recompute().await;
     assert_eq!(lab.latest().await.unwrap().views, last.views);
+}
+
+/// The same store with the source's raw events kept for so many hours; the clock stands at Monday.
+fn keeping(lab: &Lab, hours: i64) -> Lab {
+    let mut pipeline = (*lab.batch.pipeline).clone();
+    let source = pipeline.sources.values_mut().next().unwrap();
+    source.keep = Some(jiff::SignedDuration::from_hours(hours));
+    lab.with_pipeline(pipeline)
+}
+
+/// Departures of the eight days before Monday, and of Monday, a commit a day.
+async fn week(lab: &Lab) {
+    for day in -8..=0 {
+        lab.commit(&[row(day * DAY_US), Row { carrier: Some("B6"), ..row(day * DAY_US + HOUR_US) }]).await;
+    }
+}
+
+async fn retain(lab: &Lab) -> batch::maintain::retain::Retained {
+    lab.batch.retain(&Watch::default()).await.unwrap().into_values().next().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l8_raw_events_go_only_once_a_generation_covers_them_with_every_view() {
+    let lab = keeping(&Lab::new(), 48);
+    week(&lab).await;
+    let waiting = retain(&lab).await;
+    assert_eq!(
+        (waiting.before.as_deref(), waiting.files_removed, waiting.files_not_covered),
+        (Some("2013-01-05"), 0, 6)
+    );
+    lab.advance().await;
+    // A view that is not computed yet needs the raw events.
+    let more = lab.views(&[
+        "CREATE VIEW later AS SELECT date_trunc('day', departed_at) AS day, count(*) AS n FROM departures GROUP BY day",
+    ]);
+    assert_eq!(retain(&more).await.files_removed, 0);
+    // An event that came after the mark is not covered, however old it is.
+    lab.commit(&[row(-7 * DAY_US)]).await;
+    let done = retain(&lab).await;
+    assert_eq!((done.files_removed, done.events_removed, done.files_not_covered), (6, 12, 1));
+    lab.advance().await;
+    assert_eq!(retain(&lab).await.files_removed, 1);
+    assert_eq!(retain(&lab).await.files_removed, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l8_views_keep_their_history_after_raw_events_are_gone() {
+    let whole = Lab::new();
+    week(&whole).await;
+    whole.commit(&[row(-6 * DAY_US)]).await;
+    whole.advance().await;
+
+    let lab = keeping(&Lab::new(), 48);
+    week(&lab).await;
+    lab.advance().await;
+    assert_eq!(retain(&lab).await.files_removed, 6);
+    lab.dataset("departures").await.vacuum(i64::MAX).await.unwrap();
+    lab.commit(&[row(-6 * DAY_US)]).await;
+    lab.advance().await;
+    let advanced = lab.latest().await.unwrap();
+    assert_eq!(advanced.views, whole.latest().await.unwrap().views);
+    lab.recompute().await;
+    assert_eq!(lab.latest().await.unwrap(), advanced, "from archives and raw events, to the same bytes");
+    // Again, with a second archive.
+    retain(&lab).await;
+    lab.recompute().await;
+    assert_eq!(lab.latest().await.unwrap().views, advanced.views);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l8_retention_that_fails_anywhere_has_removed_all_or_nothing() {
+    let tries = u64::from(common::limits::STORE_ATTEMPTS_MAX);
+    for put in 0.. {
+        let lab = keeping(&Lab::new(), 48);
+        week(&lab).await;
+        lab.advance().await;
+        let before = lab.latest().await.unwrap();
+        let (objects, faulty) = lab.faulty();
+        (0..tries).for_each(|attempt| objects.fail(Operation::Put, put + attempt, Fault::Refused));
+        let failed = faulty.retain(&Watch::default()).await.is_err();
+        lab.recompute().await;
+        assert_eq!(lab.latest().await.unwrap().views, before.views, "put {put}");
+        retain(&lab).await;
+        lab.recompute().await;
+        assert_eq!(lab.latest().await.unwrap().views, before.views, "put {put}, again");
+        if !failed {
+            assert_eq!(put, 5, "an archive of four views, and the commit");
+            break;
+        }
+    }
 }

@@ -58,6 +58,7 @@ fn main() {
         on_gap: OnGap::Stop,
         partitions: 1,
         key: None,
+        keep: None,
         rules: data::rules(),
     };
     let views: Vec<Arc<View>> = VIEWS.iter().map(|sql| testing::view(sql, &source)).collect();

@@ -34,6 +34,9 @@ pub(super) struct Info {
     /// Whether its files are of events that were there before, in other files: they are no part of the commit's own.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) rewrite: bool,
+    /// What is kept of the events whose files it takes out of the table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) archive: Option<String>,
 }
 
 /// What one commit says of one partition.
@@ -58,7 +61,7 @@ enum Subject {
 }
 
 /// The app ids of one source's `txn` actions: `highwater/<cluster>/<topic>/<partition>`; `…/load/<id>`, whose version is the
-/// load's partition; `…/archive/<id>`, whose version is 1; `…/erased`, whose version is that of the last erasure; and `…/events`, `…/dead_letters` and `…/tombstones` for the
+/// load's partition; `…/archive/<id>`, whose version is that of the commit; `…/erased`, whose version is that of the last erasure; and `…/events`, `…/dead_letters` and `…/tombstones` for the
 /// totals.
 #[derive(Debug, Clone)]
 pub(super) struct AppIds {
@@ -114,7 +117,7 @@ impl AppIds {
                 }
             }
             Subject::Archive(archive) => {
-                snapshot.archives.insert(archive);
+                snapshot.archives.insert(archive, Version(value));
             }
             Subject::Erased => snapshot.erased = Version(value),
             Subject::Events => snapshot.totals.events = value,
@@ -196,7 +199,8 @@ impl Entry {
         let ranges = info.partitions.iter().map(|(&partition, moved)| (partition, range(moved))).collect();
         let positions = info.partitions.iter().map(|(&partition, moved)| (partition, moved.to)).collect();
         let counts = info.partitions.iter().map(|(&partition, moved)| (partition, moved.counts)).collect();
-        Ok(Commit { version, files, positions, ranges, counts })
+        let archive = info.archive.as_deref().and_then(|id| id.parse().ok());
+        Ok(Commit { version, files, positions, ranges, counts, archive })
     }
 }
 
@@ -240,7 +244,7 @@ pub(super) fn append_entry(
         ("mode".to_owned(), json!("Append")),
         ("partitionBy".to_owned(), json!(format!("[\"{EVENT_DATE}\"]"))),
     ]);
-    let info = Info { commit: commit.to_owned(), partitions, rewrite: false };
+    let info = Info { commit: commit.to_owned(), partitions, rewrite: false, archive: None };
     let mut actions = vec![commit_info("WRITE", Some(head.version), parameters, Some(ours(info)?))];
     actions.extend(ids.transactions(&positions, totals)?);
     actions.extend(files.iter().cloned().map(Action::Add));
@@ -256,7 +260,8 @@ pub(super) fn load_entry(
     partition: Partition,
 ) -> Result<Bytes, Error> {
     let nothing = Moved { from: Position(0), to: Position(0), counts: Counts::default() };
-    let info = Info { commit: commit.to_owned(), partitions: BTreeMap::from([(partition, nothing)]), rewrite: false };
+    let partitions = BTreeMap::from([(partition, nothing)]);
+    let info = Info { commit: commit.to_owned(), partitions, rewrite: false, archive: None };
     let parameters = HashMap::from([("load".to_owned(), json!(load.to_string()))]);
     let mut actions = vec![commit_info("WRITE", Some(head.version), parameters, Some(ours(info)?))];
     actions.push(ids.transaction(Subject::Position(partition), 0)?);
@@ -273,7 +278,8 @@ pub(super) fn rewrite_entry(
     removes: Vec<Remove>,
     adds: &[Add],
 ) -> Result<Bytes, Error> {
-    let info = Info { commit: commit.to_owned(), partitions: BTreeMap::new(), rewrite: true };
+    let archive = rewrite.archive.map(|id| id.to_string());
+    let info = Info { commit: commit.to_owned(), partitions: BTreeMap::new(), rewrite: true, archive };
     let operation = match rewrite.why {
         Why::Compaction => "OPTIMIZE",
         Why::Retention | Why::Erasure => "DELETE",
@@ -283,7 +289,7 @@ pub(super) fn rewrite_entry(
         actions.push(ids.transaction(Subject::Erased, head.version.next().0)?);
     }
     if let Some(archive) = rewrite.archive {
-        actions.push(ids.transaction(Subject::Archive(archive), 1)?);
+        actions.push(ids.transaction(Subject::Archive(archive), head.version.next().0)?);
     }
     actions.extend(removes.into_iter().map(Action::Remove));
     actions.extend(adds.iter().cloned().map(Action::Add));

@@ -6,6 +6,7 @@
 
 mod checkpoint;
 mod commit;
+mod export;
 mod head;
 mod loads;
 mod log;
@@ -15,10 +16,7 @@ mod table;
 mod vacuum;
 mod write;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::record_batch::RecordBatch;
 use tokio::sync::Mutex;
@@ -26,6 +24,7 @@ use uuid::Uuid;
 
 use self::{commit::Appending, log::AppIds, table::Table};
 pub use self::{
+    export::Export,
     loads::{LOADS_FROM, LoadId},
     read::Events,
     rewrite::{ArchiveId, Replacement, Rewrite, Why},
@@ -112,8 +111,8 @@ pub struct Snapshot {
     pub loads: BTreeMap<LoadId, Partition>,
     /// The version of the last erasure; 0 if there was none. Nothing that was computed from an earlier version may be carried on.
     pub erased: Version,
-    /// What was kept of events that retention has removed.
-    pub archives: BTreeSet<ArchiveId>,
+    /// What was kept of events that retention has removed, and the version that removed them.
+    pub archives: BTreeMap<ArchiveId, Version>,
 }
 
 /// A file of a dataset.
@@ -149,6 +148,8 @@ pub struct Commit {
     pub ranges: BTreeMap<Partition, OffsetRange>,
     /// What became of the records, by partition (L7).
     pub counts: BTreeMap<Partition, Counts>,
+    /// Where what is kept of the events is that it removed, if it removed some that were too old.
+    pub archive: Option<ArchiveId>,
 }
 
 /// What one commit is to add.

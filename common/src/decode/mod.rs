@@ -50,6 +50,7 @@ mod number;
 mod object;
 mod part;
 mod plan;
+mod protect;
 mod protobuf;
 mod scan;
 mod schemas;
@@ -82,6 +83,7 @@ pub use self::{
     csv::CsvLayout,
     error::{Error, Incompatible},
     format::{Format, Framing, KeyFormat},
+    protect::{Protected, Protection, PseudonymKey},
     protobuf::imports,
     schemas::{OnIncompatible, RegisteredSchemas, SchemaFault, Schemas, WriterSchema},
 };
@@ -106,6 +108,8 @@ pub struct Rules {
     pub format: Format,
     /// The format of the keys, if columns are taken from them.
     pub keys: KeyFormat,
+    /// The columns whose values are replaced, if there are such.
+    pub protected: Option<Protected>,
 }
 
 impl Rules {
@@ -119,6 +123,7 @@ impl Rules {
             behind_max: None,
             format: Format::default(),
             keys: KeyFormat::default(),
+            protected: None,
         }
     }
 
@@ -268,6 +273,9 @@ impl Decoder {
         let dead_letters = dead_letters(records, others);
         let accounted = (events.num_rows() + dead_letters.len()) as u64 + tombstones;
         assert_eq!(accounted, delivered as u64, "L7: every record is an event, a dead letter or a tombstone");
+        let Some(protected) = &self.rules.protected else { return Decoded { events, dead_letters, tombstones } };
+        let dead_letters = dead_letters.into_iter().map(|letter| protected.letter(letter)).collect();
+        let events = protected.events(&events);
         Decoded { events, dead_letters, tombstones }
     }
 

@@ -10,7 +10,7 @@ use std::{
 use toml::de::DeTable;
 
 use super::{
-    COMMIT_INTERVAL, COMMIT_SIZE, Diagnostic, LOG_DIRECTORY, Pipeline, Source, Sources, batch, kafka,
+    COMMIT_INTERVAL, COMMIT_SIZE, Diagnostic, LOG_DIRECTORY, Pipeline, Source, Sources, batch, kafka, privacy,
     reader::{Environment, Reader, Section},
     serving::serving,
     source::source,
@@ -18,11 +18,12 @@ use super::{
     values::{CLUSTER, DURATION, SIZE, TEXT},
 };
 use crate::{
+    decode::PseudonymKey,
     names::ViewName,
     view::{self, View},
 };
 
-const KEYS: &[&str] = &["name", "store", "log", "kafka", "commit", "serving", "batch", "sources"];
+const KEYS: &[&str] = &["name", "store", "log", "kafka", "commit", "serving", "batch", "privacy", "sources"];
 
 /// See [`Pipeline::load_with`].
 pub(super) fn load(path: &Path, environment: Environment<'_>) -> Result<Pipeline, Vec<Diagnostic>> {
@@ -40,7 +41,8 @@ pub(super) fn load(path: &Path, environment: Environment<'_>) -> Result<Pipeline
     let root = Section::root(table.get_ref());
     reader.only(&root, KEYS);
     let pipeline = settings(&mut reader, &root, &directory(path));
-    let sources = sources(&mut reader, &root);
+    let pseudonyms = privacy::key(&mut reader, &root, &directory(path));
+    let sources = sources(&mut reader, &root, pseudonyms);
     let mut faults = reader.faults;
     faults.sort_by_key(place);
     // A view over a source that is itself wrong would only be wrong again.
@@ -93,7 +95,7 @@ fn settings(reader: &mut Reader<'_>, root: &Section<'_>, directory: &Path) -> Op
 }
 
 /// The sources; `None` if one of them is so wrong that nothing can be said of its views.
-fn sources(reader: &mut Reader<'_>, root: &Section<'_>) -> Option<Sources> {
+fn sources(reader: &mut Reader<'_>, root: &Section<'_>, pseudonyms: Option<PseudonymKey>) -> Option<Sources> {
     let section = root.get("sources").map(|value| reader.table(value, "sources".to_owned()));
     let entries = section.map(|section| section.entries()).unwrap_or_default();
     if entries.is_empty() {
@@ -102,7 +104,7 @@ fn sources(reader: &mut Reader<'_>, root: &Section<'_>) -> Option<Sources> {
     }
     let mut sources: Vec<Option<Source>> = Vec::new();
     for (name, span, value) in entries {
-        let source = source(reader, name, span.clone(), value);
+        let source = source(reader, name, span.clone(), value, pseudonyms);
         if source.as_ref().is_some_and(|source| source.kafka.is_some()) && root.get("kafka").is_none() {
             reader.fault(
                 span,

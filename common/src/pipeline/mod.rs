@@ -23,6 +23,7 @@ mod diagnostic;
 mod format;
 mod kafka;
 mod load;
+mod privacy;
 mod reader;
 mod schemas;
 mod serving;
@@ -75,6 +76,8 @@ pub struct Source {
     pub partitions: u32,
     /// What becomes of it when the log has forgotten records before they were read.
     pub on_gap: OnGap,
+    /// How long raw events are kept, by event time; for ever if `None`.
+    pub keep: Option<SignedDuration>,
     /// The column whose value in the JSON decides the partition; records go round if `None`.
     pub key: Option<String>,
     /// How its records are decoded and validated.

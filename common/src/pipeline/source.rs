@@ -5,20 +5,20 @@ use std::{ops::Range, sync::Arc};
 use toml::{Spanned, de::DeValue};
 
 use super::{
-    OnGap, PARTITIONS, Source, format, kafka,
+    OnGap, PARTITIONS, Source, format, kafka, privacy,
     reader::{Reader, Section, double, integer},
     values::{COLUMN_TYPE, DURATION, Kind, ORIGIN, PATH, TEXT, TIMESTAMP_FORMAT, is_column_name},
 };
 use crate::{
-    decode::{Format, Rules},
+    decode::{Format, PseudonymKey, Rules},
     limits::PARTITIONS_MAX,
     names::SourceName,
     schema::{self, Column, ColumnType, Origin, Path, Schema, TimestampFormat},
     suggest,
 };
 
-const KEYS: &[&str] = &["partitions", "on_gap", "event_time", "key", "ahead_max", "behind_max", "columns"];
-const COLUMN_KEYS: &[&str] = &["type", "from", "path", "format", "min", "max"];
+const KEYS: &[&str] = &["partitions", "on_gap", "event_time", "key", "ahead_max", "behind_max", "keep", "columns"];
+const COLUMN_KEYS: &[&str] = &["type", "from", "path", "format", "min", "max", "protect"];
 
 const COLUMN_NAME: Kind<String> =
     Kind { what: "a column's name", allowed: "it is the name of a column", parse: TEXT.parse };
@@ -37,12 +37,13 @@ const EVENT_TIME: Kind<String> = Kind {
     parse: TEXT.parse,
 };
 
-/// The source `name` as `value` has it; `None` if its columns or event time cannot be known, which is noted.
+/// The source `name` as `value` has it, its pseudonyms made with the key; `None` if its columns or event time cannot be known, which is noted.
 pub(super) fn source(
     reader: &mut Reader<'_>,
     name: &str,
     name_span: Range<usize>,
     value: &Spanned<DeValue<'_>>,
+    pseudonyms: Option<PseudonymKey>,
 ) -> Option<Source> {
     let mut section = reader.table(value, format!("sources.{name}"));
     section.span = name_span.clone();
@@ -55,6 +56,7 @@ pub(super) fn source(
     let on_gap = reader.or(&section, "on_gap", &ON_GAP, OnGap::default());
     let ahead_max = reader.optional(&section, "ahead_max", &DURATION);
     let behind_max = reader.optional(&section, "behind_max", &DURATION);
+    let keep = reader.optional(&section, "keep", &DURATION);
     let columns = columns(reader, &section);
     let event_time = reader.required(&section, "event_time", &EVENT_TIME);
     let key = reader.optional(&section, "key", &COLUMN_NAME);
@@ -65,8 +67,10 @@ pub(super) fn source(
     let key = key.filter(|key| key_is_valid(reader, &section, key, &columns, values.as_ref()));
     let event_time = event_time.filter(|name| event_time_is_valid(reader, &section, name, &columns))?;
     let (format, keys) = (values?, keys?);
-    let rules = Rules { schema: Arc::new(Schema::new(columns)), event_time, ahead_max, behind_max, format, keys };
-    Some(Source { name: name?, kafka, partitions, on_gap, key, rules })
+    let protected = privacy::protected(reader, &section, &columns, pseudonyms);
+    let schema = Arc::new(Schema::new(columns));
+    let rules = Rules { schema, event_time, ahead_max, behind_max, format, keys, protected };
+    Some(Source { name: name?, kafka, partitions, on_gap, key, keep, rules })
 }
 
 /// The columns in the order of the file; `None` if one of them is wrong.

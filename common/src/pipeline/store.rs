@@ -67,7 +67,13 @@ fn url(reader: &mut Reader<'_>, section: &Section<'_>, directory: &Path) -> Opti
     url
 }
 
-fn option(reader: &mut Reader<'_>, path: &str, value: &Spanned<DeValue<'_>>, directory: &Path) -> Option<String> {
+/// The value of an option or a secret, which may be the content of a file.
+pub(super) fn option(
+    reader: &mut Reader<'_>,
+    path: &str,
+    value: &Spanned<DeValue<'_>>,
+    directory: &Path,
+) -> Option<String> {
     match value.get_ref() {
         DeValue::Table(table) => secret_file(reader, path, table, value, directory),
         DeValue::Integer(_) | DeValue::Boolean(_) => Some(reader.excerpt(value).to_owned()),

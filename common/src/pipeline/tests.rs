@@ -213,6 +213,28 @@ fn options_of_a_store_are_checked_and_never_shown() {
 }
 
 #[test]
+fn protected_columns_need_what_protects_them() {
+    let with = |column: &str, more: &str| {
+        said(&LEAST.replace("carrier = \"string?\"", &format!("carrier = {{ {column} }}\n{more}")), &[])
+    };
+    let key = "[privacy]\nkey = \"sixteen letters or more\"";
+    assert_eq!(with("type = \"string?\", protect = \"pseudonym\"", key), "nothing");
+    assert_eq!(with("type = \"string\", protect = \"mask\"", ""), "nothing");
+    assert_eq!(with("type = \"int?\", protect = \"drop\"", ""), "nothing");
+    for (column, more, why) in [
+        ("type = \"string?\", protect = \"pseudonym\"", "", "pseudonyms need a key"),
+        ("type = \"string?\", protect = \"pseudonym\"", "[privacy]\nkey = \"hush\"", "too short"),
+        ("type = \"string?\", protect = \"pseudonym\"", "[privacy]", "`privacy.key` is missing"),
+        ("type = \"string\", protect = \"drop\"", "", "a column that is dropped is null"),
+        ("type = \"int\", protect = \"mask\"", "", "only strings have pseudonyms and masks"),
+        ("type = \"int\", protect = \"hide\"", "", "which is not a protection"),
+    ] {
+        let said = with(column, more);
+        assert!(said.contains(why) && !said.contains("hush"), "{said}");
+    }
+}
+
+#[test]
 fn the_environment_fills_in() {
     let toml = LEAST.replace("\"flights\"", "\"${CLUSTER}\"")
         + "\n[serving]\nlisten = \"127.0.0.1:${PORT}\"\n[log]\ndirectory = \"a/$${PORT}\"\n";

@@ -36,6 +36,7 @@ pub fn departures() -> Source {
         name: SourceName::new("departures").expect("a constant that is a valid name"),
         partitions: 4,
         key: None,
+        keep: None,
         rules: Rules::new(Arc::new(Schema::new(columns)), "departed_at"),
     }
 }

@@ -57,6 +57,8 @@ pub(crate) enum Command {
     Inspect(Inspect),
     /// Erase events, and all that was made of them, and prove it.
     Erase(keep::args::Erase),
+    /// Write a view, its measures finished, as a Delta table for other tools.
+    Export(keep::args::Export),
     /// Put historical files straight into a source's dataset, each row once.
     Load(keep::args::Load),
     /// List the records that could not become events, with the reason.
@@ -133,8 +135,17 @@ pub(crate) struct Replay {
     #[arg(long, short)]
     pub(crate) source: SourceName,
     /// NDJSON, CSV or Parquet files, sent in this order.
-    #[arg(required = true)]
+    #[arg(required_unless_present = "dataset")]
     pub(crate) files: Vec<PathBuf>,
+    /// Send the events of the source's dataset, as into a log that is new.
+    #[arg(long)]
+    pub(crate) dataset: bool,
+    /// Only rows whose event time is not before this, RFC 3339.
+    #[arg(long)]
+    pub(crate) from: Option<jiff::Timestamp>,
+    /// Only rows whose event time is before this, RFC 3339.
+    #[arg(long)]
+    pub(crate) to: Option<jiff::Timestamp>,
     /// How fast: `max`, or times the speed of event time, as `3600x`.
     #[arg(long, default_value = "max")]
     pub(crate) rate: Rate,

@@ -64,6 +64,7 @@ async fn command(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve => run::run(check::load(path)?, run::Roles::SERVE, shutdown::token()?).await?,
         Command::Batch(command) => return job::command(path, command, shutdown::token()?).await,
         Command::Erase(options) => keep::erase(path, options, shutdown::token()?).await?,
+        Command::Export(options) => keep::export(path, options, shutdown::token()?).await?,
         Command::Load(options) => keep::load(path, options, shutdown::token()?).await?,
         Command::Views(options) => job::views::views(path, options).await?,
         Command::Query(query) => query::query(path, query).await?,

@@ -6,19 +6,22 @@
 
 use std::{path::Path, str::FromStr, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use common::{
     log::{
         ProducerRun,
-        files::{Row, Rows},
+        files::{self, Row, Rows},
     },
     names::SourceName,
+    pipeline::{Pipeline, Source},
+    schema::{self, Column, Origin},
 };
 use indicatif::{ProgressBar, ProgressStyle};
+use jiff::Timestamp;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{cli, client::Client, output::say};
+use crate::{cli, client::Client, house, output::say};
 
 /// Rows sent in one request at most: enough to make the fsync behind it cheap, few enough to keep a page lively.
 const ROWS_A_REQUEST: usize = 5_000;
@@ -49,6 +52,84 @@ impl FromStr for Rate {
                 .map(Self::Times)
                 .ok_or(format!("`{text}` is no rate: use `max`, or times event time, as `3600x`")),
         }
+    }
+}
+
+/// The half-open stretch of event time that is replayed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Times {
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
+}
+
+impl Times {
+    fn all(self) -> bool {
+        self.from.is_none() && self.to.is_none()
+    }
+
+    /// Rows without a time that can be read are in no stretch.
+    fn has(self, row: &Row) -> bool {
+        let within = |time: i64| {
+            let from = self.from.is_none_or(|from| time >= from.as_microsecond());
+            from && self.to.is_none_or(|to| time < to.as_microsecond())
+        };
+        self.all() || row.event_time_us.is_some_and(within)
+    }
+
+    /// The name of a replay of these times: other times are other rows, with other numbers.
+    fn producer(self, name: &str) -> String {
+        let text = |time: Option<Timestamp>| time.map(|time| time.to_string()).unwrap_or_default();
+        if self.all() { name.to_owned() } else { format!("{name}:{}..{}", text(self.from), text(self.to)) }
+    }
+}
+
+/// The rows of a file that are replayed, numbered without gaps.
+pub(crate) struct Selected {
+    rows: Rows,
+    times: Times,
+    next: u64,
+}
+
+impl Selected {
+    pub(crate) fn new(rows: Rows, times: Times) -> Self {
+        Self { rows, times, next: 0 }
+    }
+
+    /// How many rows there are, as far as that is known without reading.
+    pub(crate) fn total(&self) -> Option<u64> {
+        self.rows.total().filter(|_| self.times.all())
+    }
+
+    fn skip_to(&mut self, row: u64) -> Result<(), files::Error> {
+        if self.times.all() {
+            self.rows.skip_to(row)?;
+            self.next = row;
+        }
+        while self.next < row {
+            match self.next() {
+                Some(passed) => _ = passed?,
+                None => break,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Iterator for Selected {
+    type Item = Result<Row, files::Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let row = loop {
+            match self.rows.next()? {
+                Ok(row) if !self.times.has(&row) => {}
+                found => break found,
+            }
+        };
+        Some(row.map(|row| {
+            let number = self.next;
+            self.next += 1;
+            Row { number, ..row }
+        }))
     }
 }
 
@@ -90,19 +171,67 @@ pub(crate) async fn replay(pipeline: &Path, options: cli::Replay, stop: Cancella
         .get(&options.source)
         .with_context(|| format!("no source `{}` in {}; there are: {}", options.source, pipeline.display(), names()))?;
     let client = Client::new(options.url, pipeline)?;
+    let times = Times { from: options.from, to: options.to };
     for file in &options.files {
         let producer = match &options.producer {
             Some(name) => format!("{name}:{}", file.display()),
             None => producer(file)?,
         };
-        let rows = Rows::open(file, &source.rules)?;
+        let rows = Selected::new(Rows::open(file, &source.rules)?, times);
+        let producer = times.producer(&producer);
         let bar = progress_bar(rows.total(), &source.name);
         let done = send(&client, &source.name, &producer, rows, options.rate, &bar, &stop).await?;
         bar.finish_and_clear();
         let Replayed { accepted, before } = done;
         say!("{}: {accepted} rows sent to {}, {before} were there before", file.display(), options.source)?;
     }
+    if options.dataset {
+        let done = of_dataset(&loaded, source, &client, times, &options.producer, options.rate, &stop).await?;
+        let Replayed { accepted, before } = done;
+        say!("dataset: {accepted} rows sent to {}, {before} were there before", options.source)?;
+    }
     Ok(())
+}
+
+/// Sends the events of the source's dataset, date by date, as the records that they can have been.
+async fn of_dataset(
+    pipeline: &Pipeline,
+    source: &Source,
+    client: &Client,
+    times: Times,
+    producer: &Option<String>,
+    rate: Rate,
+    stop: &CancellationToken,
+) -> anyhow::Result<Replayed> {
+    let own_place =
+        |column: &Column| column.origin == Origin::Value && column.path == schema::Path::member(&column.name);
+    if let Some(column) = source.rules.schema.columns().iter().find(|column| !own_place(column)) {
+        bail!(
+            "column `{}` is not taken from the member of that name, so a record cannot be made of an event",
+            column.name
+        );
+    }
+    if source.rules.protected.is_some() {
+        bail!("the dataset has protected columns: what the records were is not in it");
+    }
+    let store = house::store(pipeline)?;
+    let dataset = house::dataset(pipeline, &store, source).await?;
+    let head = dataset.snapshot().await?.version;
+    let mut all = Replayed::default();
+    for file in dataset.files(head).await? {
+        let object = store.look(&file.path).await?.with_context(|| format!("{} is gone", file.path))?;
+        let kept = tempfile::Builder::new().suffix(".parquet").tempfile()?;
+        store.download(&object, kept.reopen()?).await?;
+        let name = producer.as_deref().unwrap_or("replay");
+        let name = times.producer(&format!("{name}:{}", file.path.filename().unwrap_or_default()));
+        let rows = Selected::new(Rows::open(kept.path(), &source.rules.of_files())?, times);
+        let bar = progress_bar(rows.total(), &source.name);
+        let done = send(client, &source.name, &name, rows, rate, &bar, stop).await?;
+        bar.finish_and_clear();
+        all.accepted += done.accepted;
+        all.before += done.before;
+    }
+    Ok(all)
 }
 
 /// The name of a file's replay: the same file replayed again is the same producer, another file is another one.
@@ -117,7 +246,7 @@ pub(crate) async fn send(
     client: &Client,
     source: &SourceName,
     producer: &str,
-    mut rows: Rows,
+    mut rows: Selected,
     rate: Rate,
     bar: &ProgressBar,
     stop: &CancellationToken,

@@ -23,7 +23,7 @@ use crate::{
     cli,
     client::Client,
     output::say,
-    replay::{self, Rate, Replayed},
+    replay::{self, Rate, Replayed, Selected, Times},
     run::{Roles, Running},
 };
 
@@ -119,7 +119,9 @@ async fn replay_all(
         let bar = bars.add(replay::progress_bar(rows.total(), source));
         let (client, source, producer, stop) = (client.clone(), source.clone(), replay::producer(file)?, stop.clone());
         replays.spawn(async move {
-            let done = replay::send(&client, &source, &producer, rows, rate, &bar, &stop).await;
+            let done =
+                replay::send(&client, &source, &producer, Selected::new(rows, Times::default()), rate, &bar, &stop)
+                    .await;
             bar.finish_and_clear();
             done.map(|done| (source, done))
         });

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use common::names::SourceName;
+use common::names::{SourceName, ViewName};
 
 #[derive(Debug, Args)]
 pub(crate) struct Load {
@@ -39,8 +39,29 @@ pub(crate) struct Erase {
 pub(crate) enum Keep {
     /// Put the small files of each date together, in all datasets. What they hold stays the same.
     Compact(Compact),
+    /// Remove raw events that are older than `keep` of their source, where a generation covers them.
+    Retain(Retain),
     /// Remove what nothing names any more from the store.
     Vacuum(Vacuum),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Retain {
+    /// Print the report as one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// The view.
+    pub(crate) view: ViewName,
+    /// Where to: a directory, or a URL as s3://bucket/exports/sales. What an earlier export of the view wrote there is replaced.
+    #[arg(long)]
+    pub(crate) to: String,
+    /// Print the report as one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

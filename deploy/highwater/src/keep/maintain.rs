@@ -1,8 +1,11 @@
-//! `highwater batch compact` and `highwater batch vacuum`.
+//! `highwater batch compact`, `retain` and `vacuum`.
 
 use std::{path::Path, sync::Arc};
 
-use batch::{Batch, Watch, maintain::compact::Compacted};
+use batch::{
+    Batch, Watch,
+    maintain::{compact::Compacted, retain::Retained},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::args;
@@ -28,6 +31,26 @@ pub(super) async fn compact(path: &Path, options: &args::Compact, stop: Cancella
     for (source, Compacted { files_before, files_after, events, .. }) in &done {
         let (before, events) = (count(*files_before, "file"), count(*events, "event"));
         say!("{source}: {before} became {files_after}, with {events}")?;
+    }
+    Ok(())
+}
+
+/// Removes raw events that are too old, and says of how many.
+pub(super) async fn retain(path: &Path, options: &args::Retain, stop: CancellationToken) -> anyhow::Result<()> {
+    let watch = Watch { cancel: stop, ..Watch::default() };
+    let done = open(path)?.retain(&watch).await?;
+    if options.json {
+        say!("{}", serde_json::to_string(&done)?)?;
+        return Ok(());
+    }
+    for (source, Retained { before, files_removed, events_removed, files_not_covered }) in &done {
+        let Some(before) = before else {
+            say!("{source}: keeps everything")?;
+            continue;
+        };
+        let (events, files) = (count(*events_removed, "event"), count(*files_removed, "file"));
+        let waiting = count(*files_not_covered, "older file");
+        say!("{source}: {events} before {before} removed in {files}; {waiting} not covered by a generation")?;
     }
     Ok(())
 }

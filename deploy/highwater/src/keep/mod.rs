@@ -2,6 +2,7 @@
 
 pub(crate) mod args;
 mod erase;
+mod export;
 mod files;
 mod load;
 mod maintain;
@@ -16,8 +17,9 @@ use self::args::Keep;
 pub(crate) async fn keep(path: &Path, command: Keep, stop: CancellationToken) -> anyhow::Result<()> {
     match command {
         Keep::Compact(options) => maintain::compact(path, &options, stop).await,
+        Keep::Retain(options) => maintain::retain(path, &options, stop).await,
         Keep::Vacuum(options) => maintain::vacuum(path, &options).await,
     }
 }
 
-pub(crate) use self::{erase::erase, load::load};
+pub(crate) use self::{erase::erase, export::export, load::load};

@@ -11,4 +11,5 @@ mod keep;
 mod objects;
 mod process;
 mod rounds;
+mod tools;
 mod tree;

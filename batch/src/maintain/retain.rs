@@ -1,0 +1,149 @@
+//! Retention: raw events that are older than their source keeps them go, and never before a generation covers them (L8).
+//!
+//! What goes are whole dates. Before their files leave the table, the events in them are folded into an archive, a partial of
+//! each view: archives and the raw events that are left are the whole history of a view, so a recompute still comes to the
+//! same bytes. The archive is in the store before the commit that removes the files, and counts only with it: a kill in
+//! between leaves an archive that nobody names. The files themselves stay until a vacuum.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use common::{
+    archive,
+    dataset::{ArchiveId, DataFile, Dataset, Rewrite, Why},
+    fold::Fold,
+    generation::{self, Generation},
+    names::SourceName,
+    pipeline::Source,
+    view::View,
+};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use serde::Serialize;
+use tracing::{info, warn};
+
+use crate::{Batch, Error, Watch};
+
+/// What retention did with one source.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Retained {
+    /// Events of dates before this one are too old; `None` if the source keeps everything.
+    pub before: Option<String>,
+    /// Files that left the table.
+    pub files_removed: u64,
+    /// Events in them.
+    pub events_removed: u64,
+    /// Files that are too old and stay, because no generation covers them yet.
+    pub files_not_covered: u64,
+}
+
+impl Batch {
+    /// Removes what is too old from the datasets of all sources that say how long they keep it.
+    ///
+    /// # Errors
+    /// [`Error::Dataset`], [`Error::Measure`], [`Error::Cancelled`]. What was done until then stays done.
+    pub async fn retain(&self, watch: &Watch) -> Result<BTreeMap<SourceName, Retained>, Error> {
+        let mut done = BTreeMap::new();
+        for source in self.pipeline.sources.values() {
+            let retained = match source.keep {
+                Some(keep) => self.retain_source(source, keep, watch).await?,
+                None => Retained::default(),
+            };
+            done.insert(source.name.clone(), retained);
+        }
+        Ok(done)
+    }
+
+    async fn retain_source(&self, source: &Source, keep: SignedDuration, watch: &Watch) -> Result<Retained, Error> {
+        let before = first_date_kept(self.clock.now_us(), keep);
+        let dataset = self.dataset(source).await?;
+        let views = self.pipeline.views_of(&source.name);
+        let head = dataset.snapshot().await?.version;
+        let old = |file: &DataFile| file.date().is_some_and(|date| date < before.as_str());
+        let files: Vec<DataFile> = dataset.files(head).await?.into_iter().filter(old).collect();
+        let covered = covered(&dataset, generation::latest(&self.store).await?.as_ref(), source, &views).await?;
+        let (removed, waiting): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| covered.contains(&file.path));
+        let mut retained = Retained { files_not_covered: waiting.len() as u64, ..Retained::default() };
+        if !waiting.is_empty() {
+            warn!(source = %source.name, files = waiting.len(), "raw files are too old, and no generation covers them yet");
+        }
+        if !removed.is_empty() {
+            watch.check()?;
+            let archive = self.archive(&dataset, &removed, &views, watch).await?;
+            let (files, events) = (removed.len() as u64, removed.iter().map(|file| file.rows).sum());
+            let rewrite = Rewrite { why: Why::Retention, removed, added: Vec::new(), archive: Some(archive) };
+            if dataset.rewrite(rewrite).await?.is_some() {
+                (retained.files_removed, retained.events_removed) = (files, events);
+                info!(source = %source.name, before, files, events, "retention removed raw events");
+            }
+        }
+        retained.before = Some(before);
+        Ok(retained)
+    }
+
+    /// Writes the partials of the events in `files`.
+    async fn archive(
+        &self,
+        dataset: &Dataset,
+        files: &[DataFile],
+        views: &[Arc<View>],
+        watch: &Watch,
+    ) -> Result<ArchiveId, Error> {
+        let id = ArchiveId::fresh();
+        let mut fold = Fold::new(views);
+        let columns = fold.columns();
+        for file in files {
+            watch.check()?;
+            let events = dataset.events(file, &columns).await?;
+            let folding = move || {
+                for batch in events {
+                    fold.fold(&batch?)?;
+                }
+                Ok::<_, Error>(fold)
+            };
+            fold = self.engine.run(folding).await?;
+        }
+        let partials = self.engine.run(move || fold.take()).await?;
+        for (view, partial) in views.iter().zip(&partials) {
+            archive::write(&self.store, id, view, partial).await?;
+        }
+        Ok(id)
+    }
+}
+
+/// The first UTC date of which events are kept: those of the whole day that is `keep` ago are.
+fn first_date_kept(now_us: i64, keep: SignedDuration) -> String {
+    let keep_us = i64::try_from(keep.as_micros()).unwrap_or(i64::MAX);
+    let since = Timestamp::from_microsecond(now_us.saturating_sub(keep_us)).unwrap_or(Timestamp::MIN);
+    since.to_zoned(TimeZone::UTC).date().to_string()
+}
+
+/// The files that `generation` covers with all of `views`; none if it lacks one in its present definition, since that view
+/// is yet to be computed from raw files.
+async fn covered(
+    dataset: &Dataset,
+    generation: Option<&Generation>,
+    source: &Source,
+    views: &[Arc<View>],
+) -> Result<BTreeSet<object_store::path::Path>, Error> {
+    let Some(generation) = generation else { return Ok(BTreeSet::new()) };
+    let has = |view: &Arc<View>| generation.views.values().any(|files| files.id == view.id);
+    let mark = generation.marks.get(&source.name).filter(|_| views.iter().all(has));
+    let Some(mark) = mark else { return Ok(BTreeSet::new()) };
+    Ok(dataset.files(mark.version).await?.into_iter().map(|file| file.path).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_days_are_kept() {
+        let noon_us = 1_357_560_000_000_000; // 2013-01-07T12:00:00Z
+        assert_eq!(first_date_kept(noon_us, SignedDuration::from_hours(24)), "2013-01-06");
+        assert_eq!(first_date_kept(noon_us, SignedDuration::from_hours(13)), "2013-01-06");
+        assert_eq!(first_date_kept(noon_us, SignedDuration::from_hours(1)), "2013-01-07");
+        assert!(first_date_kept(noon_us, SignedDuration::MAX).starts_with('-'));
+    }
+}
