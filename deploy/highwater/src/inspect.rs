@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use anyhow::Context;
-use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
+use comfy_table::{CellAlignment, Table};
 use common::{
     dataset::{Commit, Dataset},
     event::Counts,
@@ -21,7 +21,7 @@ use serde::Serialize;
 
 use crate::{
     cli, house,
-    output::{count, say},
+    output::{self, count, say},
 };
 
 /// What there is.
@@ -310,8 +310,7 @@ fn print_source(source: &SourceInfo) -> anyhow::Result<()> {
 
 /// A table whose columns from `numbers_from` on are numbers.
 fn table<const N: usize>(header: &[&str; N], numbers_from: usize, rows: impl Iterator<Item = [String; N]>) -> Table {
-    let mut table = Table::new();
-    table.load_style(TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─')));
+    let mut table = output::table();
     table.set_header(header);
     rows.for_each(|row| _ = table.add_row(row));
     for index in numbers_from..N {

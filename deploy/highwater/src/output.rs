@@ -1,5 +1,7 @@
 //! What commands print: an answer on the standard output, which its reader may close before the end.
 
+use comfy_table::{LineStyle, Table, TableStyle};
+
 /// As `println!`, but an error where the reader has gone is returned, and [`is_closed`] knows it.
 macro_rules! say {
     ($($argument:tt)*) => {{
@@ -13,6 +15,13 @@ pub(crate) use say;
 pub(crate) fn is_closed(error: &anyhow::Error) -> bool {
     let closed = |error: &std::io::Error| error.kind() == std::io::ErrorKind::BrokenPipe;
     error.downcast_ref().is_some_and(closed)
+}
+
+/// An empty table, as all commands print them: a line below the header, and none else.
+pub(crate) fn table() -> Table {
+    let mut table = Table::new();
+    table.load_style(TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─')));
+    table
 }
 
 /// `1 row`, `2 rows`.

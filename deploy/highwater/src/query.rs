@@ -3,14 +3,14 @@
 use std::{io, path::Path};
 
 use anyhow::Context;
-use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
+use comfy_table::CellAlignment;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::{
     cli::{Layer, Query, QueryFormat},
     client::Client,
-    output::{count, say},
+    output::{self, count, say},
 };
 
 /// An answer of the query API, as far as it is printed.
@@ -101,8 +101,7 @@ fn text(value: &Value) -> String {
 }
 
 fn print_table(answer: &Answer) -> anyhow::Result<()> {
-    let mut table = Table::new();
-    table.load_style(TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─')));
+    let mut table = output::table();
     table.set_header(answer.columns.iter().map(|c| match (c.relative_error, c.error_of_total) {
         (Some(error), _) => format!("{} (±{:.1} %)", c.name, error * 100.0),
         (None, Some(error)) => format!("{} (+{:.2} % of all)", c.name, error * 100.0),

@@ -30,7 +30,11 @@ use super::{
     arguments::{RunOptions, ScopeOptions},
     exit, open, progress,
 };
-use crate::{client::Client, house, output::say};
+use crate::{
+    client::Client,
+    house,
+    output::{count, say},
+};
 
 /// Who answers.
 #[derive(Debug, Clone)]
@@ -191,7 +195,8 @@ fn answered(view: &View, rows: RecordBatch, mut provenance: Provenance) -> anyho
 fn print(report: &AuditReport) -> anyhow::Result<()> {
     say!("{}", if report.equal { "equal" } else { "NOT EQUAL" })?;
     for (name, view) in &report.views {
-        say!("  view {name}: {} groups, {} values, {} differ", view.groups, view.cells, view.differences)?;
+        let (groups, values) = (count(view.groups, "group"), count(view.cells, "value"));
+        say!("  view {name}: {groups}, {values}, {} differ", view.differences)?;
         for (measure, sketch) in &view.sketches {
             let (found, stated) = (sketch.relative_error_max * 100.0, sketch.relative_error_stated * 100.0);
             let worst = sketch.worst.as_ref().map(|(exact, said)| format!(", {said} where {exact} is exact"));

@@ -4,10 +4,9 @@ use std::path::Path;
 
 use batch::states::{State, ViewState};
 use clap::Args;
-use comfy_table::{Table, presets};
 
 use super::{arguments::Resources, open};
-use crate::output::say;
+use crate::output::{self, say};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -23,8 +22,7 @@ pub(crate) async fn views(path: &Path, options: Options) -> anyhow::Result<()> {
         say!("{}", serde_json::json!({ "views": states }))?;
         return Ok(());
     }
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    let mut table = output::table();
     table.set_header(["view", "definition", "state", "since"]);
     for view in &states {
         table.add_row([view.name.to_string(), view.id.to_string(), state(view), since(view)]);
