@@ -251,3 +251,10 @@ pub const HTTP_DRAIN_MAX: Duration = Duration::from_secs(10);
 
 /// The longest time that a request's body may take to arrive: a client that trickles holds memory.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long answers of a process that was ready may miss something before `/readyz` says so: a partition that moves to another
+/// reader, and a speed layer that starts again, take some seconds.
+pub const READY_GRACE: Duration = Duration::from_secs(30);
+
+/// How often serving looks for what the last audit found: one LIST and one GET each.
+pub const VERDICT_INTERVAL: Duration = Duration::from_secs(30);

@@ -10,6 +10,7 @@ pub mod http;
 mod live;
 mod merge;
 pub mod query;
+mod ready;
 mod served;
 pub mod sql;
 #[cfg(test)]

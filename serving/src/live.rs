@@ -210,7 +210,9 @@ impl Turn {
             self.token.clone_from(&changes.token);
         }
         let content = xxhash_rust::xxh3::xxh3_64(&serde_json::to_vec(&answer.content())?);
-        let is_new = if changes { answer.rows.num_rows() > 0 } else { self.content != Some(content) };
+        // A whole answer without rows is news too: the live layer has nothing left of what a generation has taken in.
+        let is_told = is_whole(&answer) || answer.rows.num_rows() > 0;
+        let is_new = if changes { is_told } else { self.content != Some(content) };
         self.content = Some(content);
         // The first answer of a question is its listeners' own.
         if is_new && !first {

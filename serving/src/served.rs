@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwapOption;
-use common::{names::ViewName, pipeline::QueryLimits, view::View};
-use tokio::sync::watch;
+use common::{names::ViewName, pipeline::QueryLimits, verdict::Verdict, view::View};
+use tokio::{sync::watch, time::Instant};
 
-use crate::{query::Pins, tiers::Tiers};
+use crate::{query::Pins, ready::Readiness, tiers::Tiers};
 
 /// The views of a pipeline and, once caught up, their tiers. Readers never wait, and hold what they took for as long as
 /// they like.
@@ -18,6 +18,8 @@ pub struct Served {
     tiers: ArcSwapOption<(u64, Arc<Tiers>)>,
     pins: Pins,
     changes: watch::Sender<u64>,
+    readiness: Readiness,
+    verdict: ArcSwapOption<Verdict>,
 }
 
 impl Served {
@@ -30,6 +32,8 @@ impl Served {
             tiers: ArcSwapOption::empty(),
             pins: Pins::default(),
             changes: watch::Sender::new(0),
+            readiness: Readiness::starting(),
+            verdict: ArcSwapOption::empty(),
         }
     }
 
@@ -81,10 +85,28 @@ impl Served {
     /// Shows `tiers` from now on.
     pub fn show(&self, tiers: Arc<Tiers>) {
         self.pins.keep_generation_of(&tiers);
+        self.readiness.see(tiers.missing_for_now(), Instant::now());
         self.changes.send_modify(|changes| {
             *changes += 1;
             self.tiers.store(Some(Arc::new((*changes, tiers))));
         });
+    }
+
+    /// What keeps this process from being ready, each named; nothing if it is. See the module `ready`.
+    #[must_use]
+    pub fn lacks(&self) -> Vec<String> {
+        self.readiness.lacks(Instant::now())
+    }
+
+    /// What the last audit found; `None` if there was none.
+    #[must_use]
+    pub fn verdict(&self) -> Option<Arc<Verdict>> {
+        self.verdict.load_full()
+    }
+
+    /// Shows what the last audit found.
+    pub fn judge(&self, verdict: Option<Verdict>) {
+        self.verdict.store(verdict.map(Arc::new));
     }
 
     /// Waits until the tiers shown are such as `wanted` says, and returns them.

@@ -21,7 +21,10 @@ use common::{
     view::{Dimension, View, ViewId},
 };
 
-use crate::tiers::{Batch, BatchOf, Chunk, Loaded, Segmented};
+use crate::{
+    Served,
+    tiers::{Batch, BatchOf, Change, Chunk, Feed, Loaded, Segmented, Tiers},
+};
 
 pub(crate) const HOUR_US: i64 = 3_600_000_000;
 /// 2013-02-01T00:00:00Z.
@@ -249,6 +252,20 @@ pub(crate) fn generation(number: u64, version: u64, positions: &Positions, named
         views: BTreeMap::new(),
     };
     Loaded { generation: Arc::new(generation), sources: [(source(), views().iter().map(of).collect())].into() }
+}
+
+/// What serves the first five events of partition 0, all of them in generation 3, and listens for more.
+pub(crate) fn served() -> Arc<Served> {
+    let (served, five) = (Arc::new(Served::new(views_by_name())), positions(&[(0, 5)]));
+    served.show(Arc::new(Tiers::new(&views(), Feed::Silent)));
+    change(&served, Change::Commit(source(), commit(1, &positions(&[]), &five)));
+    change(&served, Change::Generation(generation(3, 1, &five, &["delays", "totals"])));
+    served
+}
+
+/// Shows what `change` makes of what is shown.
+pub(crate) fn change(served: &Served, change: Change) {
+    served.show(Arc::new(Arc::unwrap_or_clone(served.tiers().unwrap()).apply(change).unwrap()));
 }
 
 /// The rows of `partial` in chunks of two days.

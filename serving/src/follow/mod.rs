@@ -9,11 +9,11 @@ use common::{
     dataset::Dataset,
     feed::{CommitNotice, Heard, Listener, Notice},
     gap, generation,
-    limits::FEED_NOTICES_MAX,
+    limits::{FEED_NOTICES_MAX, VERDICT_INTERVAL},
     names::SourceName,
     position::Version,
     store::Store,
-    telemetry,
+    telemetry, verdict,
 };
 use tokio::{
     task::{JoinError, JoinSet},
@@ -105,6 +105,8 @@ impl Follower {
         let mut generations = Generations::default();
         let mut polls = interval(self.poll_interval);
         polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut verdicts = interval(VERDICT_INTERVAL);
+        verdicts.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = Vec::with_capacity(FEED_NOTICES_MAX);
         let mut voices = Voices::default();
         let mut arrived = Arrived::default();
@@ -126,6 +128,7 @@ impl Follower {
                         tiers = apply(tiers, changes).await?;
                     }
                 }
+                _ = verdicts.tick() => self.served.judge(verdict::latest(&self.store).await?),
                 Some(read) = generations.reading.join_next() => generations.waiting = read??,
             }
             if let Some(feed) = &self.feed {

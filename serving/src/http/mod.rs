@@ -19,6 +19,7 @@ use tracing::warn;
 
 mod accept;
 mod access;
+mod answers;
 mod body;
 mod ingest;
 mod live;

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
 use super::{ingest, live, problem, query, sql, state};
+use crate::query::Whole;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -24,7 +25,7 @@ use super::{ingest, live, problem, query, sql, state};
         ingest::append,
         ingest::producer
     ),
-    components(schemas(problem::Problem))
+    components(schemas(problem::Problem, Whole))
 )]
 struct Document;
 

@@ -1,7 +1,5 @@
 //! `POST /v1/query`, and the same question as a link, `GET /v1/views/{view}`.
 
-use std::time::Duration;
-
 use axum::{
     Extension,
     body::Body,
@@ -15,10 +13,10 @@ use xxhash_rust::xxh3::Xxh3;
 use super::{
     Api, accept,
     access::Asker,
-    body,
+    answers::{Answered, asked, within},
     problem::{Kind, Problem},
 };
-use crate::query::{self, Answer, Form, Query, Whole};
+use crate::query::{self, Answer, Form, Query};
 
 /// The provenance of an answer whose form has no place for it, as ASCII JSON.
 const PROVENANCE: HeaderName = HeaderName::from_static("highwater-provenance");
@@ -35,12 +33,7 @@ const RESET: HeaderName = HeaderName::from_static("highwater-reset");
     post,
     path = "/v1/query",
     request_body = Query,
-    responses((status = 200, description = "The answer", content(
-        (Whole = "application/json"),
-        (String = "application/x-ndjson"),
-        (String = "text/csv"),
-        (String = "application/vnd.apache.arrow.stream")
-    )), (status = 304, description = "The answer is the one that `If-None-Match` names"))
+    responses(Answered, (status = 304, description = "The answer is the one that `If-None-Match` names"))
 )]
 pub(super) async fn query(
     State(api): State<Api>,
@@ -48,10 +41,7 @@ pub(super) async fn query(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let form = accept::form(&headers)?;
-    body::check_content_type(&headers, &["application/json"])?;
-    let limit = usize::try_from(api.served.limits().size.as_u64()).unwrap_or(usize::MAX);
-    let body = body::read(body, limit, "query_size").await?;
+    let (form, body) = asked(&headers, body, api.served.limits()).await?;
     let query = Query::from_json(&body)?;
     Asker::of(asker).may_read(&query.view)?;
     respond(api, query, form, &headers).await
@@ -63,12 +53,7 @@ pub(super) async fn query(
     get,
     path = "/v1/views/{view}",
     params(("view" = String, Path, description = "The view asked")),
-    responses((status = 200, description = "The answer", content(
-        (Whole = "application/json"),
-        (String = "application/x-ndjson"),
-        (String = "text/csv"),
-        (String = "application/vnd.apache.arrow.stream")
-    )), (status = 304, description = "The answer is the one that `If-None-Match` names"))
+    responses(Answered, (status = 304, description = "The answer is the one that `If-None-Match` names"))
 )]
 pub(super) async fn view(
     State(api): State<Api>,
@@ -92,20 +77,12 @@ pub(super) async fn view(
 }
 
 async fn respond(api: Api, query: Query, form: Form, headers: &HeaderMap) -> Result<Response, Problem> {
-    // When the client goes, this future is dropped, and the computation stops with it.
-    let cancelled = CancellationToken::new();
-    let _cancel = cancelled.clone().drop_guard();
-    let timeout = Duration::try_from(api.served.limits().timeout).unwrap_or(Duration::MAX);
-    let limit = api.served.limits().timeout;
-    let answer = tokio::time::timeout(timeout, answer(api, query, form, cancelled));
-    let written = answer.await.map_err(|_| {
-        Problem::new(Kind::TimedOut, format!("the query took longer than {limit:#} (`serving.query_timeout`)"))
-    })??;
+    let written = within(api.served.limits(), "query", |cancelled| answer(api, query, form, cancelled)).await?;
     Ok(written.response(headers))
 }
 
 async fn answer(api: Api, query: Query, form: Form, cancelled: CancellationToken) -> Result<Written, Problem> {
-    let permit = api.permits.acquire_owned().await.map_err(|_| Problem::new(Kind::Busy, "the server is stopping"))?;
+    let permit = api.turn().await?;
     let computed = tokio::task::spawn_blocking(move || {
         let _permit = permit;
         // One query, one set of tiers (L4).

@@ -1,7 +1,7 @@
 //! `POST /v1/sql`. A statement runs on a thread of its own: Polars may not be run on one of the async runtime, and goes deep into
 //! what it is asked.
 
-use std::{sync::Arc, thread, time::Duration};
+use std::thread;
 
 use axum::{
     Extension,
@@ -15,14 +15,14 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Api, accept,
+    Api,
     access::Asker,
-    body,
-    problem::{Kind, Problem},
+    answers::{Answered, asked, within},
+    problem::Problem,
     query::{beside, not_ready},
 };
 use crate::{
-    query::{Form, Whole},
+    query::Form,
     sql::{Prepared, Request},
 };
 
@@ -31,12 +31,7 @@ use crate::{
     post,
     path = "/v1/sql",
     request_body = Request,
-    responses((status = 200, description = "The answer", content(
-        (Whole = "application/json"),
-        (String = "application/x-ndjson"),
-        (String = "text/csv"),
-        (String = "application/vnd.apache.arrow.stream")
-    )))
+    responses(Answered)
 )]
 pub(super) async fn sql(
     State(api): State<Api>,
@@ -44,19 +39,10 @@ pub(super) async fn sql(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let form = accept::form(&headers)?;
-    body::check_content_type(&headers, &["application/json"])?;
     let limits = api.served.limits();
-    let size = usize::try_from(limits.size.as_u64()).unwrap_or(usize::MAX);
-    let request = Request::from_json(&body::read(body, size, "query_size").await?)?;
-    let cancelled = CancellationToken::new();
-    let _cancel = cancelled.clone().drop_guard();
-    let timeout = Duration::try_from(limits.timeout).unwrap_or(Duration::MAX);
-    let answer = tokio::time::timeout(timeout, answer(api, Asker::of(asker), request, form, cancelled));
-    answer.await.map_err(|_| {
-        let detail = format!("the statement took longer than {:#} (`serving.query_timeout`)", limits.timeout);
-        Problem::new(Kind::TimedOut, detail)
-    })?
+    let (form, body) = asked(&headers, body, limits).await?;
+    let request = Request::from_json(&body)?;
+    within(limits, "statement", |cancelled| answer(api, Asker::of(asker), request, form, cancelled)).await
 }
 
 async fn answer(
@@ -66,8 +52,7 @@ async fn answer(
     form: Form,
     cancelled: CancellationToken,
 ) -> Result<Response, Problem> {
-    let permits = Arc::clone(&api.permits);
-    let permit = permits.acquire_owned().await.map_err(|_| Problem::new(Kind::Busy, "the server is stopping"))?;
+    let permit = api.turn().await?;
     let (sender, receiver) = oneshot::channel();
     let run = move || {
         // Held until Polars is done, whether or not somebody still waits: what cannot be stopped still counts.

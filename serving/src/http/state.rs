@@ -1,5 +1,7 @@
 //! What there is and how it stands: `GET /v1/views`, `/v1/status`, `/livez`, `/readyz`, `/metrics`.
 
+use std::collections::BTreeMap;
+
 use axum::{
     Extension, Json,
     extract::State,
@@ -10,12 +12,18 @@ use common::{
     measure::{Finish, Measure, StateFunction},
     names::{SourceName, ViewName},
     telemetry,
+    verdict::{Verdict, ViewVerdict},
     view::{Dimension, View, ViewId},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Api, access::Asker, problem::Problem, query::not_ready};
+use super::{
+    Api,
+    access::Asker,
+    problem::{Kind, Problem},
+    query::not_ready,
+};
 use crate::{
     query::{ColumnInfo, timestamp_text},
     tiers::SourceStatus,
@@ -117,6 +125,8 @@ pub(super) struct Status {
     /// The generation shown; null before the first.
     generation: Option<GenerationInfo>,
     sources: Vec<SourceStatus>,
+    /// What the last audit found; null before the first.
+    audit: Option<AuditInfo>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -125,13 +135,54 @@ struct GenerationInfo {
     created_at: String,
 }
 
-/// How sources, commits and generations stand.
+/// What an audit found when it held answers against the raw files.
+#[derive(Debug, Serialize, ToSchema)]
+struct AuditInfo {
+    /// When it began.
+    at: String,
+    /// How long it took.
+    elapsed_ms: u64,
+    /// Whether nothing differed.
+    equal: bool,
+    /// Only buckets that start at this time or later were audited; all if null.
+    from: Option<String>,
+    /// Only buckets that start before this time were audited; all if null.
+    to: Option<String>,
+    /// By view, how many values were compared, and how many of them differ.
+    #[schema(value_type = HashMap<String, AuditedView>)]
+    views: BTreeMap<ViewName, AuditedView>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct AuditedView {
+    cells: u64,
+    differences: u64,
+}
+
+impl AuditInfo {
+    /// Of the views that `asker` sees.
+    fn of(verdict: &Verdict, asker: &Asker) -> Self {
+        let views = verdict.views.iter().filter(|(name, _)| asker.sees(name.as_str()));
+        let of_view = |view: &ViewVerdict| AuditedView { cells: view.cells, differences: view.differences };
+        Self {
+            at: timestamp_text(verdict.at_us),
+            elapsed_ms: verdict.elapsed_ms,
+            equal: verdict.equal,
+            from: verdict.from_us.map(timestamp_text),
+            to: verdict.to_us.map(timestamp_text),
+            views: views.map(|(name, view)| (name.clone(), of_view(view))).collect(),
+        }
+    }
+}
+
+/// How sources, commits and generations stand, and what the last audit found.
 #[utoipa::path(get, path = "/v1/status", responses((status = 200, description = "The tiers", body = Status)))]
-pub(super) async fn status(State(api): State<Api>) -> Result<Json<Status>, Problem> {
+pub(super) async fn status(State(api): State<Api>, asker: Option<Extension<Asker>>) -> Result<Json<Status>, Problem> {
     let tiers = api.served.tiers().ok_or_else(not_ready)?;
     let generation =
         tiers.generation().map(|g| GenerationInfo { number: g.number, created_at: timestamp_text(g.created_at_us) });
-    Ok(Json(Status { generation, sources: tiers.status() }))
+    let audit = api.served.verdict().map(|verdict| AuditInfo::of(&verdict, &Asker::of(asker)));
+    Ok(Json(Status { generation, sources: tiers.status(), audit }))
 }
 
 /// The process answers.
@@ -140,10 +191,11 @@ pub(super) async fn live() -> &'static str {
     "live\n"
 }
 
-/// Caught up, so answers can be given.
-#[utoipa::path(get, path = "/readyz", responses((status = 200, description = "It is", body = String)))]
+/// Answers miss nothing that this process could have, or have for a short while only.
+#[utoipa::path(get, path = "/readyz", responses((status = 200, description = "They do not", body = String)))]
 pub(super) async fn ready(State(api): State<Api>) -> Result<&'static str, Problem> {
-    api.served.tiers().map(|_| "ready\n").ok_or_else(not_ready)
+    let lacks = api.served.lacks();
+    if lacks.is_empty() { Ok("ready\n") } else { Err(Problem::new(Kind::NotReady, lacks.join("; "))) }
 }
 
 /// What the process counts, for Prometheus.

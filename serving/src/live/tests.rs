@@ -7,25 +7,9 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::*;
 use crate::{
-    testing::{commit, delta, generation, positions, source, views, views_by_name},
-    tiers::{Change, Feed, Tiers},
+    testing::{change, commit, delta, generation, positions, served, source},
+    tiers::{Change, Layer},
 };
-
-fn served() -> Arc<Served> {
-    let five = positions(&[(0, 5)]);
-    let changes = [
-        Change::Commit(source(), commit(1, &positions(&[]), &five)),
-        Change::Generation(generation(3, 1, &five, &["delays", "totals"])),
-    ];
-    let empty = Tiers::new(&views(), Feed::Silent);
-    let served = Arc::new(Served::new(views_by_name()));
-    served.show(Arc::new(changes.into_iter().fold(empty, |tiers, change| tiers.apply(change).unwrap())));
-    served
-}
-
-fn change(served: &Served, change: Change) {
-    served.show(Arc::new(Arc::unwrap_or_clone(served.tiers().unwrap()).apply(change).unwrap()));
-}
 
 fn question() -> Query {
     Query { view: "delays".to_owned(), dimensions: vec!["origin".to_owned()], ..Query::default() }
@@ -69,6 +53,28 @@ fn changed_at(changed: &Value, listener: &Listener) -> Value {
     let mut changed = changed.clone();
     changed["stats"] = read(&listener.first[0]).1["stats"].clone();
     changed
+}
+
+#[tokio::test]
+async fn a_layer_that_has_nothing_left_is_told_so() {
+    let served = served();
+    let hub = hub(&served);
+    change(&served, Change::Delta(delta(0, 1, 5, 6)));
+    let live = Query { layer: Layer::Live, ..question() };
+    let mut listener = hub.listen(&live, None).await.unwrap().unwrap();
+    assert_eq!(read(&listener.first[0]).1["rows"].as_array().unwrap().len(), 1);
+    let (five, six) = (positions(&[(0, 5)]), positions(&[(0, 6)]));
+    change(&served, Change::Commit(source(), commit(2, &five, &six)));
+    change(&served, Change::Generation(generation(4, 2, &six, &["delays", "totals"])));
+    let told = async |listener: &mut Listener| read(&listener.messages.recv().await.unwrap());
+    let mut next = told(&mut listener).await;
+    while next.0 == "change" {
+        next = told(&mut listener).await;
+    }
+    assert_eq!((next.0.as_str(), &next.1["generation"]), ("generation", &json!(4)));
+    let (name, whole) = told(&mut listener).await;
+    assert_eq!((name.as_str(), &whole["rows"]), ("snapshot", &json!([])));
+    assert_eq!(whole["provenance"]["generation"], 4);
 }
 
 #[tokio::test]

@@ -126,6 +126,11 @@ impl Tiers {
         whole
     }
 
+    /// What answers from all layers miss and will have, each named: see [`crate::Served::lacks`].
+    pub(crate) fn missing_for_now(&self) -> Vec<String> {
+        self.sources.values().flat_map(|source| source.missing_for_now()).collect()
+    }
+
     /// How every source stands.
     #[must_use]
     pub fn status(&self) -> Vec<SourceStatus> {
@@ -152,12 +157,31 @@ impl SourceTiers {
 
     /// What the segments and tails miss, each named; empty if nothing (L6).
     fn missing(&self) -> Vec<String> {
+        let mut missing = self.missing_for_good();
+        missing.extend(self.missing_for_now());
+        missing
+    }
+
+    /// What is missing however long one waits: what this process was not given, and what the log had dropped.
+    fn missing_for_good(&self) -> Vec<String> {
+        let (name, head) = (&self.name, self.head.version);
+        let absent = (self.feed == Feed::Absent).then(|| {
+            format!(
+                "there is no live feed here: events of {name} that were not committed by version {head} are missing"
+            )
+        });
+        let gap = |Gap { partition, range }: &Gap| {
+            format!("offsets {range} of {name} partition {partition} were gone from the log before they were read")
+        };
+        absent.into_iter().chain(self.gaps.iter().map(gap)).collect()
+    }
+
+    /// What is missing until it is read, or told of again.
+    fn missing_for_now(&self) -> Vec<String> {
         let (name, head) = (&self.name, self.head.version);
         let mut missing = Vec::new();
         match self.feed {
-            Feed::Absent => missing.push(format!(
-                "there is no live feed here: events of {name} that were not committed by version {head} are missing"
-            )),
+            Feed::Absent => {}
             Feed::Behind => missing.push(format!(
                 "the live feed is still being read: events of {name} that were not committed by version {head} are missing"
             )),
@@ -174,9 +198,6 @@ impl SourceTiers {
                 list(&self.silent)
             )),
         }
-        missing.extend(self.gaps.iter().map(|Gap { partition, range }| {
-            format!("offsets {range} of {name} partition {partition} were gone from the log before they were read")
-        }));
         for (partition, tail) in &self.tails {
             if let Some(range) = tail.withheld() {
                 missing.push(format!(

@@ -7,6 +7,7 @@ use std::{
 
 use arrow::record_batch::RecordBatch;
 use common::{
+    dataset::LOADS_FROM,
     feed::{Delta, Standing},
     gap::Gap,
     generation::Mark,
@@ -212,11 +213,11 @@ impl SourceTiers {
         beyond.map(|(partition, at)| (partition, OffsetRange::new(seen(partition), at))).collect()
     }
 
-    /// The partitions that are known of, by those who read, from commits or from tails.
+    /// The partitions of the log that are known of, by those who read, from commits or from tails. Loads have no reader.
     pub(crate) fn partitions(&self) -> BTreeSet<Partition> {
         let counted = self.standings.values().map(|standing| standing.partitions).max().unwrap_or_default();
         let known = self.head.positions.keys().chain(self.tails.keys()).copied();
-        (0..counted).map(Partition).chain(known).collect()
+        (0..counted).map(Partition).chain(known).filter(|partition| *partition < LOADS_FROM).collect()
     }
 
     /// How the reader of `partition` said last that it stands.

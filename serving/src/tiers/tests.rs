@@ -386,3 +386,13 @@ fn the_lag_is_known_when_every_partition_has_said() {
     let silent = tiers.apply(Change::Silent(source(), [Partition(1)].into())).unwrap();
     assert_eq!((lag(&silent), complete(&silent)), (None, false));
 }
+
+#[test]
+fn l6_nobody_is_waited_for_to_tell_of_what_was_loaded() {
+    let load = common::dataset::LOADS_FROM.0;
+    let loaded = commit(1, &positions(&[]), &positions(&[(load, 5)]));
+    let tiers = heard().apply(Change::Commit(source(), loaded)).unwrap();
+    let of_source = tiers.source(&source()).unwrap();
+    assert_eq!(of_source.partitions(), [Partition(0)].into());
+    assert_eq!((reach(&tiers, load), of_source.lag_records()), (5, Some(0)));
+}
