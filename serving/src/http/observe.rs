@@ -92,7 +92,7 @@ fn route(path: &str) -> &'static str {
     }
     let parts: Vec<&str> = path.split('/').skip(1).collect();
     match parts[..] {
-        ["page", _] => "/page/{file}",
+        ["page", ..] => "/page/{file}",
         ["v1", "views", _] => "/v1/views/{view}",
         ["v1", "sources", _, "events"] => "/v1/sources/{source}/events",
         ["v1", "sources", _, "producers", _] => "/v1/sources/{source}/producers/{producer}",

@@ -14,17 +14,38 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+const TEXT: &str = "text/plain; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
-/// Path, content type and content of each file.
-const FILES: [(&str, &str, &str); 7] = [
+/// A file of the page: its path, its content type and its content.
+type File = (&'static str, &'static str, &'static str);
+
+/// One of the files in `page/`, whose path is that below `/page/`.
+macro_rules! file {
+    ($name:literal, $content_type:expr) => {
+        (concat!("/page/", $name), $content_type, include_str!(concat!("../page/", $name)))
+    };
+}
+
+const FILES: [File; 18] = [
     ("/", HTML, include_str!("../page/index.html")),
-    ("/page/page.css", CSS, include_str!("../page/page.css")),
-    ("/page/page.js", JAVASCRIPT, include_str!("../page/page.js")),
-    ("/page/api.js", JAVASCRIPT, include_str!("../page/api.js")),
-    ("/page/chart.js", JAVASCRIPT, include_str!("../page/chart.js")),
-    ("/page/format.js", JAVASCRIPT, include_str!("../page/format.js")),
-    ("/page/icon.svg", SVG, include_str!("../page/icon.svg")),
+    file!("page.css", CSS),
+    file!("main.js", JAVASCRIPT),
+    file!("api.js", JAVASCRIPT),
+    file!("chart.js", JAVASCRIPT),
+    file!("dom.js", JAVASCRIPT),
+    file!("facts.js", JAVASCRIPT),
+    file!("format.js", JAVASCRIPT),
+    file!("live.js", JAVASCRIPT),
+    file!("picks.js", JAVASCRIPT),
+    file!("question.js", JAVASCRIPT),
+    file!("series.js", JAVASCRIPT),
+    file!("theme.js", JAVASCRIPT),
+    file!("top.js", JAVASCRIPT),
+    file!("icon.svg", SVG),
+    file!("vendor/uPlot.iife.min.js", JAVASCRIPT),
+    file!("vendor/uPlot.min.css", CSS),
+    file!("vendor/uPlot.LICENSE", TEXT),
 ];
 
 /// The routes of the page.

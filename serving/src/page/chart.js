@@ -1,168 +1,190 @@
-// The time chart: what the merged answer has as one area, and what the batch generation has of it in front, as another.
-// Hand-written SVG: two step areas, an axis and a cursor are less code than a chart library, and style sheets reach them.
+// The time chart. Where a measure adds up, what the generation has and what live has since are stacked, in two shades, bucket by
+// bucket. Where it does not (a mean, a percentile, a distinct count), all layers together are a line, and each layer's own answer
+// is a dot: two percentiles have no sum. A line shows where the generation ends.
 
-import { ahead, axisTime, bucket, drawn, tick, value } from "./format.js";
+import { bucket, tick, value } from "./format.js";
+import { $, node, text } from "./dom.js";
 
-const SVG = "http://www.w3.org/2000/svg";
-const MARGIN = { top: 24, right: 8, bottom: 26, left: 46 };
+const { uPlot } = window;
+const HEIGHT = { wide: 320, narrow: 240 };
+const DAY = 86400;
 
-function element(parent, name, attributes, text) {
-  const node = parent.appendChild(document.createElementNS(SVG, name));
-  for (const [key, v] of Object.entries(attributes)) node.setAttribute(key, v);
-  if (text !== undefined) node.textContent = text;
-  return node;
-}
+/** The labels of the time axis: step, label, and what is added where the year or the day changes. */
+const LABELS = [
+  [365 * DAY, "{YYYY}", null, null, null, null, null, null, 1],
+  [28 * DAY, "{MMM}", "\n{YYYY}", null, null, null, null, null, 1],
+  [DAY, "{D} {MMM}", "\n{YYYY}", null, null, null, null, null, 1],
+  [60, "{HH}:{mm}", "\n{D} {MMM} {YYYY}", null, "\n{D} {MMM}", null, null, null, 1],
+  [1, "{HH}:{mm}:{ss}", "\n{D} {MMM} {YYYY}", null, "\n{D} {MMM}", null, null, null, 1],
+];
 
-/** A scale of round steps, about four, that has 0 and all of `values`. */
-function scaleOf(values) {
-  const [least, most] = values.reduce(([a, b], v) => [Math.min(a, v), Math.max(b, v)], [0, 0]);
-  const raw = (most - least || 1) / 4;
-  const power = 10 ** Math.floor(Math.log10(raw));
-  const step = [1, 2, 2.5, 5, 10].map((n) => n * power).find((round) => round >= raw);
-  const [from, to] = [Math.floor(least / step), Math.ceil((most || least + 1) / step)];
-  const ticks = Array.from({ length: to - from + 1 }, (_, i) => (from + i) * step);
-  return { low: ticks[0], high: ticks.at(-1), ticks };
-}
-
-/** Steps between labels of the time axis that leave room for each, in milliseconds. */
-function timeStep(span, labels) {
-  const hour = 3600e3;
-  const steps = [60e3, 300e3, 900e3, hour, 3 * hour, 6 * hour, 12 * hour, ...[1, 2, 4, 7, 14, 28, 56, 91, 182, 364].map((d) => d * 24 * hour)];
-  return steps.find((step) => span / step <= labels) ?? steps.at(-1);
+/** The colours as the style sheet has them: a canvas knows no variables. */
+function palette() {
+  const style = (id, property) => getComputedStyle($(id))[property];
+  const [batch, live] = ["batch", "live"].map((layer) => style(`swatch-${layer}`, "backgroundColor"));
+  return { batch, live, edge: style("swatch-live", "borderTopColor"), ink: style("chart-title", "color"), quiet: style("readout", "color"), grid: style("chart", "borderTopColor") };
 }
 
 export class Chart {
-  #svg;
-  #readout;
-  #data = null;
+  #box = $("chart");
+  #plot = null;
+  #shown = null;
   #cursor = null;
+  #mark = node("div", { className: "mark" }, node("span"));
+  #band = node("div", { className: "band" });
 
-  constructor(svg, readout) {
-    this.#svg = svg;
-    this.#readout = readout;
-    svg.addEventListener("pointermove", (event) => this.#point(event));
-    svg.addEventListener("pointerleave", () => this.#move(null));
-    svg.addEventListener("blur", () => this.#move(null));
-    svg.addEventListener("keydown", (event) => this.#key(event));
-    new ResizeObserver(() => this.#draw()).observe(svg);
+  constructor() {
+    this.#box.addEventListener("keydown", (event) => this.#key(event));
+    this.#box.addEventListener("blur", () => this.#point(null));
+    new ResizeObserver(() => this.#resize()).observe(this.#box);
   }
 
-  /** `points` are `{t, end, merged, batch}` by time, one a bucket `[t, end)`; `zone` is whose clock they follow, and `mark` the
-   * label of the high-water mark. */
-  show(points, zone, mark) {
-    this.#data = points.length === 0 ? null : { points, zone, mark, end: points.at(-1).end };
-    if (!this.#data || this.#cursor >= points.length) this.#cursor = null;
-    this.#draw();
+  /** Shows `points`; `stacked` if the layers add up, `zone` is whose clock the axis follows, `mark` the label of the mark. */
+  show(points, { stacked, zone, mark, unit }) {
+    const again = this.#plot && this.#shown?.stacked === stacked && this.#shown?.zone === zone && points.length > 0;
+    this.#shown = { points, stacked, zone, mark, unit };
+    if (this.#cursor !== null && this.#cursor >= points.length) this.#cursor = null;
+    if (again) this.#plot.setData(this.#data());
+    else this.#make();
+    this.#describe();
   }
 
-  #draw() {
-    const { width, height } = this.#svg.getBoundingClientRect();
-    this.#svg.replaceChildren();
-    if (width === 0) return;
-    this.#svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    if (!this.#data) {
-      element(this.#svg, "text", { x: width / 2, y: height / 2, "text-anchor": "middle" }, "No events yet");
-      this.#read();
-      return;
+  /** Draws again, with the colours as they are now. */
+  redraw() {
+    if (this.#shown) this.#make();
+  }
+
+  #data() {
+    const { points, stacked } = this.#shown;
+    if (!stacked) {
+      const all = points.flatMap(withGap);
+      const middle = ({ t, end }) => (t + end) / 2e3;
+      return [all.map(middle), ...["merged", "batch", "live"].map((layer) => all.map((p) => p[layer]))];
     }
-    const { points } = this.#data;
-    const start = points[0].t;
-    const right = width - MARGIN.right;
-    const bottom = height - MARGIN.bottom;
-    const x = (t) => MARGIN.left + ((t - start) / (this.#data.end - start)) * (right - MARGIN.left);
-    const scale = scaleOf(points.flatMap((p) => [drawn(p.merged), drawn(p.batch)]));
-    const y = (v) => bottom - ((v - scale.low) / (scale.high - scale.low)) * (bottom - MARGIN.top);
-    this.#data.x = x;
-    this.#axes({ x, y, scale, right, bottom, start });
-    for (const layer of ["live", "batch"]) {
-      const heights = points.map((p) => drawn(layer === "batch" ? p.batch : p.merged));
-      element(this.#svg, "path", { class: `area-${layer}`, d: this.#area(heights, x, y) });
+    // What is of the other sign is stacked the other way.
+    const top = ({ batch, live }) => (live === null ? null : batch !== null && batch * live > 0 ? batch + live : live);
+    return [points.map(({ t }) => t / 1e3), points.map(top), points.map(({ batch }) => batch)];
+  }
+
+  #make() {
+    this.#plot?.destroy();
+    this.#plot = null;
+    const { points, zone } = this.#shown;
+    this.#box.classList.toggle("empty", points.length === 0);
+    if (points.length === 0 || this.#box.clientWidth === 0) return;
+    const colours = palette();
+    const axis = { stroke: colours.quiet, font: "12px system-ui, sans-serif", ticks: { show: false } };
+    const grid = { stroke: colours.grid, width: 1 };
+    this.#plot = new uPlot({
+      ...this.#size(),
+      legend: { show: false },
+      padding: [18, 12, 0, 4],
+      tzDate: (t) => uPlot.tzDate(new Date(t * 1e3), zone === "UTC" ? "Etc/UTC" : zone),
+      cursor: { y: false, drag: { x: false, y: false }, points: { show: false } },
+      scales: { x: { range: () => this.#range() }, y: { range: (_, low, high) => uPlot.rangeNum(Math.min(0, low ?? 0), Math.max(0, high ?? 1), 0.08, true) } },
+      axes: [
+        { ...axis, grid: { show: false }, values: LABELS, space: 70 },
+        { ...axis, grid, size: 58, values: (_, splits) => splits.map((v) => (v === null ? "" : tick(v))) },
+      ],
+      series: [{}, ...this.#series(colours)],
+      hooks: { setCursor: [(u) => this.#hover(u)], draw: [(u) => this.#place(u)] },
+    }, this.#data(), this.#box);
+    this.#plot.over.append(this.#band, this.#mark);
+    this.#place(this.#plot);
+  }
+
+  #series({ batch, live, edge, ink }) {
+    if (this.#shown.stacked) {
+      const bars = (fill, stroke) => ({ fill, stroke, width: 1, points: { show: false }, paths: uPlot.paths.bars({ size: [1, Infinity], gap: 1, align: 1 }) });
+      return [bars(live, edge), bars(batch, batch)];
     }
-    this.#mark(x, bottom, right);
-    if (this.#cursor !== null) {
-      const { t, end } = points[this.#cursor];
-      const w = Math.max(2, x(end) - x(t));
-      element(this.#svg, "rect", { class: "cursor", x: x(t), y: MARGIN.top, width: w, height: bottom - MARGIN.top });
+    const dots = (fill, stroke, size) => ({ paths: () => null, points: { show: true, fill, stroke, size, width: 1.5 } });
+    return [{ stroke: ink, width: 1.5, points: { show: false }, spanGaps: false }, dots(batch, batch, 6), dots(live, edge, 7)];
+  }
+
+  #size() {
+    return { width: this.#box.clientWidth, height: innerWidth < 640 ? HEIGHT.narrow : HEIGHT.wide };
+  }
+
+  #resize() {
+    if (!this.#shown || this.#box.clientWidth === 0) return;
+    if (this.#plot) this.#plot.setSize(this.#size());
+    else this.#make();
+  }
+
+  #range() {
+    const { points } = this.#shown;
+    return [points[0].t / 1e3, Math.max(points.at(-1).end, points[0].t + 1e3) / 1e3];
+  }
+
+  /** Puts the mark at the end of the newest bucket that the generation has something of, and the band over the one pointed at. */
+  #place(u) {
+    const { points, mark } = this.#shown;
+    const last = points.findLast(({ batch }) => batch !== null);
+    const at = (t) => u.valToPos(t / 1e3, "x");
+    this.#mark.hidden = !mark;
+    if (mark) {
+      const left = last ? Math.min(at(last.end), u.over.clientWidth - 1) : 0;
+      text(this.#mark.firstChild, last ? mark : `◂ ${mark}`);
+      this.#mark.style.left = `${left}px`;
+      this.#mark.classList.toggle("left", left + this.#mark.firstChild.offsetWidth > u.over.clientWidth);
     }
-    this.#read();
-  }
-
-  #axes({ x, y, scale, right, bottom, start }) {
-    for (const v of scale.ticks) {
-      element(this.#svg, "line", { class: v ? "grid" : "axis", x1: MARGIN.left, x2: right, y1: y(v), y2: y(v) });
-      element(this.#svg, "text", { x: MARGIN.left - 6, y: y(v) + 4, "text-anchor": "end" }, tick(v));
-    }
-    const { end, zone } = this.#data;
-    const every = timeStep(end - start, (right - MARGIN.left) / 76);
-    const offset = ahead(start, zone);
-    for (let t = Math.ceil((start + offset) / every) * every - offset; t < end; t += every) {
-      element(this.#svg, "line", { class: "axis", x1: x(t), x2: x(t), y1: bottom, y2: bottom + 4 });
-      const anchor = x(t) > right - 30 ? "end" : "middle";
-      element(this.#svg, "text", { x: x(t), y: bottom + 18, "text-anchor": anchor }, axisTime(t, zone, every));
+    const pointed = this.#cursor === null ? null : points[this.#cursor];
+    this.#band.hidden = !pointed;
+    if (pointed) {
+      this.#band.style.left = `${at(pointed.t)}px`;
+      this.#band.style.width = `${Math.max(2, at(pointed.end) - at(pointed.t))}px`;
     }
   }
 
-  /** One step a bucket; down to zero where buckets are missing. */
-  #area(heights, x, y) {
-    const { points } = this.#data;
-    let d = "";
-    let open = null;
-    points.forEach(({ t, end }, i) => {
-      if (open !== t) d += `${open === null ? "" : `V${y(0)}Z`}M${x(t)} ${y(0)}`;
-      open = end;
-      d += `V${y(heights[i])}H${x(open)}`;
-    });
-    return `${d}V${y(0)}Z`;
-  }
-
-  /** The high-water mark: the end of the newest bucket that the generation has something of. */
-  #mark(x, bottom, right) {
-    const { points, mark } = this.#data;
-    const last = points.findLast((p) => p.batch !== null);
-    if (!mark || !last) return;
-    const at = x(last.end);
-    const anchor = at > (MARGIN.left + right) / 2 ? "end" : "start";
-    element(this.#svg, "line", { class: "mark-line", x1: at, x2: at, y1: MARGIN.top - 8, y2: bottom });
-    const dx = anchor === "end" ? -6 : 6;
-    element(this.#svg, "text", { class: "mark-label", x: at + dx, y: MARGIN.top - 8, "text-anchor": anchor }, mark);
-  }
-
-  #read() {
-    this.#readout.replaceChildren();
-    if (this.#cursor === null || !this.#data) return;
-    const { points, zone } = this.#data;
-    const { merged, batch } = points[this.#cursor];
-    const strong = document.createElement("b");
-    strong.textContent = value(merged);
-    this.#readout.append(`${bucket(points[this.#cursor], zone)}: `, strong, batch === null ? ", not in the generation yet" : `, the generation has ${value(batch)}`);
-  }
-
-  #point(event) {
-    if (!this.#data?.x) return;
-    const { points, x } = this.#data;
-    const at = event.clientX - this.#svg.getBoundingClientRect().left;
-    const index = points.findIndex(({ t, end }) => at < x(end) && at >= x(t) - 2);
-    this.#move(index < 0 ? null : index);
+  #hover(u) {
+    if (u.cursor.event === null || u.cursor.event === undefined) return;
+    const t = u.cursor.left < 0 ? null : u.posToVal(u.cursor.left, "x") * 1e3;
+    const index = t === null ? -1 : this.#shown.points.findIndex((p) => p.t <= t && t < p.end);
+    this.#point(index < 0 ? null : index);
   }
 
   #key(event) {
-    if (!this.#data || !["ArrowLeft", "ArrowRight", "Home", "End", "Escape"].includes(event.key)) return;
+    const last = (this.#shown?.points.length ?? 0) - 1;
+    if (last < 0 || !["ArrowLeft", "ArrowRight", "Home", "End", "Escape"].includes(event.key)) return;
     event.preventDefault();
-    const last = this.#data.points.length - 1;
     const from = this.#cursor ?? (event.key === "ArrowLeft" ? last + 1 : -1);
     const to = { ArrowLeft: from - 1, ArrowRight: from + 1, Home: 0, End: last }[event.key];
-    this.#move(to === undefined ? null : Math.min(last, Math.max(0, to)));
+    this.#point(to === undefined ? null : Math.min(last, Math.max(0, to)));
   }
 
-  #move(index) {
+  #point(index) {
     if (index === this.#cursor) return;
     this.#cursor = index;
-    this.#draw();
+    if (this.#plot) this.#place(this.#plot);
+    this.#describe();
+  }
+
+  /** What is pointed at, in words: for eyes above the chart, for screen readers as the value of a slider. */
+  #describe() {
+    const { points, zone, unit } = this.#shown;
+    const index = this.#cursor ?? points.length - 1;
+    const point = points[index];
+    const set = (name, v) => this.#box.setAttribute(name, String(v));
+    set("aria-valuemin", 0);
+    set("aria-valuemax", Math.max(0, points.length - 1));
+    set("aria-valuenow", Math.max(0, index));
+    set("aria-valuetext", point ? sentence(point, zone, unit) : "no events");
+    $("readout").classList.toggle("pointed", this.#cursor !== null);
+    text($("readout"), point ? (this.#cursor === null ? `Latest: ${sentence(point, zone, unit)}` : sentence(point, zone, unit)) : "");
   }
 }
 
-/** The finest of the grains a view can be asked that draws `span` in at most `most` buckets. */
-export function grainFor(view, span, most) {
-  const fits = view.grains.find((grain) => span <= most * (grain.nominal_us / 1e3));
-  return (fits ?? view.grains.at(-1)).name;
+/** A point, after one without values where steps are missing before it: a line does not lead over them. */
+function withGap(point, index, points) {
+  const before = points[index - 1];
+  if (!before || before.end >= point.t) return [point];
+  return [{ t: before.end, end: point.t, batch: null, live: null, merged: null }, point];
+}
+
+function sentence(point, zone, unit) {
+  const of = (v) => `${value(v)}${unit && v !== null ? ` ${unit}` : ""}`;
+  const { batch, live, merged } = point;
+  const parts = [batch === null ? null : `the generation ${of(batch)}`, live === null ? null : `live ${of(live)}`].filter(Boolean);
+  return `${bucket(point, zone)}: ${of(merged)} (${parts.join(", ") || "nothing"})`;
 }

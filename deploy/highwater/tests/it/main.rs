@@ -9,6 +9,7 @@ mod jobs;
 mod kafka;
 mod keep;
 mod objects;
+mod page;
 mod process;
 mod rounds;
 mod tools;
