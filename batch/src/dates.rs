@@ -2,8 +2,9 @@
 
 use std::{collections::BTreeSet, ops::Range};
 
-use common::{dataset::DataFile, view::View};
+use common::{dataset::DataFile, history::Kept, view::View};
 use jiff::{civil::Date, tz::TimeZone};
+use object_store::path::Path;
 
 use crate::chunk;
 
@@ -12,7 +13,13 @@ const PARTITION: &str = "event_date=";
 /// The event times that `file` can hold, `[from, to)`, microseconds since 1970-01-01 UTC; `None` if its path does not say.
 #[must_use]
 pub fn of(file: &DataFile) -> Option<Range<i64>> {
-    let date = file.path.parts().find_map(|part| part.as_ref().strip_prefix(PARTITION)?.parse::<Date>().ok())?;
+    of_path(&file.path)
+}
+
+/// [`of`] a file at this path.
+#[must_use]
+pub fn of_path(path: &Path) -> Option<Range<i64>> {
+    let date = path.parts().find_map(|part| part.as_ref().strip_prefix(PARTITION)?.parse::<Date>().ok())?;
     let start = |date: Date| Some(date.to_zoned(TimeZone::UTC).ok()?.timestamp().as_microsecond());
     Some(start(date)?..date.tomorrow().ok().and_then(start).unwrap_or(i64::MAX))
 }
@@ -31,14 +38,23 @@ pub fn overlap(a: &Range<i64>, b: &Range<i64>) -> bool {
     a.start < b.end && b.start < a.end
 }
 
-/// The starts of the time chunks of `view` that events of `times` fall in.
+/// The starts of the time chunks of `view`, of whose history so much is kept, that events of `times` fall in.
 #[must_use]
-pub fn chunks(view: &View, times: &Range<i64>) -> BTreeSet<i64> {
+pub fn chunks(view: &View, kept: &Kept, times: &Range<i64>) -> BTreeSet<i64> {
     let grain = chunk::of(view);
-    let last = grain.bucket(view.grain.bucket(times.end - 1));
+    let (first, last) = (view.grain.bucket(times.start), view.grain.bucket(times.end - 1));
     let mut chunks = BTreeSet::new();
-    let mut at = grain.bucket(view.grain.bucket(times.start));
-    while at <= last {
+    // What is rolled up is where its coarser buckets start.
+    if let Some((before_us, coarser)) = kept.rolled(view) {
+        let mut at = coarser.bucket(first);
+        while at <= last && at < before_us {
+            chunks.extend(kept.bucket(view, at).map(|bucket| grain.bucket(bucket)));
+            at = coarser.interval(at).1;
+        }
+    }
+    let first = first.max(kept.whole_from_us());
+    let mut at = grain.bucket(first);
+    while at <= last && first <= last {
         chunks.insert(at);
         at = grain.interval(at).1;
     }
@@ -48,7 +64,7 @@ pub fn chunks(view: &View, times: &Range<i64>) -> BTreeSet<i64> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
-    use common::testing;
+    use common::{history::History, testing};
 
     use super::*;
 
@@ -68,12 +84,27 @@ mod tests {
     }
 
     #[test]
+    fn a_day_that_is_rolled_up_falls_in_the_chunk_that_its_coarser_bucket_starts_in() {
+        let minutes = view("date_trunc('minute', departed_at)");
+        let history = History { keep: jiff::SignedDuration::ZERO, roll_up: Some("month".to_owned()) };
+        let kept = Kept::default().aged(&minutes, &history, 40 * DAY_US);
+        let of = |days: Range<i64>| chunks(&minutes, &kept, &(days.start * DAY_US..days.end * DAY_US));
+        assert_eq!(of(3..5), [0].into());
+        assert_eq!(of(30..33), [0, 31 * DAY_US, 32 * DAY_US].into());
+        assert_eq!(of(33..34), [33 * DAY_US].into());
+    }
+
+    #[test]
     fn a_day_falls_in_the_chunks_that_its_buckets_start_in() {
         let monday = 4 * DAY_US;
-        assert_eq!(chunks(&view("date_trunc('hour', departed_at)"), &(monday..monday + DAY_US)), [monday].into());
+        let whole = Kept::default();
+        assert_eq!(
+            chunks(&view("date_trunc('hour', departed_at)"), &whole, &(monday..monday + DAY_US)),
+            [monday].into()
+        );
         // A day of New York begins five hours into one of UTC: the events before are of the day before, in the year before.
         let new_york = view("date_trunc('day', departed_at, 'America/New_York')");
-        assert_eq!(chunks(&new_york, &(0..DAY_US)), [-365 * DAY_US, 0].into());
+        assert_eq!(chunks(&new_york, &whole, &(0..DAY_US)), [-365 * DAY_US, 0].into());
         assert_eq!(reach(&new_york, &(0..365 * DAY_US)), 0..365 * DAY_US + DAY_US / 24 * 5);
     }
 }

@@ -79,6 +79,14 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
+    /// The run was removed while it was at work: another process has published it, events were erased, or it was taken for given up.
+    #[error(
+        "run {run} was removed meanwhile: it was published, events were erased, or it was taken for given up; plan it anew if need be"
+    )]
+    Removed {
+        /// The run.
+        run: String,
+    },
     /// Tasks must be finished before the next step.
     #[error("run {run} has {count} unfinished tasks: {}{}", .tasks.join(" "), if .tasks.len() < *.count { " …" } else { "" })]
     Unfinished {
@@ -153,6 +161,20 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether something that was to be read was removed meanwhile, as an erasure does with what it replaces: a run that is
+    /// planned anew reads what took its place.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        use common::{dataset, generation, segment};
+        matches!(
+            self,
+            Self::Removed { .. }
+                | Self::Dataset(dataset::Error::Gone { .. })
+                | Self::Segment(segment::Error::Dataset(dataset::Error::Gone { .. }))
+                | Self::Generation(generation::Error::Gone { .. })
+        )
+    }
+
     /// Whether the store failed in a way that another try, later, may not.
     #[must_use]
     pub fn is_transient(&self) -> bool {

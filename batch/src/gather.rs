@@ -7,7 +7,7 @@ use std::{
 };
 
 use arrow::record_batch::RecordBatch;
-use common::{fold::Shards, names::ViewName, partial, view::View};
+use common::{fold::Shards, history::Kept, names::ViewName, partial, view::View};
 use rayon::prelude::*;
 use tracing::debug;
 
@@ -28,6 +28,8 @@ pub struct Gathered {
 pub struct Gathering {
     /// Those in memory.
     pub shards: Arc<Shards>,
+    /// How much of the view's history is kept; what is older is rolled up or left out as groups are taken.
+    kept: Kept,
     /// Those that are not.
     spilled: Mutex<Vec<Spill>>,
     /// Chunks that groups were spilled of.
@@ -35,12 +37,12 @@ pub struct Gathering {
 }
 
 impl Gathered {
-    /// No groups of `views`, of which at most about `memory` bytes are to be held.
+    /// No groups of `views`, with how much of their history is kept. At most about `memory` bytes are to be held.
     #[must_use]
-    pub fn new(views: impl IntoIterator<Item = Arc<View>>, memory: usize) -> Self {
-        let gathering = |view: Arc<View>| {
+    pub fn new(views: impl IntoIterator<Item = (Arc<View>, Kept)>, memory: usize) -> Self {
+        let gathering = |(view, kept): (Arc<View>, Kept)| {
             let shards = Arc::new(Shards::new(&view));
-            let empty = Gathering { shards, spilled: Mutex::default(), spilled_chunks: Mutex::default() };
+            let empty = Gathering { shards, kept, spilled: Mutex::default(), spilled_chunks: Mutex::default() };
             (view.name.clone(), Arc::new(empty))
         };
         Self { views: views.into_iter().map(gathering).collect(), memory, turn: Mutex::default() }
@@ -101,9 +103,10 @@ impl Gathering {
         let view = self.shards.view();
         debug!(view = %view.name, rows = partials.iter().map(RecordBatch::num_rows).sum::<usize>(), "groups spilled");
         let mut spill = Spill::new()?;
-        for partial in &partials {
-            lock(&self.spilled_chunks).extend(chunk::ranges(view, partial).map(|(from_us, _)| from_us));
-            spill.push(partial)?;
+        for partial in partials {
+            let partial = self.kept.apply(view, partial)?;
+            lock(&self.spilled_chunks).extend(chunk::ranges(view, &partial).map(|(from_us, _)| from_us));
+            spill.push(&partial)?;
         }
         lock(&self.spilled).push(spill);
         Ok(())
@@ -116,7 +119,8 @@ impl Gathering {
     pub fn chunks(&self) -> Result<BTreeSet<i64>, Error> {
         self.shards.settle()?;
         let grain = chunk::of(self.shards.view());
-        let mut chunks: BTreeSet<i64> = self.shards.buckets().into_iter().map(|bucket| grain.bucket(bucket)).collect();
+        let kept = self.shards.buckets().into_iter().filter_map(|bucket| self.kept.bucket(self.view(), bucket));
+        let mut chunks: BTreeSet<i64> = kept.map(|bucket| grain.bucket(bucket)).collect();
         chunks.extend(lock(&self.spilled_chunks).iter());
         Ok(chunks)
     }
@@ -144,7 +148,8 @@ impl Gathering {
         let view = Arc::clone(self.shards.view());
         let spilled = mem::take(&mut *lock(&self.spilled));
         let pieces = if spilled.is_empty() {
-            Pieces::Held(take(&self.shards)?)
+            let held = take(&self.shards)?.into_iter().map(|partial| self.kept.apply(&view, partial));
+            Pieces::Held(held.collect::<Result<_, _>>()?)
         } else {
             let held = self.shards.take_spread()?;
             let mut merged = Spill::new()?;
@@ -156,7 +161,7 @@ impl Gathering {
                     for spill in &spilled {
                         all.push(spill.read(&view, shard)?);
                     }
-                    Ok::<_, Error>(partial::merge(&view, &all)?)
+                    Ok::<_, Error>(self.kept.apply(&view, partial::merge(&view, &all)?)?)
                 };
                 for partial in shards.par_iter().map(merge).collect::<Result<Vec<_>, _>>()? {
                     merged.push(&partial)?;
@@ -316,7 +321,7 @@ mod tests {
             let view = std::thread::scope(|s| s.spawn(view).join().unwrap());
             let expected = partial(&view, &tasks.concat());
 
-            let gathered = Gathered::new([Arc::clone(&view)], memory);
+            let gathered = Gathered::new([(Arc::clone(&view), Kept::default())], memory);
             for rows in tasks.iter().rev() {
                 gathered.of(&view).shards.merge(&partial(&view, rows)).unwrap();
                 gathered.make_room().unwrap();

@@ -9,11 +9,11 @@
 pub mod advance;
 pub mod audit;
 pub mod chunk;
-pub mod clean;
 pub mod dates;
 pub mod engine;
 pub mod error;
 pub mod gather;
+mod history;
 pub mod lease;
 pub mod maintain;
 pub mod map;

@@ -10,6 +10,7 @@ use std::{
 use common::{
     dataset::{Commit, DataFile, Dataset},
     generation::{Chunk, Generation, Mark},
+    history::Kept,
     names::{SourceName, ViewName},
     pipeline::{Pipeline, Source},
     position::Version,
@@ -17,7 +18,7 @@ use common::{
     view::View,
 };
 
-use crate::{Error, Scope, chunk, dates};
+use crate::{Error, Scope, chunk, dates, history};
 
 /// Bytes of raw files that one task is made of, unless a single file is larger: some tenths of a second of folding, beside
 /// which a task's own costs vanish, and still many tasks for many cores.
@@ -38,6 +39,13 @@ pub enum Start<'a> {
         /// The views.
         anew: &'a BTreeSet<ViewName>,
     },
+    /// A generation, of whose history so much is to be kept, at its own marks.
+    Aged {
+        /// The generation.
+        base: &'a Generation,
+        /// How much of each view.
+        kept: &'a BTreeMap<ViewName, Kept>,
+    },
     /// A generation, of whose chunks some are made anew from raw files at its own marks.
     Repair {
         /// The generation.
@@ -53,7 +61,7 @@ impl<'a> Start<'a> {
     pub fn base(self) -> Option<&'a Generation> {
         match self {
             Self::Raw => None,
-            Self::Carried { base, .. } | Self::Repair { base, .. } => Some(base),
+            Self::Carried { base, .. } | Self::Aged { base, .. } | Self::Repair { base, .. } => Some(base),
         }
     }
 }
@@ -89,6 +97,10 @@ pub struct ViewPlan {
     pub base: Option<BTreeMap<i64, Vec<Chunk>>>,
     /// The starts of the chunks that are computed from raw files all the same, and no others are touched.
     pub anew: Option<Range<i64>>,
+    /// How much of its history is kept.
+    pub history: Kept,
+    /// The starts of the chunks that are made anew since less of the history is kept than before.
+    pub aged: BTreeSet<i64>,
 }
 
 /// One map task: an immutable input, and the views to be computed from it.
@@ -123,6 +135,12 @@ impl Input {
 }
 
 impl ViewPlan {
+    /// `view`, computed from raw files.
+    #[must_use]
+    pub fn raw(view: Arc<View>) -> Self {
+        Self { view, base: None, anew: None, history: Kept::default(), aged: BTreeSet::new() }
+    }
+
     /// Whether it is computed from raw files, in whole or in part.
     #[must_use]
     pub fn from_raw(&self) -> bool {
@@ -217,13 +235,13 @@ async fn plan_source(
     let covered = start.base().and_then(|base| base.marks.get(&source.name));
     let from = covered.map(|mark| mark.version);
     let mark = match (start, covered) {
-        (Start::Repair { .. }, None) => return Ok(None),
-        (Start::Repair { .. }, Some(mark)) => mark.clone(),
+        (Start::Repair { .. } | Start::Aged { .. }, None) => return Ok(None),
+        (Start::Repair { .. } | Start::Aged { .. }, Some(mark)) => mark.clone(),
         _ => Mark { version: head.version, positions: head.positions.clone() },
     };
     // What was computed before an erasure still has what was erased.
     let usable = covered.is_none_or(|mark| mark.version >= head.erased);
-    let views = views.into_iter().map(|view| plan_view(view, start, usable)).filter_map(Result::transpose);
+    let views = views.into_iter().map(|view| plan_view(view, start, newest, usable)).filter_map(Result::transpose);
     let views = views.collect::<Result<Vec<_>, _>>()?;
 
     let mut tasks = Vec::new();
@@ -252,20 +270,34 @@ async fn plan_source(
 
 /// `None` for a view that is not asked for and that the generation to be repaired does not have. Unless its generation is
 /// `usable`, nothing is carried on.
-fn plan_view(view: Arc<View>, start: Start<'_>, usable: bool) -> Result<Option<ViewPlan>, Error> {
+fn plan_view(
+    view: Arc<View>,
+    start: Start<'_>,
+    newest: Option<&Generation>,
+    usable: bool,
+) -> Result<Option<ViewPlan>, Error> {
     let base_of = |base: &Generation, view: &View| base_of(base, view).filter(|_| usable);
+    // What a run computes anew is cut as what it takes the place of.
+    let history = history::of(start.base().or(newest), &view);
+    let planned = ViewPlan { history, ..ViewPlan::raw(view) };
+    let view = Arc::clone(&planned.view);
     Ok(match start {
-        Start::Raw => Some(ViewPlan { view, base: None, anew: None }),
+        Start::Raw => Some(planned),
         Start::Carried { base, anew } => {
             let base = base_of(base, &view).filter(|_| !anew.contains(&view.name));
-            Some(ViewPlan { view, base, anew: None })
+            Some(ViewPlan { base, ..planned })
         }
+        Start::Aged { base, kept } => base_of(base, &view).map(|chunks| {
+            let history = kept.get(&view.name).unwrap_or(&planned.history).clone();
+            let aged = history::aged(&chunks, &planned.history, &history);
+            ViewPlan { base: Some(chunks), history, aged, ..planned }
+        }),
         Start::Repair { base: generation, scope } => match (base_of(generation, &view), scope.has(&view.name)) {
             (None, true) => return Err(Error::NotCovered { view: view.name.clone(), generation: generation.number }),
             (None, false) => None,
             (base, asked) => {
-                let anew = asked.then(|| scope.chunks(&view));
-                Some(ViewPlan { view, base, anew })
+                let anew = asked.then(|| history::anew(scope, &view, &planned.history));
+                Some(ViewPlan { base, anew, ..planned })
             }
         },
     })
@@ -299,7 +331,7 @@ fn check_mark(generation: &Generation, source: &SourceName, head: Version) -> Re
 /// The chunks of `view` in `base`, if it has them of this very definition, up to a mark and cut as they are cut today.
 /// The name does not matter: a view that was only renamed keeps its files.
 pub(crate) fn base_of(base: &Generation, view: &View) -> Option<BTreeMap<i64, Vec<Chunk>>> {
-    let files = base.views.values().find(|files| files.id == view.id)?;
+    let files = base.of(&view.id)?;
     let usable =
         base.marks.contains_key(&view.source) && files.source == view.source && chunk::fits(view, &files.chunks);
     usable.then(|| {

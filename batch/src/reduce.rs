@@ -28,6 +28,7 @@ pub async fn add_base(
 ) -> Result<BTreeSet<i64>, Error> {
     let gathering = Arc::clone(gathered.of(&plan.view));
     let mut touched = engine.run(move || gathering.chunks()).await?;
+    touched.extend(&plan.aged);
     touched.retain(|from_us| plan.writes(*from_us));
     let files: Vec<Chunk> = touched.iter().flat_map(|from_us| plan.carried(*from_us)).cloned().collect();
     add_files(store, engine, &plan.view, files, gathered).await?;

@@ -10,7 +10,8 @@ use bytesize::ByteSize;
 use common::{
     clock::Clock,
     generation::{self, Chunk, Generation, ViewFiles},
-    limits::PUBLISH_ATTEMPTS_MAX,
+    history::Kept,
+    limits::{PUBLISH_ATTEMPTS_MAX, RUN_ATTEMPTS_MAX},
     names::{SourceName, ViewName},
     pipeline::Pipeline,
     store::Store,
@@ -95,9 +96,20 @@ impl Batch {
         Self { store, pipeline, engine, clock, resumable_from, task_bytes: STORED_TASK_BYTES }
     }
 
-    /// Makes what `request` asks for and publishes it. A run that is too long to be lost is one in the store.
+    /// Makes what `request` asks for and publishes it. Should what it reads be removed meanwhile, as by an erasure, it starts anew.
     pub(crate) async fn run(&self, request: &Request, watch: &Watch) -> Result<Report, Error> {
         let started_us = self.clock.now_us();
+        for _ in 1..RUN_ATTEMPTS_MAX {
+            match self.attempt(request, started_us, watch).await {
+                Err(gone) if gone.is_gone() => info!(%gone, "starting anew"),
+                ended => return ended,
+            }
+        }
+        self.attempt(request, started_us, watch).await
+    }
+
+    /// A run that is too long to be lost is one in the store.
+    async fn attempt(&self, request: &Request, started_us: i64, watch: &Watch) -> Result<Report, Error> {
         if let Some(left) = self.left_behind(request).await? {
             return left.finish(started_us, watch).await;
         }
@@ -111,6 +123,21 @@ impl Batch {
         let mut made = self.build(&plan, watch).await?;
         made.generation.number = newest.as_ref().map_or(0, |g| g.number) + 1;
         self.publish(request.kind(), made, newest, started_us, watch).await
+    }
+
+    /// Keeps as much of the history of views as `kept` says, by a generation at the marks of `newest`.
+    pub(crate) async fn age(
+        &self,
+        kept: &BTreeMap<ViewName, Kept>,
+        newest: Generation,
+        watch: &Watch,
+    ) -> Result<Report, Error> {
+        let started_us = self.clock.now_us();
+        let start = Start::Aged { base: &newest, kept };
+        let plan = Plan::new(&self.store, &self.pipeline, start, Some(&newest), TASK_BYTES_MAX).await?;
+        let mut made = self.build(&plan, watch).await?;
+        made.generation.number = newest.number + 1;
+        self.publish(Kind::Recompute, made, Some(newest), started_us, watch).await
     }
 
     /// The plan of what `request` asks for.
@@ -197,7 +224,9 @@ impl Batch {
                 let mut chunks: Vec<Chunk> = planned.kept(&touched[name]).cloned().collect();
                 chunks.extend(written.remove(name).unwrap_or_default());
                 chunks.sort_by_key(|chunk| (chunk.from_us, chunk.part));
-                let files = ViewFiles { id: view.id.clone(), source: view.source.clone(), chunks };
+                let kept = planned.history.clone();
+                let (id, source, sql) = (view.id.clone(), view.source.clone(), view.sql.clone());
+                let files = ViewFiles { id, source, sql, kept, chunks };
                 views.insert(name.clone(), view_report(planned, &files));
                 generation.views.insert(name.clone(), files);
             }
@@ -208,7 +237,7 @@ impl Batch {
 
     /// Does all map tasks of `plan`, a bounded number at once.
     pub(crate) async fn map_all(&self, plan: &Plan, watch: &Watch) -> Result<Arc<Gathered>, Error> {
-        let views = plan.views().map(|planned| Arc::clone(&planned.view));
+        let views = plan.views().map(|planned| (Arc::clone(&planned.view), planned.history.clone()));
         let gathered = Arc::new(Gathered::new(views, self.engine.memory()));
         let mut counter = Counter::start(watch.progress.as_ref(), Phase::Map, plan.task_count(), 0);
         let tasks: Vec<_> = plan.sources.iter().flat_map(|s| &s.tasks).cloned().collect();

@@ -61,11 +61,8 @@ impl Scope {
     /// The buckets of `view` in it, by their starts, `[from, to)`.
     #[must_use]
     pub fn buckets(&self, view: &View) -> Range<i64> {
-        // A bucket is in if its start is: the first one at or after `from`.
-        let first = |us: i64| {
-            let (start, end) = view.grain.interval(us);
-            if start == us { start } else { end }
-        };
+        // A bucket is in if its start is.
+        let first = |us: i64| first_bucket(view, us);
         self.from_us.map_or(i64::MIN, first)..self.to_us.map_or(i64::MAX, first)
     }
 
@@ -77,4 +74,11 @@ impl Scope {
         let to = if buckets.end == i64::MAX { i64::MAX } else { chunk.interval(buckets.end - 1).1 };
         from..to
     }
+}
+
+/// The start of the first bucket of `view` that begins at `us` or later.
+#[must_use]
+pub fn first_bucket(view: &View, us: i64) -> i64 {
+    let (start, end) = view.grain.interval(us);
+    if start == us { start } else { end }
 }

@@ -3,11 +3,13 @@
 use common::{
     generation::{self, Generation},
     names::ViewName,
+    store,
     view::ViewId,
 };
+use object_store::{ObjectStore, path::Path};
 use serde::Serialize;
 
-use crate::{Batch, Error, clean::directories, stored::TaskKind};
+use crate::{Batch, Error, stored::TaskKind};
 
 /// Generations that are looked back through: a view that is older than all of them is as old as the last one, at least.
 const LOOKED_BACK_MAX: u64 = 500;
@@ -53,11 +55,7 @@ impl Batch {
         let newest = generation::latest(&self.store).await?;
         let history = self.history(newest).await?;
         let newest = history.first();
-        let kept: Vec<String> = directories(self, "generations/chunks")
-            .await?
-            .iter()
-            .filter_map(|path| path.filename().map(str::to_owned))
-            .collect();
+        let kept = self.ids_with_files().await?;
         let mut states = Vec::new();
         for view in self.pipeline.views.values() {
             let (name, id) = (&view.name, &view.id);
@@ -78,6 +76,14 @@ impl Batch {
         }
         states.extend(self.removed(&history, &kept));
         Ok(states)
+    }
+
+    /// The definitions of which the store has chunks.
+    async fn ids_with_files(&self) -> Result<Vec<String>, Error> {
+        let path = Path::from("generations/chunks");
+        let listed = self.store.objects().list_with_delimiter(Some(&path)).await;
+        let listed = listed.map_err(|source| store::Error::Io { action: "list", path, source })?;
+        Ok(listed.common_prefixes.iter().filter_map(|path| path.filename().map(str::to_owned)).collect())
     }
 
     /// The newest generations, newest first.

@@ -15,6 +15,7 @@ pub mod suggest;
 pub mod expression;
 pub mod fold;
 pub mod grain;
+pub mod history;
 pub mod measure;
 pub mod partial;
 pub mod verdict;

@@ -77,6 +77,9 @@ pub const STORE_CONCURRENCY_MAX: usize = 16;
 /// How often an erasure goes through a dataset before it gives up: each pass finds what was committed since the one before.
 pub const ERASE_PASSES_MAX: u32 = 8;
 
+/// How often a batch run starts anew because what it reads was removed meanwhile: each erasure can be the cause of one.
+pub const RUN_ATTEMPTS_MAX: u32 = 8;
+
 /// How often a batch run that lost the race to publish carries its work on and tries again.
 pub const PUBLISH_ATTEMPTS_MAX: u32 = 32;
 

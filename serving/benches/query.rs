@@ -108,7 +108,8 @@ async fn publish(store: &Store, view: &Arc<View>, number: u64) {
         let (from, to) = (START_US + week * 7 * 24 * HOUR_US, START_US + (week + 1) * 7 * 24 * HOUR_US);
         chunks.push(generation::write_chunk(store, view, from, to, &partial(view, hours, groups)).await.unwrap());
     }
-    let files = ViewFiles { id: view.id.clone(), source: source(), chunks };
+    let files =
+        ViewFiles { id: view.id.clone(), source: source(), sql: String::new(), kept: Default::default(), chunks };
     let generation = Generation {
         format: generation::FORMAT,
         number,

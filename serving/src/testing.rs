@@ -239,7 +239,11 @@ pub(crate) fn generation(number: u64, version: u64, positions: &Positions, named
     let of = |view: &Arc<View>| {
         let partial = folded.iter().find(|(id, _)| id == &view.id).unwrap().1.clone();
         let batch = match named.contains(&view.name.as_str()) {
-            true => Batch { mark: Some(Version(version)), chunks: chunks(number, view, &partial).into() },
+            true => Batch {
+                mark: Some(Version(version)),
+                chunks: chunks(number, view, &partial).into(),
+                ..Batch::default()
+            },
             false => Batch::default(),
         };
         BatchOf { view: view.id.clone(), batch, earlier: Vec::new() }

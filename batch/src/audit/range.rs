@@ -23,7 +23,7 @@ use common::{
 use futures::future::BoxFuture;
 
 use super::{AuditReport, Cell, ViewAudit, compare, raw, report::Whence, window::windows};
-use crate::{Batch, Error, Phase, Scope, Watch, dates, progress::Counter};
+use crate::{Batch, Error, Phase, Scope, Watch, dates, history, progress::Counter, scope::first_bucket};
 
 /// What was answered for some buckets of a view.
 #[derive(Debug, Clone)]
@@ -54,7 +54,7 @@ impl Batch {
     /// # Errors
     /// [`Error::Audit`] for a view that the audit cannot compute, and what asking and reading fails with.
     pub async fn audit(&self, scope: &Scope, ask: &Ask<'_>, watch: &Watch) -> Result<AuditReport, Error> {
-        let mut work = Vec::new();
+        let (mut work, mut views_left_out) = (Vec::new(), BTreeMap::new());
         for source in self.pipeline.sources.values() {
             let views = self.pipeline.views_of(&source.name);
             let views: Vec<_> = views.into_iter().filter(|view| scope.has(&view.name)).collect();
@@ -64,10 +64,23 @@ impl Batch {
             let rules = &source.rules;
             let (name, schema) = (&self.pipeline.name, Arc::clone(&rules.schema));
             let dataset = Dataset::open(&self.store, name, &source.name, schema, &rules.event_time).await?;
-            let files = dataset.files(dataset.snapshot().await?.version).await?;
+            let head = dataset.snapshot().await?;
+            let files = dataset.files(head.version).await?;
+            let raw_since_us = raw_since(&dataset, &head).await?;
+            let newest = generation::latest(&self.store).await?;
             for view in views {
                 let bytes_max = (self.engine.memory() / RAW_PART) as u64;
-                for window in windows(&view, &scope.buckets(&view), &files, bytes_max) {
+                let mut buckets = scope.buckets(&view);
+                let raw_us = raw_since_us.map_or(i64::MIN, |us| first_bucket(&view, us));
+                let since_us = raw_us.max(history::of(newest.as_ref(), &view).whole_from_us());
+                if since_us > buckets.start {
+                    buckets.start = since_us;
+                    views_left_out.insert(view.name.clone(), since_us);
+                    if buckets.is_empty() {
+                        continue;
+                    }
+                }
+                for window in windows(&view, &buckets, &files, bytes_max) {
                     work.push((source, dataset.clone(), Arc::clone(&view), window));
                 }
             }
@@ -79,6 +92,9 @@ impl Batch {
             let found = self.audit_window(source, &dataset, &view, &window, ask).await?;
             views.entry(view.name.clone()).or_default().add(found);
             counter.done();
+        }
+        for (view, since_us) in views_left_out {
+            views.entry(view).or_default().left_out_before_us = Some(since_us);
         }
         Ok(AuditReport::new(views))
     }
@@ -182,6 +198,18 @@ impl Batch {
         }
         Ok(())
     }
+}
+
+/// The end of the last date of which retention has removed raw events; `None` if it never has.
+async fn raw_since(dataset: &Dataset, head: &Snapshot) -> Result<Option<i64>, Error> {
+    let mut since_us = None;
+    for version in head.archives.values() {
+        for commit in dataset.commits(Version(version.0 - 1), *version).await? {
+            let ends = commit.removed.iter().filter_map(dates::of_path).map(|times| times.end);
+            since_us = since_us.max(ends.max());
+        }
+    }
+    Ok(since_us)
 }
 
 /// Waits until everything before `positions` is committed.

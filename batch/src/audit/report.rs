@@ -27,6 +27,10 @@ impl AuditReport {
 /// What an audit found in one view.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct ViewAudit {
+    /// Buckets that begin before this time, microseconds since 1970-01-01 UTC, were left out: retention has removed raw events of
+    /// theirs, or rolled them up, so there is nothing to compare with. `None` if none were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_out_before_us: Option<i64>,
     /// Groups found in any of the three ways.
     pub groups: u64,
     /// Values compared: groups times measures.

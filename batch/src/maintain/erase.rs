@@ -31,7 +31,7 @@ use object_store::path::Path;
 use serde::Serialize;
 use tracing::info;
 
-use crate::{Batch, Error, Watch, stored};
+use crate::{Batch, Error, Watch};
 
 /// A file that had such events.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -179,8 +179,7 @@ impl Batch {
     /// Steps 4 and 5.
     async fn erase_derived(&self, source: &Source, receipt: &mut Receipt, watch: &Watch) -> Result<(), Error> {
         // What runs that were killed, or are at work, have made of the events so far: they fail, and are made anew.
-        let runs = self.store.list(&Path::from(stored::DIRECTORY)).await?;
-        receipt.run_files_removed += self.remove(runs).await?;
+        receipt.run_files_removed += self.remove_runs().await?;
         let segments = segment::list(&self.store, &source.name).await?;
         receipt.segments_removed +=
             self.remove(segments.into_iter().map(|(_, _, object)| object.path).collect()).await?;

@@ -4,6 +4,9 @@
 //! each view: archives and the raw events that are left are the whole history of a view, so a recompute still comes to the
 //! same bytes. The archive is in the store before the commit that removes the files, and counts only with it: a kill in
 //! between leaves an archive that nobody names. The files themselves stay until a vacuum.
+//!
+//! Views whose history is older than they keep it are rolled up, or cut, in a generation that is made from the last one: so never
+//! before a generation covers what goes, and in one step for whoever reads (L4). All later ones go on like that, late events included.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,7 +18,8 @@ use common::{
     dataset::{ArchiveId, DataFile, Dataset, Rewrite, Why},
     fold::Fold,
     generation::{self, Generation},
-    names::SourceName,
+    history::Kept,
+    names::{SourceName, ViewName},
     pipeline::Source,
     view::View,
 };
@@ -38,6 +42,17 @@ pub struct Retained {
     pub files_not_covered: u64,
 }
 
+/// What retention did with the history of one view.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Aged {
+    /// How much of it is kept now.
+    pub kept: Kept,
+    /// Groups before and after.
+    pub rows_before: u64,
+    /// Groups after.
+    pub rows: u64,
+}
+
 impl Batch {
     /// Removes what is too old from the datasets of all sources that say how long they keep it.
     ///
@@ -53,6 +68,33 @@ impl Batch {
             done.insert(source.name.clone(), retained);
         }
         Ok(done)
+    }
+
+    /// Rolls up or cuts the history of all views that say how long they keep it.
+    ///
+    /// # Errors
+    /// See [`Error`]; nothing of it is visible then.
+    pub async fn age_views(&self, watch: &Watch) -> Result<BTreeMap<ViewName, Aged>, Error> {
+        let Some(newest) = generation::latest(&self.store).await? else { return Ok(BTreeMap::new()) };
+        let (mut kept, mut aged) = (BTreeMap::new(), BTreeMap::new());
+        for (name, history) in &self.pipeline.histories {
+            let Some(view) = self.pipeline.views.get(name) else { continue };
+            let Some(files) = newest.of(&view.id) else { continue };
+            let now = files.kept.aged(view, history, self.clock.now_us());
+            let rows = files.chunks.iter().map(|chunk| chunk.rows).sum();
+            if now != files.kept {
+                kept.insert(name.clone(), now.clone());
+            }
+            aged.insert(name.clone(), Aged { kept: now, rows_before: rows, rows });
+        }
+        if !kept.is_empty() {
+            let report = self.age(&kept, newest, watch).await?;
+            for (name, aged) in &mut aged {
+                aged.rows = report.views.get(name).map_or(aged.rows, |view| view.rows);
+            }
+            info!(views = kept.len(), outcome = ?report.outcome, "history of views is kept as they say");
+        }
+        Ok(aged)
     }
 
     async fn retain_source(&self, source: &Source, keep: SignedDuration, watch: &Watch) -> Result<Retained, Error> {

@@ -1,13 +1,17 @@
-//! Vacuum: removes what nothing names any more, once it is old enough that nobody is about to name it or at work on it.
+//! Vacuum: removes what nothing needs any more, once it is old enough that nobody is about to name it or at work on it. The one place
+//! that says what that is.
 //!
 //! | what | goes when |
 //! |---|---|
-//! | data files | no part of the head: a rewrite has replaced them, or their commit was never made |
+//! | runs | nothing of them was written lately: they were given up |
+//! | generations | there is a newer one, and no run starts from them |
+//! | chunks | no generation that stays names them: those of removed views are named by none, sooner or later |
+//! | data files | no part of the head, and no run reads them: a rewrite has replaced them, or their commit was never made |
 //! | segments | the newest generation covers their commit, or no view of the pipeline has their definition |
-//! | generations | there is a newer one |
-//! | chunks | no generation that stays names them |
+//! | staged files | a put was killed before it gave them their name (local disks only) |
 //!
-//! A segment can always be made again, and a generation's views are in the next one: nothing is lost (L8).
+//! A segment can always be made again, and a generation's views are in the next one: nothing is lost (L8). What a run in the
+//! store reads stays as long as the run does, so that it can be gone on with.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -17,23 +21,34 @@ use object_store::path::Path;
 use serde::Serialize;
 use tracing::info;
 
-use crate::{Batch, Error};
+use crate::{Batch, Error, stored::InputSpec};
 
 /// What a vacuum removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Vacuumed {
-    /// Files of datasets.
-    pub data_files: u64,
-    /// Segments.
-    pub segments: u64,
+    /// Runs that were given up.
+    pub runs: u64,
     /// Manifests of generations.
     pub generations: u64,
     /// Chunks of generations.
     pub chunks: u64,
+    /// Files of datasets.
+    pub data_files: u64,
+    /// Segments.
+    pub segments: u64,
+    /// Files of puts that were killed.
+    pub staged_files: u64,
+}
+
+/// What the runs in the store read.
+#[derive(Debug, Default)]
+struct Read {
+    generations: BTreeSet<u64>,
+    files: BTreeSet<Path>,
 }
 
 impl Batch {
-    /// Removes what nothing names and was written longer ago than `grace`: longer than any batch run takes, any commit, and
+    /// Removes what nothing needs and was written longer ago than `grace`: longer than any batch run takes, any commit, and
     /// any reading of a generation.
     ///
     /// # Errors
@@ -41,26 +56,41 @@ impl Batch {
     pub async fn vacuum(&self, grace: Duration) -> Result<Vacuumed, Error> {
         let grace_us = i64::try_from(grace.as_micros()).unwrap_or(i64::MAX);
         let before_us = self.clock.now_us().saturating_sub(grace_us);
+        let mut done = Vacuumed { runs: self.vacuum_runs(before_us).await?.len() as u64, ..Vacuumed::default() };
+        let read = self.read_by_runs().await?;
         // First the manifests, then what they name: a chunk that is found unnamed was so before.
-        let mut done = Vacuumed { generations: self.vacuum_generations(before_us).await?, ..Vacuumed::default() };
+        done.generations = self.vacuum_generations(before_us, &read).await?;
         done.chunks = self.vacuum_chunks(before_us).await?;
         for source in self.pipeline.sources.values() {
             let dataset = self.dataset(source).await?;
-            done.data_files += dataset.vacuum(before_us).await?.len() as u64;
+            done.data_files += dataset.vacuum(before_us, &read.files).await?.len() as u64;
         }
         done.segments = self.vacuum_segments(before_us).await?;
+        done.staged_files = self.store.remove_staged(before_us).await?;
         info!(?done, "vacuumed");
         Ok(done)
     }
 
+    async fn read_by_runs(&self) -> Result<Read, Error> {
+        let mut read = Read::default();
+        for run in self.stored_runs().await? {
+            read.generations.extend(run.spec.after);
+            for task in run.spec.map {
+                if let InputSpec::Files(files) = task.input {
+                    read.files.extend(files.iter().map(|file| file.file().path));
+                }
+            }
+        }
+        Ok(read)
+    }
+
     /// Removes the manifests of all generations but the newest that are old.
-    async fn vacuum_generations(&self, before_us: i64) -> Result<u64, Error> {
+    async fn vacuum_generations(&self, before_us: i64, read: &Read) -> Result<u64, Error> {
         let manifests = generation::manifests(&self.store).await?;
-        let Some((newest, _)) = manifests.last().cloned() else { return Ok(0) };
         // When a generation was replaced is when the next one was written: until then it was the one to be read.
         let replaced = manifests.windows(2).filter(|pair| pair[1].1.modified_us < before_us);
-        let old: Vec<Path> = replaced.filter(|pair| pair[0].0 < newest).map(|pair| pair[0].1.path.clone()).collect();
-        self.remove(old).await
+        let old = replaced.map(|pair| &pair[0]).filter(|(number, _)| !read.generations.contains(number));
+        self.remove(old.map(|(_, object)| object.path.clone()).collect()).await
     }
 
     /// Removes the old chunks that no generation names.

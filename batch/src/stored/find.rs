@@ -1,7 +1,6 @@
 //! The runs that are in the store: those to go on with, and those to clear away.
 
 use common::store::Store;
-use futures::TryStreamExt;
 use object_store::{ObjectStore, path::Path};
 use tracing::info;
 
@@ -41,6 +40,18 @@ impl Batch {
         Ok(runs)
     }
 
+    /// Removes all runs, whatever they are of. Returns how many objects.
+    pub(crate) async fn remove_runs(&self) -> Result<u64, Error> {
+        let objects = self.store.list(&Path::from(DIRECTORY)).await?;
+        let ids: std::collections::BTreeSet<String> =
+            objects.iter().filter_map(|path| Some(path.parts().nth(1)?.as_ref().to_owned())).collect();
+        let mut removed = 0;
+        for id in ids {
+            removed += remove(&self.store, &id).await?;
+        }
+        Ok(removed)
+    }
+
     /// The run that was left behind by one that was asked for the same and did not end, if there is one to go on with: the one
     /// that is furthest.
     pub(crate) async fn left_behind(&self, request: &Request) -> Result<Option<Stored>, Error> {
@@ -64,21 +75,18 @@ impl Batch {
         }))
     }
 
-    /// Removes runs of which nothing was written for `grace_us` microseconds. Returns their names.
+    /// Removes runs of which nothing was written since `before_us` (microseconds since 1970-01-01 UTC). Returns their names.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn clean_runs(&self, grace_us: i64) -> Result<Vec<String>, Error> {
-        let path = Path::from(DIRECTORY);
-        let listed: Result<Vec<_>, _> = self.store.objects().list(Some(&path)).try_collect().await;
-        let listed = listed.map_err(|source| common::store::Error::Io { action: "list", path, source })?;
+    pub async fn vacuum_runs(&self, before_us: i64) -> Result<Vec<String>, Error> {
         let mut newest = std::collections::BTreeMap::new();
-        for object in listed {
-            let Some(id) = object.location.parts().nth(1).map(|part| part.as_ref().to_owned()) else { continue };
+        for object in self.store.list_objects(&Path::from(DIRECTORY)).await? {
+            let Some(id) = object.path.parts().nth(1).map(|part| part.as_ref().to_owned()) else { continue };
             let at = newest.entry(id).or_insert(i64::MIN);
-            *at = (*at).max(object.last_modified.timestamp_micros());
+            *at = (*at).max(object.modified_us);
         }
-        newest.retain(|_, at| self.clock.now_us().saturating_sub(*at) >= grace_us);
+        newest.retain(|_, at| *at < before_us);
         for id in newest.keys() {
             remove(&self.store, id).await?;
         }
@@ -89,16 +97,42 @@ impl Batch {
 impl Stored {
     /// Removes all objects of the run.
     pub(super) async fn remove(&self) -> Result<(), Error> {
-        remove(&self.batch.store, &self.id).await
+        remove(&self.batch.store, &self.id).await.map(drop)
+    }
+
+    /// Takes back `made`, objects of this run, and fails, if the run was removed meanwhile.
+    pub(super) async fn still_there(&self, made: &[Path]) -> Result<(), Error> {
+        if self.batch.store.contains(&self.path("plan.json")).await? {
+            return Ok(());
+        }
+        for path in made {
+            self.batch.store.delete(path).await?;
+        }
+        Err(Error::Removed { run: self.id.clone() })
+    }
+
+    /// What `ended` is, or that the run was removed if that is why it failed.
+    pub(super) async fn or_removed<T>(&self, ended: Result<T, Error>) -> Result<T, Error> {
+        match ended {
+            Err(error) if !error.is_transient() => {
+                self.still_there(&[]).await?;
+                Err(error)
+            }
+            ended => ended,
+        }
     }
 }
 
-/// Removes a run, its plan first: what has no plan is not gone on with.
-async fn remove(store: &Store, id: &str) -> Result<(), Error> {
+/// Removes a run, its plan first: what has no plan is not gone on with, and a task that is at work finds that out and takes back what
+/// it has made. Returns how many objects there were.
+async fn remove(store: &Store, id: &str) -> Result<u64, Error> {
     let directory = Path::from(format!("{DIRECTORY}/{id}"));
-    store.delete(&directory.clone().join("plan.json")).await?;
+    let plan = directory.clone().join("plan.json");
+    let mut objects = u64::from(store.contains(&plan).await?);
+    store.delete(&plan).await?;
     for path in store.list(&directory).await? {
         store.delete(&path).await?;
+        objects += 1;
     }
-    Ok(())
+    Ok(objects)
 }

@@ -11,7 +11,7 @@ use crate::{
     Error,
     gather::Gathered,
     map::map,
-    plan::{Input, MapTask},
+    plan::{Input, MapTask, ViewPlan},
 };
 
 /// What a map task made.
@@ -47,8 +47,12 @@ impl Stored {
     /// Does the map task of this number, unless it is finished. About `memory` bytes of groups are held.
     ///
     /// # Errors
-    /// See [`Error`]; nothing is lost by doing it again.
+    /// [`Error::Removed`] if the run was. See [`Error`]; nothing is lost by doing it again.
     pub async fn map(&self, index: usize, memory: usize) -> Result<Mapped, Error> {
+        self.or_removed(self.do_map(index, memory).await).await
+    }
+
+    async fn do_map(&self, index: usize, memory: usize) -> Result<Mapped, Error> {
         let spec = &self.spec.map;
         let task =
             spec.get(index).ok_or_else(|| self.wrong(format!("it has {} map tasks, no m{index}", spec.len())))?;
@@ -65,16 +69,20 @@ impl Stored {
                 Input::Commit(commits.last().ok_or_else(|| self.wrong(format!("there is no commit {version}")))?)
             }
         };
-        let views = task.views.iter().map(|name| Ok(Arc::clone(&self.view(name)?.view)));
-        let views: Arc<[Arc<View>]> = views.collect::<Result<_, Error>>()?;
-        let gathered = Arc::new(Gathered::new(views.iter().cloned(), memory));
+        let planned = task.views.iter().map(|name| self.view(name));
+        let planned: Vec<&ViewPlan> = planned.collect::<Result<_, Error>>()?;
+        let views: Arc<[Arc<View>]> = planned.iter().map(|planned| Arc::clone(&planned.view)).collect();
+        let kept = planned.iter().map(|planned| (Arc::clone(&planned.view), planned.history.clone()));
+        let gathered = Arc::new(Gathered::new(kept, memory));
         let work = MapTask { dataset, input, views: Arc::clone(&views) };
         map(&self.batch.store, &self.batch.engine, work, Arc::clone(&gathered)).await?;
 
         let cuts: Vec<Cut> = views.iter().map(|view| self.cut(view)).collect();
         let (output, parts) = self.batch.engine.run(move || encode(&gathered, &cuts)).await?;
-        self.put(&self.map_parts(&task.id), parts).await?;
-        self.put_json(&record, &output).await?;
+        let made = [self.map_parts(&task.id), record];
+        self.put(&made[0], parts).await?;
+        self.put_json(&made[1], &output).await?;
+        self.still_there(&made).await?;
         tracing::debug!(run = self.id, task = index, "map task finished");
         Ok(output.ended(false))
     }

@@ -41,10 +41,10 @@ pub use self::{
     task::{Task, TaskKind},
     work::Done,
 };
-use crate::{Batch, Error, Request, plan, plan::ViewPlan};
+use crate::{Batch, Error, Request, history, plan, plan::ViewPlan};
 
 /// The directory of all runs.
-pub(crate) const DIRECTORY: &str = "runs";
+const DIRECTORY: &str = "runs";
 
 /// A run in the store that is open here. Shared by the tasks that are done in this process.
 #[derive(Debug)]
@@ -171,17 +171,16 @@ impl Stored {
 
 /// What a run of `request` on top of `after` does with `view`: the same as when it was planned.
 fn planned(request: &Request, view: &Arc<View>, after: Option<&Generation>) -> ViewPlan {
-    let carried = after.and_then(|generation| plan::base_of(generation, view));
-    let view = Arc::clone(view);
+    let base = after.and_then(|generation| plan::base_of(generation, view));
+    let kept = history::of(after, view);
+    let planned = ViewPlan { base, history: kept, ..ViewPlan::raw(Arc::clone(view)) };
     match request {
-        Request::Advance => ViewPlan { view, base: carried, anew: None },
+        Request::Advance => planned,
         Request::Recompute(scope) if scope.is_ranged() => {
-            let anew = scope.has(&view.name).then(|| scope.chunks(&view));
-            ViewPlan { view, base: carried, anew }
+            let anew = scope.has(&view.name).then(|| history::anew(scope, view, &planned.history));
+            ViewPlan { anew, ..planned }
         }
-        Request::Recompute(scope) => {
-            let base = if scope.has(&view.name) { None } else { carried };
-            ViewPlan { view, base, anew: None }
-        }
+        Request::Recompute(scope) if scope.has(&view.name) => ViewPlan { base: None, ..planned },
+        Request::Recompute(_) => planned,
     }
 }

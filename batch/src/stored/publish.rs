@@ -42,17 +42,18 @@ impl Stored {
     /// Publishes the generation of all tasks, and removes the run's objects.
     ///
     /// # Errors
-    /// [`Error::Unfinished`] if some are not finished; see [`Error`].
+    /// [`Error::Unfinished`] if some are not finished, [`Error::Removed`] if the run was removed; see [`Error`].
     pub async fn publish(self, watch: &Watch) -> Result<Report, Error> {
         let started_us = self.batch.clock.now_us();
         self.publish_with(None, started_us, watch).await
     }
 
     async fn publish_with(self, tasks: Option<TaskReport>, started_us: i64, watch: &Watch) -> Result<Report, Error> {
-        let mut made = self.made().await?;
+        let mut made = self.or_removed(self.made().await).await?;
         made.tasks = tasks;
         made.generation.number = self.spec.after.unwrap_or(0) + 1;
         let kind = self.spec.request.kind();
+        info!(run = self.id, "all tasks are done, publishing");
         let after: Option<Generation> = self.after.clone();
         let report = self.batch.publish(kind, made, after, started_us, watch).await?;
         self.remove().await?;

@@ -41,8 +41,12 @@ impl Stored {
     /// Does the reduce task of this number, unless it is finished. About `memory` bytes of groups are held.
     ///
     /// # Errors
-    /// [`Error::Unfinished`] if map tasks are not finished. See [`Error`]; nothing is lost by doing it again.
+    /// [`Error::Unfinished`] if map tasks are not finished, [`Error::Removed`] if the run was removed. See [`Error`]; nothing is lost by doing it again.
     pub async fn reduce(&self, index: usize, memory: usize) -> Result<Reduced, Error> {
+        self.or_removed(self.do_reduce(index, memory).await).await
+    }
+
+    async fn do_reduce(&self, index: usize, memory: usize) -> Result<Reduced, Error> {
         let spec = &self.spec.reduce;
         let task =
             spec.get(index).ok_or_else(|| self.wrong(format!("it has {} reduce tasks, no r{index}", spec.len())))?;
@@ -55,6 +59,8 @@ impl Stored {
         if task.slices > 1 {
             self.join(&task.view, task.from_us, memory).await?;
         }
+        let joined = self.path(&format!("chunks/{}.json", task.id));
+        self.still_there(&[self.slice_path(&task.id), record, joined]).await?;
         tracing::debug!(run = self.id, task = index, "reduce task finished");
         Ok(Reduced { before: false })
     }
@@ -69,7 +75,7 @@ impl Stored {
             let carried = planned.carried(task.from_us).is_empty();
             return Ok(if carried { Made::Chunks(Vec::new()) } else { Made::Kept });
         }
-        let gathered = Arc::new(Gathered::new([Arc::clone(&planned.view)], memory));
+        let gathered = Arc::new(Gathered::new([(Arc::clone(&planned.view), planned.history.clone())], memory));
         let ours = pieces.into_iter().filter(|(_, piece)| piece.slice == task.slice);
         let added: Vec<_> = ours.map(|(id, piece)| self.add_piece(planned, id, piece, &gathered)).collect();
         stream::iter(added).buffer_unordered(self.batch.engine.in_flight()).try_collect::<()>().await?;
@@ -160,7 +166,7 @@ impl Stored {
             return Ok(files);
         }
         // There are more groups than were expected.
-        let gathered = Arc::new(Gathered::new([Arc::clone(view)], memory));
+        let gathered = Arc::new(Gathered::new([(Arc::clone(view), planned.history.clone())], memory));
         for (id, _) in slices {
             let slice = self.read_slice(view, id).await?;
             let (view, gathered) = (Arc::clone(view), Arc::clone(&gathered));

@@ -148,7 +148,7 @@ fn reduces(planned: &ViewPlan, tasks: &[MapTask]) -> Result<Vec<ReduceSpec>, Err
     let read = tasks.iter().filter(|task| task.views.iter().any(|v| v.name == view.name));
     for file in read.flat_map(|task| task.input.files()) {
         let times = dates::of(file).ok_or_else(|| Error::Undated { path: file.path.to_string() })?;
-        for from_us in dates::chunks(view, &times) {
+        for from_us in dates::chunks(view, &planned.history, &times) {
             *events.entry(from_us).or_default() += file.rows;
         }
     }

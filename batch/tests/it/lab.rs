@@ -118,13 +118,13 @@ pub(crate) fn events(schema: &Schema, rows: &[Row], offset: u64) -> RecordBatch 
     RecordBatch::try_new(Arc::clone(&event_schema), columns).unwrap()
 }
 
-/// A clock that stands still.
+/// A clock that stands still at this time.
 #[derive(Debug)]
-pub(crate) struct Still;
+pub(crate) struct Still(pub(crate) i64);
 
 impl Clock for Still {
     fn now_us(&self) -> i64 {
-        MONDAY_US
+        self.0
     }
 }
 
@@ -164,6 +164,7 @@ impl Lab {
             batch: common::pipeline::Batch::default(),
             sources: sources.iter().map(|s| (s.name.clone(), s.clone())).collect(),
             views: BTreeMap::new(),
+            histories: BTreeMap::new(),
         };
         Self::of(pipeline).views(views)
     }
@@ -173,7 +174,7 @@ impl Lab {
         let objects: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let engine = Engine::new(NonZeroUsize::new(2).unwrap()).unwrap();
         let store = Store::over(Arc::clone(&objects), memory());
-        let batch = Batch::new(store, Arc::new(pipeline), engine, Arc::new(Still));
+        let batch = Batch::new(store, Arc::new(pipeline), engine, Arc::new(Still(MONDAY_US)));
         Self { batch, objects }
     }
 
@@ -192,6 +193,16 @@ impl Lab {
     /// The same store with another pipeline.
     pub(crate) fn with_pipeline(&self, pipeline: Pipeline) -> Self {
         Self { batch: Batch { pipeline: Arc::new(pipeline), ..self.batch.clone() }, ..self.clone() }
+    }
+
+    /// The same by the clock of the machine, which the times of objects are of; a lab's own stands still.
+    pub(crate) fn by_the_clock(&self) -> Self {
+        Self { batch: Batch { clock: Arc::new(common::clock::SystemClock), ..self.batch.clone() }, ..self.clone() }
+    }
+
+    /// The same at this time.
+    pub(crate) fn at(&self, now_us: i64) -> Self {
+        Self { batch: Batch { clock: Arc::new(Still(now_us)), ..self.batch.clone() }, ..self.clone() }
     }
 
     pub(crate) fn view(&self, name: &str) -> Arc<View> {

@@ -5,14 +5,17 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use arrow::array::RecordBatch;
 use batch::{
-    Error, Watch,
+    Error, Request, Scope, Watch,
     maintain::load::{File, Loaded, Loader},
+    stored::TaskKind,
 };
 use common::{
     dataset::LOADS_FROM,
     dead_letter,
     event::Counts,
+    history::History,
     testing::store::{Fault, Operation},
 };
 use tokio_util::sync::CancellationToken;
@@ -157,7 +160,7 @@ async fn l1_compaction_changes_no_generation_and_no_segment() {
     let after = dataset.snapshot().await.unwrap();
     assert_eq!((&after.positions, after.totals), (&before.positions, before.totals));
     // Commits after the mark are advanced from events that lie elsewhere now, even once the old files are gone.
-    assert_eq!(dataset.vacuum(i64::MAX).await.unwrap().len(), 12);
+    assert_eq!(dataset.vacuum(i64::MAX, &Default::default()).await.unwrap().len(), 12);
     lab.advance().await;
     let advanced = lab.latest().await.unwrap();
     lab.recompute().await;
@@ -278,12 +281,15 @@ async fn l8_vacuum_takes_what_nothing_names_and_no_answer_changes() {
     // The store's clock is the machine's, and the runs' stands still long before it.
     let none = lab.batch.vacuum(std::time::Duration::ZERO).await.unwrap();
     assert_eq!(none, Default::default());
-    let batch = batch::Batch { clock: std::sync::Arc::new(common::clock::SystemClock), ..lab.batch.clone() };
+    let batch = lab.by_the_clock().batch;
     assert_eq!(batch.vacuum(std::time::Duration::from_secs(3_600)).await.unwrap(), Default::default());
     let done = batch.vacuum(std::time::Duration::ZERO).await.unwrap();
     assert_eq!(done.generations, 3);
     assert!(done.data_files > 1 && done.chunks > 3 && done.segments > 3, "{done:?}");
     assert_eq!(lab.latest().await.unwrap(), last);
+    for view in last.views.keys() {
+        assert!(groups(&lab, view.as_str()).await.num_rows() > 0, "all chunks of {view} can be read");
+    }
     lab.recompute().await;
     assert_eq!(lab.latest().await.unwrap().views, last.views);
 }
@@ -342,7 +348,7 @@ async fn l8_views_keep_their_history_after_raw_events_are_gone() {
     week(&lab).await;
     lab.advance().await;
     assert_eq!(retain(&lab).await.files_removed, 6);
-    lab.dataset("departures").await.vacuum(i64::MAX).await.unwrap();
+    lab.dataset("departures").await.vacuum(i64::MAX, &Default::default()).await.unwrap();
     lab.commit(&[row(-6 * DAY_US)]).await;
     lab.advance().await;
     let advanced = lab.latest().await.unwrap();
@@ -376,4 +382,126 @@ async fn l8_retention_that_fails_anywhere_has_removed_all_or_nothing() {
             break;
         }
     }
+}
+
+/// The same store with the history of the view by hour kept for so many hours; the clock stands at Monday.
+fn ageing(lab: &Lab, hours: i64, roll_up: Option<&str>) -> Lab {
+    let mut pipeline = (*lab.batch.pipeline).clone();
+    let (keep, roll_up) = (jiff::SignedDuration::from_hours(hours), roll_up.map(str::to_owned));
+    pipeline.histories.insert(common::names::ViewName::new("by_hour").unwrap(), History { keep, roll_up });
+    lab.with_pipeline(pipeline)
+}
+
+/// All groups of a view in the newest generation.
+async fn groups(lab: &Lab, view: &str) -> RecordBatch {
+    let (view, newest) = (lab.view(view), lab.latest().await.unwrap());
+    let mut chunks = Vec::new();
+    for chunk in &newest.views[&view.name].chunks {
+        chunks.push(common::generation::read_chunk(&lab.batch.store, &view, chunk).await.unwrap());
+    }
+    common::partial::merge(&view, &chunks).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l1_l8_history_is_rolled_up_in_a_generation_and_stays_so_late_events_included() {
+    // Months are made of chunks of weeks: theirs is the one that they begin in.
+    for roll_up in [Some("day"), Some("month"), None] {
+        let (whole, lab) = (Lab::new(), ageing(&Lab::new(), 48, roll_up));
+        for lab in [&whole, &lab] {
+            week(lab).await;
+            lab.commit(&(-8..=0).map(|day| row(day * DAY_US + 3 * HOUR_US)).collect::<Vec<_>>()).await;
+        }
+        assert!(lab.batch.age_views(&Watch::default()).await.unwrap().is_empty(), "no generation covers it yet");
+        lab.advance().await;
+        let fine = lab.latest().await.unwrap();
+        let aged = lab.batch.age_views(&Watch::default()).await.unwrap().into_values().next().unwrap();
+        assert!(aged.rows < aged.rows_before, "{aged:?}");
+        let rolled = lab.latest().await.unwrap();
+        assert_eq!((rolled.number, &rolled.marks), (2, &fine.marks));
+        let others = |generation: &common::generation::Generation| {
+            let mut views = generation.views.clone();
+            views.remove("by_hour").map(|_| views).unwrap()
+        };
+        assert_eq!(others(&rolled), others(&fine), "other views stay as they are");
+        // Nothing is left to do, until time goes on.
+        lab.batch.age_views(&Watch::default()).await.unwrap();
+        assert_eq!(lab.latest().await.unwrap(), rolled);
+
+        let late = [row(-7 * DAY_US + 5 * HOUR_US), Row { carrier: Some("B6"), ..row(-7 * DAY_US) }, row(HOUR_US)];
+        for lab in [&whole, &lab] {
+            lab.commit(&late).await;
+            lab.advance().await;
+        }
+        let kept = lab.latest().await.unwrap().views["by_hour"].kept.clone();
+        let view = lab.view("by_hour");
+        let expected = kept.apply(&view, groups(&whole, "by_hour").await).unwrap();
+        assert_eq!(groups(&lab, "by_hour").await, expected, "{roll_up:?}, advanced");
+        // From raw events to the same bytes, in one process, as tasks, and of a part of the time.
+        let advanced = lab.latest().await.unwrap();
+        lab.recompute().await;
+        assert_eq!(lab.latest().await.unwrap().views, advanced.views, "{roll_up:?}, recomputed");
+        let from_us = Some(MONDAY_US - 7 * DAY_US + HOUR_US);
+        let first_of_month = Some(MONDAY_US - 37 * DAY_US);
+        let of = |from_us: Option<i64>| Scope { from_us, to_us: from_us.map(|us| us + HOUR_US), ..Scope::default() };
+        for scope in [Scope::default(), of(from_us), of(first_of_month)] {
+            let stored = lab.batch.store_run(&Request::Recompute(scope.clone()), 1).await.unwrap();
+            for index in stored.left(TaskKind::Map).await.unwrap() {
+                stored.map(index, 1 << 20).await.unwrap();
+            }
+            for index in stored.left(TaskKind::Reduce).await.unwrap() {
+                stored.reduce(index, 1 << 20).await.unwrap();
+            }
+            stored.publish(&Watch::default()).await.unwrap();
+            assert_eq!(lab.latest().await.unwrap().views, advanced.views, "{roll_up:?}, {scope:?}");
+        }
+        // Two days later more is rolled up.
+        let later = lab.at(MONDAY_US + 2 * DAY_US);
+        later.batch.age_views(&Watch::default()).await.unwrap();
+        let kept = later.latest().await.unwrap().views["by_hour"].kept.clone();
+        let expected = kept.apply(&view, groups(&whole, "by_hour").await).unwrap();
+        assert!(
+            (kept.whole_from_us() == MONDAY_US || roll_up == Some("month"))
+                && groups(&later, "by_hour").await == expected,
+            "{kept:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l4_a_run_whose_files_are_erased_while_it_reads_them_starts_anew() {
+    let lab = lived_in(&departures()).await;
+    let head = lab.dataset("departures").await;
+    let files = head.files(head.snapshot().await.unwrap().version).await.unwrap();
+    let (objects, batch) = lab.faulty();
+    let held: Vec<_> = files.iter().map(|file| objects.hold(&file.path)).collect();
+    let running = tokio::spawn(async move { batch.recompute(&Watch::default()).await });
+    held[0].reached().await;
+    erase(&lab, "carrier = 'UA'").await.unwrap();
+    held.iter().for_each(common::testing::store::Held::let_go);
+    running.await.unwrap().unwrap();
+    let last = lab.latest().await.unwrap();
+    lab.recompute().await;
+    assert_eq!(lab.latest().await.unwrap().views, last.views);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_in_the_store_is_told_that_an_erasure_removed_it_and_leaves_nothing_behind() {
+    let lab = lived_in(&departures()).await;
+    let request = Request::Recompute(Scope::default());
+    let stored = lab.batch.store_run(&request, 1).await.unwrap();
+    stored.map(0, 1 << 20).await.unwrap();
+    // One task is at work while everything else goes.
+    let (objects, batch) = lab.faulty();
+    let late = batch.stored(stored.id()).await.unwrap();
+    let batch::stored::InputSpec::Files(files) = &late.spec().map[1].input else { panic!("a recompute reads files") };
+    let held = objects.hold(&files[0].file().path);
+    let at_work = tokio::spawn(async move { late.map(1, 1 << 20).await });
+    held.reached().await;
+    erase(&lab, "carrier = 'UA'").await.unwrap();
+    held.let_go();
+    assert!(matches!(at_work.await.unwrap(), Err(Error::Removed { .. })));
+    let told = stored.map(2, 1 << 20).await.unwrap_err().to_string();
+    assert!(told.contains("events were erased") && told.contains("plan it anew"), "{told}");
+    assert!(matches!(stored.publish(&Watch::default()).await, Err(Error::Removed { .. })));
+    assert_eq!(lab.batch.store.list(&"runs".into()).await.unwrap(), []);
 }

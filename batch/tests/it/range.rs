@@ -192,6 +192,24 @@ async fn views_are_backfilling_live_changed_and_removed() {
     changed.advance().await;
     let found = changed.batch.view_states().await.unwrap();
     assert_eq!((found[0].state, found[0].since_us, removed(&found)), (State::Live, Some(MONDAY_US), 2));
-    changed.batch.clean_chunks(i64::MIN).await.unwrap();
+    changed.by_the_clock().batch.vacuum(std::time::Duration::ZERO).await.unwrap();
     assert_eq!(states(&changed).await, [("by_hour".to_owned(), State::Live)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn buckets_whose_raw_events_retention_has_removed_are_left_out_and_said_to_be() {
+    let lab = lab().await.at(MONDAY_US + 30 * DAY_US);
+    let mut pipeline = (*lab.batch.pipeline).clone();
+    pipeline.sources.values_mut().next().unwrap().keep = Some(jiff::SignedDuration::from_hours(10 * 24));
+    let lab = lab.with_pipeline(pipeline);
+    lab.recompute().await;
+    let before = audit_of(&lab, &Scope::default()).await;
+    lab.batch.retain(&Watch::default()).await.unwrap();
+    let after = audit_of(&lab, &Scope::default()).await;
+    assert!(after.equal, "{}", shown(&after));
+    let (minutes, weeks) = (&after.views["by_minute"], &after.views["by_week"]);
+    assert_eq!(minutes.left_out_before_us, Some(MONDAY_US + 20 * DAY_US));
+    assert_eq!(weeks.left_out_before_us, Some(MONDAY_US + 21 * DAY_US), "a week of which a day is gone");
+    assert!(minutes.groups > 0 && minutes.groups < before.views["by_minute"].groups);
+    assert_eq!(before.views["by_minute"].left_out_before_us, None);
 }

@@ -1,5 +1,7 @@
 //! Runs in the store: the same bytes as a run in one process, whoever does the tasks, however often and in whatever order.
 
+use std::time::Duration;
+
 use batch::{
     Batch, Error, Outcome, Request, Scope, Watch,
     stored::{ReduceSpec, Stored, TaskKind},
@@ -217,9 +219,8 @@ async fn runs_that_were_given_up_are_cleared_away_after_their_time() {
     let lab = lab().await;
     let stored = lab.batch.store_run(&Request::Advance, 1).await.unwrap();
     stored.map(0, MEMORY).await.unwrap();
-    // The lab's clock stands still, long before the store's.
-    assert!(lab.batch.clean_runs(0).await.unwrap().is_empty());
-    assert_eq!(lab.batch.clean_runs(i64::MIN).await.unwrap(), [stored.id()]);
+    assert!(lab.batch.vacuum_runs(0).await.unwrap().is_empty());
+    assert_eq!(lab.batch.vacuum_runs(i64::MAX).await.unwrap(), [stored.id()]);
     assert!(lab.batch.store.list(&Path::from("runs")).await.unwrap().is_empty());
 }
 
@@ -279,9 +280,45 @@ async fn files_of_a_removed_view_go_away_and_no_others() {
     fewer.advance().await;
     let gone = lab.view("by_week").id.to_string();
     let before = lab.objects().await;
-    assert!(fewer.batch.clean_chunks(0).await.unwrap().is_empty(), "its time has not come");
-    let removed = fewer.batch.clean_chunks(i64::MIN).await.unwrap();
-    assert!(!removed.is_empty() && removed.iter().all(|path| path.contains(&gone)), "{removed:?}");
-    assert_eq!(fewer.objects().await.len() + removed.len(), before.len());
+    let fewer = fewer.by_the_clock();
+    assert_eq!(fewer.batch.vacuum(Duration::from_secs(3_600)).await.unwrap().chunks, 0, "its time has not come");
+    let removed = fewer.batch.vacuum(Duration::ZERO).await.unwrap();
+    let after = fewer.objects().await;
+    let missing: Vec<_> = before.keys().filter(|path| !after.contains_key(*path)).collect();
+    let (chunks, manifests): (Vec<&String>, Vec<_>) = missing.into_iter().partition(|path| path.contains("/chunks/"));
+    assert!(chunks.len() as u64 == removed.chunks && !chunks.is_empty(), "{removed:?}");
+    assert!(chunks.iter().all(|path| path.contains(&gone)) && manifests.len() == 1, "{chunks:?}");
     assert_eq!(fewer.recompute().await.outcome, Outcome::Unchanged { generation: 2 });
+}
+
+#[tokio::test]
+async fn l8_what_an_open_run_reads_stays_through_compaction_and_vacuum() {
+    let (lab, undisturbed) = (lab().await, lab().await);
+    for lab in [&lab, &undisturbed] {
+        lab.recompute().await;
+        fill(lab, 240..260).await;
+    }
+    let views = [ViewName::new("by_hour").unwrap()].into();
+    let scope = Scope { views, ..Scope::default() };
+    let stored = lab.batch.store_run(&Request::Recompute(scope), 1).await.unwrap();
+    stored.map(0, MEMORY).await.unwrap();
+    // All that it reads is replaced: files by a compaction, the generation that it starts from by the next one.
+    lab.batch.compact(2, &Watch::default()).await.unwrap();
+    fill(&lab, 260..261).await;
+    lab.advance().await;
+    // Its last sign of life is younger than everything else.
+    stored.map(1, MEMORY).await.unwrap();
+    let objects = lab.batch.store.list_objects(&"runs".into()).await.unwrap();
+    let lab = lab.at(objects.iter().map(|object| object.modified_us).max().unwrap());
+    let removed = lab.batch.vacuum(Duration::ZERO).await.unwrap();
+    assert_eq!((removed.runs, removed.data_files, removed.generations), (0, 0, 0), "{removed:?}");
+    do_all(&stored, TaskKind::Map).await;
+    do_all(&stored, TaskKind::Reduce).await;
+    stored.publish(&Watch::default()).await.unwrap();
+    fill(&undisturbed, 260..261).await;
+    undisturbed.recompute().await;
+    assert_eq!(lab.latest().await.unwrap().views, undisturbed.latest().await.unwrap().views);
+    // Once the run is over, what it read goes.
+    let removed = lab.by_the_clock().batch.vacuum(Duration::ZERO).await.unwrap();
+    assert!(removed.data_files > 1 && removed.generations == 1, "{removed:?}");
 }

@@ -13,6 +13,16 @@ use parquet::arrow::{ProjectionMask, arrow_reader::ParquetRecordBatchReaderBuild
 use super::Error;
 use crate::position::Version;
 
+/// The file of a log that says which checkpoint was the last to be written. It may be behind.
+pub(super) const HINT: &str = "_last_checkpoint";
+
+/// The checkpoint that `hint`, the bytes of [`HINT`] in `log`, speaks of, if that is a single file.
+pub(super) fn hinted(log: &Path, hint: &[u8]) -> Option<(Version, Path)> {
+    let hint: serde_json::Value = serde_json::from_slice(hint).ok()?;
+    let version = hint["version"].as_u64().filter(|_| hint.get("parts").is_none_or(serde_json::Value::is_null))?;
+    Some((Version(version), log.clone().join(format!("{version:020}.checkpoint.parquet"))))
+}
+
 /// The newest checkpoint of `version` or before among the `paths` of a log: its version and its files. A checkpoint of
 /// several files counts only if it has them all.
 pub(super) fn newest(paths: &[Path], version: Version) -> Option<(Version, Vec<Path>)> {

@@ -1,6 +1,7 @@
 //! Where the dataset stands: read from the newest checkpoint once, then followed entry by entry.
 
 use futures::{StreamExt, TryStreamExt, stream};
+use object_store::path::Path;
 use tokio::sync::MutexGuard;
 
 use super::{
@@ -28,9 +29,8 @@ impl Inner {
 
     /// The state at `version`: the newest checkpoint before it, and the entries since.
     pub(super) async fn replay(&self, version: Version) -> Result<Snapshot, Error> {
-        let paths = self.store.list_directly(&self.table.root().join("_delta_log")).await?;
         let mut snapshot = Snapshot::default();
-        if let Some((of, files)) = checkpoint::newest(&paths, version) {
+        if let Some((of, files)) = self.newest_checkpoint(version).await? {
             for path in files {
                 let file = self.store.get(&path).await?;
                 let file = file.ok_or_else(|| format!("{path} is gone")).map_err(Error::table("read a checkpoint"))?;
@@ -45,6 +45,20 @@ impl Inner {
             entry.apply(&self.ids, &mut snapshot, version);
         }
         Ok(snapshot)
+    }
+
+    /// The newest checkpoint of `version` or before, and its files. The log grows for ever, so it is listed only where it does
+    /// not say by itself where that is.
+    async fn newest_checkpoint(&self, version: Version) -> Result<Option<(Version, Vec<Path>)>, Error> {
+        let log = self.table.root().join("_delta_log");
+        let hint = self.store.get(&log.clone().join(checkpoint::HINT)).await?;
+        if let Some((of, path)) = hint.and_then(|hint| checkpoint::hinted(&log, &hint))
+            && of <= version
+            && self.store.contains(&path).await?
+        {
+            return Ok(Some((of, vec![path])));
+        }
+        Ok(checkpoint::newest(&self.store.list_directly(&log).await?, version))
     }
 
     /// Moves `head` to the newest version and returns the entries that were new to it.

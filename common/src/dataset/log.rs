@@ -200,7 +200,9 @@ impl Entry {
         let positions = info.partitions.iter().map(|(&partition, moved)| (partition, moved.to)).collect();
         let counts = info.partitions.iter().map(|(&partition, moved)| (partition, moved.counts)).collect();
         let archive = info.archive.as_deref().and_then(|id| id.parse().ok());
-        Ok(Commit { version, files, positions, ranges, counts, archive })
+        let removed = self.removes.iter().map(|path| object_path(root, path)).collect::<Result<_, _>>();
+        let removed = removed.map_err(Error::table("read a file's path"))?;
+        Ok(Commit { version, files, removed, positions, ranges, counts, archive })
     }
 }
 

@@ -77,6 +77,12 @@ pub enum Error {
         /// The version asked for.
         version: Version,
     },
+    /// A data file is not there any more: its events are in other files, or were erased, and a newer version says so.
+    #[error("data file {path} is gone")]
+    Gone {
+        /// The object.
+        path: object_store::path::Path,
+    },
     /// The table failed. The call may be tried again: should an append have taken effect all the same, the positions have
     /// moved, and the further try is [`Error::Fenced`].
     #[error("dataset failed to {action}")]
@@ -142,6 +148,8 @@ pub struct Commit {
     pub version: Version,
     /// The files it added; none if it was not an append of ours (a compaction, say).
     pub files: Vec<DataFile>,
+    /// The files that it took out of the table.
+    pub removed: Vec<object_store::path::Path>,
     /// The positions it moved.
     pub positions: Positions,
     /// What it covers of each partition.
@@ -278,10 +286,10 @@ impl Dataset {
     /// the next batch is CPU work.
     ///
     /// # Errors
-    /// [`Error::Table`], [`Error::Store`].
+    /// [`Error::Gone`], [`Error::Table`], [`Error::Store`].
     pub async fn events(&self, file: &DataFile, columns: &[String]) -> Result<Events, Error> {
         let bytes = self.inner.store.get(&file.path).await?;
-        let bytes = bytes.ok_or_else(|| format!("{} is gone", file.path)).map_err(Error::table("read a data file"))?;
+        let bytes = bytes.ok_or_else(|| Error::Gone { path: file.path.clone() })?;
         Events::new(&file.path, bytes, &self.inner.schema, columns)
     }
 
@@ -296,11 +304,29 @@ impl Dataset {
         file: &DataFile,
         columns: &[String],
     ) -> Result<Vec<RecordBatch>, Error> {
-        if self.inner.store.contains(&file.path).await? {
-            return self.read(file, columns).await;
+        match self.read(file, columns).await {
+            Err(Error::Gone { .. }) => {}
+            read => return read,
         }
-        let head = self.snapshot().await?.version;
-        let same_date = self.files(head).await?.into_iter().filter(|live| live.date() == file.date());
+        loop {
+            let head = self.snapshot().await?.version;
+            match self.read_elsewhere(commit, file, columns, head).await {
+                // It was rewritten in between, once more.
+                Err(Error::Gone { .. }) if self.snapshot().await?.version > head => {}
+                read => return read,
+            }
+        }
+    }
+
+    /// The events that `commit` added in `file`, from the files that they are in at `version`.
+    async fn read_elsewhere(
+        &self,
+        commit: &Commit,
+        file: &DataFile,
+        columns: &[String],
+        version: Version,
+    ) -> Result<Vec<RecordBatch>, Error> {
+        let same_date = self.files(version).await?.into_iter().filter(|live| live.date() == file.date());
         let mut with_place = columns.to_vec();
         with_place.extend([PARTITION, OFFSET].map(str::to_owned).into_iter().filter(|name| !columns.contains(name)));
         let mut found = Vec::new();
@@ -316,7 +342,7 @@ impl Dataset {
     /// All of [`Self::events`] at once, decimals in the type that the schema says. Decoding runs on the blocking pool.
     ///
     /// # Errors
-    /// [`Error::Table`], [`Error::Store`].
+    /// [`Error::Gone`], [`Error::Table`], [`Error::Store`].
     pub async fn read(&self, file: &DataFile, columns: &[String]) -> Result<Vec<RecordBatch>, Error> {
         let events = self.events(file, columns).await?;
         let decoded = tokio::task::spawn_blocking(move || {

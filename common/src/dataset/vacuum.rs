@@ -11,18 +11,19 @@ use crate::{position::Version, store::Listed};
 impl Dataset {
     /// Removes every data file that is no part of the head, whoever wrote it, and was written before `before_us`
     /// (microseconds since 1970-01-01 UTC): files that a rewrite has replaced, and those of commits that were never made.
-    /// A writer that is at work has written its files later than that. Returns what was removed.
+    /// A writer that is at work has written its files later than that. What is in `kept` stays. Returns what was removed.
     ///
     /// # Errors
     /// [`Error::Table`], [`Error::Store`].
-    pub async fn vacuum(&self, before_us: i64) -> Result<Vec<Path>, Error> {
+    pub async fn vacuum(&self, before_us: i64, kept: &BTreeSet<Path>) -> Result<Vec<Path>, Error> {
         // First what there is, then what belongs: a file that is committed in between is not taken for an orphan.
         let root = self.inner.table.root();
         let log = root.clone().join("_delta_log");
         let listed = self.inner.store.list_objects(&root).await?;
         let live = self.live(self.snapshot().await?.version).await?;
         let orphan = |object: &Listed| {
-            object.modified_us < before_us && !object.path.prefix_matches(&log) && !live.contains(&object.path)
+            let needed = object.path.prefix_matches(&log) || live.contains(&object.path) || kept.contains(&object.path);
+            object.modified_us < before_us && !needed
         };
         let orphans: Vec<Path> = listed.into_iter().filter(orphan).map(|object| object.path).collect();
         self.delete_files(&orphans).await?;

@@ -8,6 +8,7 @@ use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    history::Kept,
     names::{SourceName, ViewName},
     partial,
     position::{Positions, Version},
@@ -36,6 +37,12 @@ pub enum Error {
         path: String,
         /// What is wrong.
         message: String,
+    },
+    /// A chunk is not there any more: its generation was removed, so there is a newer one.
+    #[error("{path} is gone")]
+    Gone {
+        /// The object.
+        path: String,
     },
     /// The store failed.
     #[error(transparent)]
@@ -84,6 +91,12 @@ pub struct ViewFiles {
     pub id: ViewId,
     /// The view's source.
     pub source: SourceName,
+    /// That definition as SQL, normalised, so that whoever has another one can answer this until the other is computed.
+    #[serde(default)]
+    pub sql: String,
+    /// How much of its history is in them.
+    #[serde(default, skip_serializing_if = "Kept::is_whole")]
+    pub kept: Kept,
     /// Its chunks, by time.
     pub chunks: Vec<Chunk>,
 }
@@ -103,15 +116,28 @@ pub struct Generation {
     pub views: BTreeMap<ViewName, ViewFiles>,
 }
 
+impl Generation {
+    /// The files of the view of this definition. The name does not matter: a view that was only renamed keeps its files.
+    #[must_use]
+    pub fn of(&self, id: &ViewId) -> Option<&ViewFiles> {
+        self.views.values().find(|files| files.id == *id)
+    }
+}
+
 /// The newest generation in the store, or `None`.
 ///
 /// # Errors
 /// [`Error::Store`], [`Error::Corrupt`].
 pub async fn latest(store: &Store) -> Result<Option<Generation>, Error> {
-    let manifests = store.list_directly(&Path::from(DIRECTORY)).await?;
-    match manifests.iter().filter_map(number_of).max() {
-        Some(number) => load(store, number).await,
-        None => Ok(None),
+    let mut missed = None;
+    loop {
+        let manifests = store.list_directly(&Path::from(DIRECTORY)).await?;
+        let Some(number) = manifests.iter().filter_map(number_of).max() else { return Ok(None) };
+        match load(store, number).await? {
+            // It was removed since it was listed: there is a newer one.
+            None if missed != Some(number) => missed = Some(number),
+            found => return Ok(found),
+        }
     }
 }
 
@@ -221,10 +247,10 @@ pub async fn put_chunk(store: &Store, chunk: &Chunk, bytes: Bytes) -> Result<(),
 /// The partial of `view` in `chunk`, after its bytes were found to be those that were written.
 ///
 /// # Errors
-/// [`Error::Corrupt`] if the chunk is gone or damaged, [`Error::Store`], [`Error::Measure`].
+/// [`Error::Gone`], [`Error::Corrupt`] if the chunk is damaged, [`Error::Store`], [`Error::Measure`].
 pub async fn read_chunk(store: &Store, view: &Arc<View>, chunk: &Chunk) -> Result<RecordBatch, Error> {
     let corrupt = |message: String| Error::Corrupt { path: chunk.path.clone(), message };
-    let bytes = store.get(&chunk_path(chunk)?).await?.ok_or_else(|| corrupt("is gone".to_owned()))?;
+    let bytes = store.get(&chunk_path(chunk)?).await?.ok_or_else(|| Error::Gone { path: chunk.path.clone() })?;
     let found = checksum(&bytes);
     if found != chunk.checksum {
         let length = bytes.len();

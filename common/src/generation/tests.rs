@@ -31,7 +31,13 @@ fn generation(number: u64) -> Generation {
         bytes: 4_096,
         checksum: format!("{number:016x}"),
     };
-    let files = ViewFiles { id: ViewId::new("0123456789abcdef"), source: source.clone(), chunks: vec![chunk] };
+    let files = ViewFiles {
+        id: ViewId::new("0123456789abcdef"),
+        source: source.clone(),
+        sql: String::new(),
+        kept: Default::default(),
+        chunks: vec![chunk],
+    };
     let positions = Positions::from([(Partition(0), Position(1_204)), (Partition(10), Position(7))]);
     Generation {
         format: FORMAT,

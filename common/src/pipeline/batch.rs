@@ -13,7 +13,7 @@ use super::{
 use crate::grain::Zone;
 
 const KEYS: &[&str] =
-    &["advance_every", "memory", "recompute", "audit", "timezone", "resumable_from", "leftovers_kept"];
+    &["advance_every", "memory", "recompute", "audit", "timezone", "resumable_from", "leftovers_kept", "compact_from"];
 
 const CRON: Kind<Cron> = Kind {
     what: "a cron expression",
@@ -26,6 +26,10 @@ const ZONE: Kind<Zone> = Kind {
     allowed: "it is a name of the IANA database, as \"Europe/Berlin\", or \"UTC\"",
     parse: Zone::named,
 };
+
+/// `compact_from` where the file has none: at a commit every 10 seconds a date has so many after 10 minutes, and reading them costs a
+/// recompute about as much again as their events do.
+const COMPACT_FROM: u32 = 64;
 
 /// What the pipeline file tells the batch layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,8 +49,11 @@ pub struct Batch {
     /// Bytes of raw files from which on a run keeps its finished tasks in the store, so that one that was killed goes on where
     /// it was. A smaller one is done again in the time that keeping its tasks would cost: a minute or so.
     pub resumable_from: ByteSize,
-    /// How long files are kept that nothing needs any more: of runs that were given up, and of views that were removed.
+    /// How long files are kept that nothing needs any more: replaced data files, older generations, runs that were given up, views
+    /// that were removed.
     pub leftovers_kept: SignedDuration,
+    /// How many small files of one date there may be in a dataset before a process that keeps the schedule puts them together.
+    pub compact_from: u32,
 }
 
 impl Default for Batch {
@@ -59,6 +66,7 @@ impl Default for Batch {
             timezone: Zone::named("UTC").expect("the database that is compiled in has UTC"),
             resumable_from: ByteSize::gib(8),
             leftovers_kept: SignedDuration::from_hours(7 * 24),
+            compact_from: COMPACT_FROM,
         }
     }
 }
@@ -84,6 +92,7 @@ pub(super) fn batch(reader: &mut Reader<'_>, root: &Section<'_>) -> Batch {
         timezone: reader.or(&section, "timezone", &ZONE, default.timezone),
         resumable_from: reader.or(&section, "resumable_from", &SIZE, default.resumable_from),
         leftovers_kept: reader.or(&section, "leftovers_kept", &DURATION, default.leftovers_kept),
+        compact_from: reader.count(&section, "compact_from", 2..=u32::MAX, default.compact_from),
     }
 }
 

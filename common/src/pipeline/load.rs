@@ -10,7 +10,7 @@ use std::{
 use toml::de::DeTable;
 
 use super::{
-    COMMIT_INTERVAL, COMMIT_SIZE, Diagnostic, LOG_DIRECTORY, Pipeline, Source, Sources, batch, kafka, privacy,
+    COMMIT_INTERVAL, COMMIT_SIZE, Diagnostic, LOG_DIRECTORY, Pipeline, Source, Sources, batch, history, kafka, privacy,
     reader::{Environment, Reader, Section},
     serving::serving,
     source::source,
@@ -23,7 +23,7 @@ use crate::{
     view::{self, View},
 };
 
-const KEYS: &[&str] = &["name", "store", "log", "kafka", "commit", "serving", "batch", "privacy", "sources"];
+const KEYS: &[&str] = &["name", "store", "log", "kafka", "commit", "serving", "batch", "privacy", "sources", "views"];
 
 /// See [`Pipeline::load_with`].
 pub(super) fn load(path: &Path, environment: Environment<'_>) -> Result<Pipeline, Vec<Diagnostic>> {
@@ -43,13 +43,18 @@ pub(super) fn load(path: &Path, environment: Environment<'_>) -> Result<Pipeline
     let pipeline = settings(&mut reader, &root, &directory(path));
     let pseudonyms = privacy::key(&mut reader, &root, &directory(path));
     let sources = sources(&mut reader, &root, pseudonyms);
+    let mut of_views = Vec::new();
+    // A view over a source that is itself wrong would only be wrong again.
+    let views = sources.as_ref().map(|sources| views(&path.with_file_name("views"), sources, &mut of_views));
+    // And settings of views that are wrong would be of views that are not there.
+    let whole = views.as_ref().filter(|_| of_views.is_empty());
+    let histories = whole.map(|views| history::histories(&mut reader, &root, views)).unwrap_or_default();
     let mut faults = reader.faults;
     faults.sort_by_key(place);
-    // A view over a source that is itself wrong would only be wrong again.
-    let views = sources.as_ref().map(|sources| views(&path.with_file_name("views"), sources, &mut faults));
+    faults.append(&mut of_views);
     match (pipeline, sources, views) {
         (Some(pipeline), Some(sources), Some(views)) if faults.is_empty() => {
-            Ok(Pipeline { sources, views, ..pipeline })
+            Ok(Pipeline { sources, views, histories, ..pipeline })
         }
         _ => Err(faults),
     }
@@ -90,6 +95,7 @@ fn settings(reader: &mut Reader<'_>, root: &Section<'_>, directory: &Path) -> Op
         batch: batch::batch(reader, root),
         sources: Sources::new(),
         views: BTreeMap::new(),
+        histories: BTreeMap::new(),
     };
     name.map(|_| pipeline)
 }

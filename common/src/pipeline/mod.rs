@@ -12,15 +12,18 @@ use url::Url;
 
 use crate::{
     decode::Rules,
+    generation::Generation,
+    history::History,
     log,
     names::{SourceName, ViewName},
     schema,
-    view::View,
+    view::{self, View},
 };
 
 mod batch;
 mod diagnostic;
 mod format;
+mod history;
 mod kafka;
 mod load;
 mod privacy;
@@ -120,6 +123,8 @@ pub struct Pipeline {
     pub sources: Sources,
     /// The views by name.
     pub views: BTreeMap<ViewName, Arc<View>>,
+    /// What the file says of the history of views; of one that is not here, everything is kept.
+    pub histories: BTreeMap<ViewName, History>,
 }
 
 impl Pipeline {
@@ -154,6 +159,28 @@ impl Pipeline {
     pub fn feed_topic(&self) -> Option<String> {
         self.kafka.as_ref()?;
         Some(self.feed_topic.clone().unwrap_or_else(|| format!("highwater-{}-live", self.name)))
+    }
+
+    /// This pipeline with each view that `generation` has in another definition as it is there: what can be answered until a
+    /// generation has them as they are here. `None` if there is no such view. CPU work that must not be done on the async runtime.
+    #[must_use]
+    pub fn as_in(&self, generation: &Generation) -> Option<Self> {
+        let mut views = self.views.clone();
+        let mut changed = Vec::new();
+        for (name, files) in &generation.views {
+            let Some(view) = views.get_mut(name).filter(|view| view.id != files.id) else { continue };
+            let sql = format!("CREATE VIEW {name} AS {}", files.sql);
+            // Its columns may be gone: then it cannot be answered any more.
+            let Ok(before) = view::parse(&sql, name.as_str(), &self.sources) else { continue };
+            if before.id == files.id {
+                changed.push(name.clone());
+                *view = Arc::new(before);
+            }
+        }
+        // What was only renamed, while its old name was given to another: two views of one definition would be one.
+        let old: Vec<_> = changed.iter().map(|name| views[name].id.clone()).collect();
+        views.retain(|name, view| changed.contains(name) || !old.contains(&view.id));
+        (!changed.is_empty()).then(|| Self { views, ..self.clone() })
     }
 
     /// The views of `source`, by name.

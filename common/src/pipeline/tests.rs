@@ -364,3 +364,21 @@ fn the_caret_stands_below_what_is_wrong() {
         assert!(Diagnostic::at("a.toml", text, span.clone(), "wrong").to_string().contains('^'), "{span:?}");
     }
 }
+
+#[test]
+fn the_history_of_views_is_kept_as_the_file_says_or_is_refused_with_what_is_allowed() {
+    let with = |more: &str| format!("{LEAST}{more}");
+    let views = [("by_hour.sql", VIEW)];
+    let kept = load(&with("[views.by_hour]\nkeep = \"90d\"\nroll_up = \"day\"\n"), &views).unwrap();
+    let history = kept.histories.values().next().unwrap();
+    assert_eq!((history.keep, history.roll_up.as_deref()), (SignedDuration::from_hours(90 * 24), Some("day")));
+    for (more, expected) in [
+        ("[views.by_hours]\nkeep = \"90d\"\n", "did you mean `by_hour`?"),
+        ("[views.by_hour]\nroll_up = \"day\"\n", "`views.by_hour.keep` is missing"),
+        ("[views.by_hour]\nkeep = \"90d\"\nroll_up = \"15m\"\n", "it is a longer grain"),
+        ("[views.by_hour]\nkeep = \"90d\"\nroll_up = \"hour\"\n", "it is a longer grain"),
+    ] {
+        let found = said(&with(more), &views);
+        assert!(found.contains(expected), "{found}");
+    }
+}

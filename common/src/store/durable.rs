@@ -15,6 +15,7 @@ use std::{
     os::unix::fs::FileExt,
     path::{Path as FilePath, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use async_trait::async_trait;
@@ -44,6 +45,16 @@ impl DurableFiles {
         Ok(Self { files, directories: Arc::new(Directories { root, durable: Mutex::default() }) })
     }
 
+    /// Removes the staged files that were written before `before_us`; returns how many.
+    pub(super) async fn remove_staged(&self, before_us: i64) -> Result<u64> {
+        let root = self.directories.root.clone();
+        let since = Duration::from_micros(u64::try_from(before_us).unwrap_or(0));
+        blocking(move || {
+            remove_staged(&root, UNIX_EPOCH + since).map_err(|source| failed("remove staged files of", &root, source))
+        })
+        .await
+    }
+
     /// Makes durable what can be seen directly in `prefix`.
     pub(super) async fn settle(&self, prefix: &Path) -> Result<()> {
         let directory = self.files.path_to_filesystem(prefix)?;
@@ -54,6 +65,35 @@ impl DurableFiles {
         })
         .await
     }
+}
+
+/// Whether a file of this name is staged: `#` and digits at the end.
+fn is_staged(name: &str) -> bool {
+    let number = name.rsplit_once('#').map(|(_, number)| number);
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// Removes the staged files below `directory` that were written before `before`; returns how many.
+fn remove_staged(directory: &FilePath, before: SystemTime) -> io::Result<u64> {
+    let mut removed = 0;
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        let found = match entry.metadata() {
+            Ok(metadata) if metadata.is_dir() => {
+                removed += remove_staged(&entry.path(), before)?;
+                continue;
+            }
+            Ok(metadata) => metadata,
+            // Its put has ended meanwhile.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        if is_staged(&entry.file_name().to_string_lossy()) && found.modified()? < before {
+            std::fs::remove_file(entry.path())?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
 }
 
 /// The directories below the root that this process knows to be durable themselves: made, and fsynced in their parents.

@@ -297,6 +297,18 @@ impl Store {
         Ok(())
     }
 
+    /// Removes what puts that were killed have left behind, if it was written before `before_us` (microseconds since 1970-01-01
+    /// UTC): no listing shows it. Returns how many files. There is none on stores other than a local disk: services do away
+    /// with uploads that were not finished by their own rules.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub async fn remove_staged(&self, before_us: i64) -> Result<u64, Error> {
+        let Some(files) = &self.local else { return Ok(0) };
+        let removed = files.remove_staged(before_us).await;
+        removed.map_err(|source| Error::Io { action: "remove staged files of", path: Path::default(), source })
+    }
+
     /// Makes everything durable that can be seen directly in `prefix`. A put is durable when it returns, but one whose
     /// process was killed before it returned can be seen and yet be lost to a power failure: whoever goes on from what such
     /// a process left behind settles it first. Does nothing on stores other than a local disk.

@@ -154,3 +154,17 @@ async fn a_put_if_absent_whose_answer_was_lost_knows_its_own_object() {
     let exists = store.put_if_absent(&path("a"), Bytes::from_static(b"mine")).await;
     assert!(matches!(exists, Err(Error::Exists { .. })), "{exists:?}");
 }
+
+#[tokio::test]
+async fn what_a_killed_put_left_is_removed_once_it_is_old_and_nothing_else() {
+    let (directory, store) = local();
+    store.put(&path("a/1"), Bytes::from_static(b"one")).await.unwrap();
+    let root = directory.path().join("made/by/open");
+    std::fs::write(root.join("a/1#4711"), "half").unwrap();
+    std::fs::write(root.join("a/no#number"), "whole").unwrap();
+    assert_eq!(store.remove_staged(0).await.unwrap(), 0);
+    assert_eq!(store.remove_staged(i64::MAX).await.unwrap(), 1);
+    assert!(!root.join("a/1#4711").exists() && root.join("a/no#number").exists());
+    assert!(store.contains(&path("a/1")).await.unwrap());
+    assert_eq!(faulty().1.remove_staged(i64::MAX).await.unwrap(), 0);
+}

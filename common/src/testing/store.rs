@@ -17,6 +17,7 @@ use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, memory::InMemory, path::Path,
 };
+use tokio::sync::Semaphore;
 
 /// A kind of operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +58,35 @@ struct Plan {
     due: Vec<(Operation, u64, Fault)>,
     random: Option<(Random, u64)>,
     late: VecDeque<(u32, Path, PutPayload, PutOptions)>,
+    held: Vec<(Path, Held)>,
     injected: u64,
+}
+
+/// Gets of one object that wait until they are let go.
+#[derive(Debug, Clone)]
+pub struct Held {
+    reached: Arc<Semaphore>,
+    go: Arc<Semaphore>,
+}
+
+impl Held {
+    /// Waits until somebody asks for the object.
+    ///
+    /// # Panics
+    /// Never: what is waited on is not closed.
+    pub async fn reached(&self) {
+        self.reached.acquire().await.expect("nobody closes it").forget();
+    }
+
+    /// Lets all who ask for the object go on, now and later.
+    pub fn let_go(&self) {
+        self.go.add_permits(Semaphore::MAX_PERMITS / 2);
+    }
+
+    async fn pass(&self) {
+        self.reached.add_permits(1);
+        self.go.acquire().await.expect("nobody closes it").forget();
+    }
 }
 
 /// Objects that fail by plan; without one they work.
@@ -97,6 +126,21 @@ impl FaultyObjects {
         let mut plan = self.plan();
         plan.due.clear();
         plan.random = None;
+    }
+
+    /// Lets everybody who asks for the object at `path` wait.
+    #[must_use]
+    pub fn hold(&self, path: &Path) -> Held {
+        let held = Held { reached: Arc::new(Semaphore::new(0)), go: Arc::new(Semaphore::new(0)) };
+        self.plan().held.push((path.clone(), held.clone()));
+        held
+    }
+
+    async fn wait_for(&self, location: &Path) {
+        let held = self.plan().held.iter().find(|(path, _)| path == location).map(|(_, held)| held.clone());
+        if let Some(held) = held {
+            held.pass().await;
+        }
     }
 
     /// How many faults there were.
@@ -201,6 +245,7 @@ impl ObjectStore for FaultyObjects {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.wait_for(location).await;
         match self.begin(Operation::Get).await {
             None | Some(Fault::Slow) => self.inner.get_opts(location, options).await,
             Some(_) => Err(injected("get refused")),

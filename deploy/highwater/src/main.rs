@@ -17,6 +17,7 @@ mod replay;
 mod run;
 mod schedule;
 mod shutdown;
+mod swap;
 
 use std::process::ExitCode;
 

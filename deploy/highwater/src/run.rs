@@ -28,7 +28,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use crate::{house, schedule};
+use crate::{house, schedule, swap};
 
 /// How often serving looks for a new generation, and without a live feed for new commits.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -46,6 +46,14 @@ impl Roles {
     pub(crate) const SPEED: Self = Self { speed: true, serve: false, batch: false };
     pub(crate) const SERVE: Self = Self { speed: false, serve: true, batch: false };
     pub(crate) const BATCH: Self = Self { speed: false, serve: false, batch: true };
+
+    pub(crate) fn has_batch(self) -> bool {
+        self.batch
+    }
+
+    pub(crate) fn without_batch(self) -> Self {
+        Self { batch: false, ..self }
+    }
 }
 
 type Logs = BTreeMap<SourceName, Arc<dyn EventLog>>;
@@ -70,8 +78,14 @@ pub(crate) struct Running {
     tasks: Tasks,
 }
 
-/// Runs until `stop`, or until a layer fails.
+/// Runs until `stop`, or until a layer fails. Views that have changed are answered as they were until they are computed.
 pub(crate) async fn run(pipeline: Pipeline, roles: Roles, stop: CancellationToken) -> anyhow::Result<()> {
+    if roles.serve {
+        swap::until_ready(&pipeline, roles, &stop).await?;
+        if stop.is_cancelled() {
+            return Ok(());
+        }
+    }
     Running::start(pipeline, roles, stop).await?.finish().await
 }
 
@@ -216,6 +230,7 @@ impl Running {
     fn start_schedule(&mut self) {
         let (batch, stop) = (&self.batch, &self.stop);
         self.tasks.spawn(schedule::advances(batch.clone(), stop.clone()));
+        self.tasks.spawn(schedule::compactions(batch.clone(), stop.clone()));
         self.tasks.spawn(schedule::cleaning(batch.clone(), stop.clone()));
         self.tasks.spawn(schedule::recomputes(batch.clone(), stop.clone()));
         self.tasks.spawn(schedule::audits(batch.clone(), Arc::clone(&self.served), stop.clone()));

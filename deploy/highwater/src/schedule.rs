@@ -1,11 +1,15 @@
-//! The schedule of the batch layer in a process that runs: advances again and again; recomputes, audits and clean-ups by the clock.
+//! The schedule of the batch layer in a process that runs: advances, compactions and clean-ups again and again; recomputes and audits by
+//! the clock.
 //!
 //! A turn that fails is tried again at the next one: what is published stays true meanwhile. A turn that finds another process
 //! at the same work leaves it to that.
 
 use std::{sync::Arc, time::Duration};
 
-use batch::{Batch, Error, Request, Scope, Watch};
+use batch::{
+    Batch, Error, Request, Scope, Watch,
+    lease::{Lease, Owner},
+};
 use common::pipeline;
 use serving::Served;
 use tokio::time::MissedTickBehavior;
@@ -19,6 +23,9 @@ use crate::job::{
 
 /// How long a turn by the clock is waited for at once: a machine that slept, or whose clock was set, is noticed after it.
 const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// Time between two looks for small files: a listing of the files of each dataset.
+const COMPACT_EVERY: Duration = Duration::from_secs(600);
 
 /// Time between two clean-ups.
 const CLEAN_EVERY: Duration = Duration::from_secs(6 * 3600);
@@ -36,19 +43,39 @@ pub(crate) async fn advances(batch: Batch, stop: CancellationToken) -> anyhow::R
     }
 }
 
-/// Clears away what nothing needs any more, until `stop`.
+/// Puts the small files of a date together where there are `batch.compact_from` of them or more, until `stop`.
+pub(crate) async fn compactions(batch: Batch, stop: CancellationToken) -> anyhow::Result<()> {
+    let watch = Watch { cancel: stop.clone(), ..Watch::default() };
+    let mut turns = turns(COMPACT_EVERY);
+    loop {
+        tokio::select! {
+            _ = turns.tick() => {}
+            () = stop.cancelled() => return Ok(()),
+        }
+        told("compact", compacted(&batch, &watch).await);
+    }
+}
+
+/// One look for small files, while no other process does the like.
+async fn compacted(batch: &Batch, watch: &Watch) -> Result<(), Error> {
+    let lease = Lease::take(&batch.store, &batch.clock, "compact", Owner::this_process()).await?;
+    let watch = Watch { cancel: watch.cancel.child_token(), ..watch.clone() };
+    let least = usize::try_from(batch.pipeline.batch.compact_from).unwrap_or(usize::MAX);
+    lease.during(&watch.cancel, batch.compact(least, &watch)).await.map(drop)
+}
+
+/// Removes raw events that are too old, and what nothing needs any more, until `stop`.
 pub(crate) async fn cleaning(batch: Batch, stop: CancellationToken) -> anyhow::Result<()> {
+    let watch = Watch { cancel: stop.clone(), ..Watch::default() };
     let mut turns = turns(CLEAN_EVERY);
     loop {
         tokio::select! {
             _ = turns.tick() => {}
             () = stop.cancelled() => return Ok(()),
         }
-        if let Some(removed) = told("clean", batch.clean().await)
-            && removed != batch::clean::Removed::default()
-        {
-            info!(runs = removed.runs.len(), chunks = removed.chunks.len(), "leftovers removed");
-        }
+        told("retain", batch.retain(&watch).await);
+        told("retain views", batch.age_views(&watch).await);
+        told("vacuum", batch.vacuum(batch.pipeline.batch.leftovers_kept.unsigned_abs()).await);
     }
 }
 

@@ -14,6 +14,7 @@ use common::{
     view::View,
 };
 use futures::{StreamExt, TryStreamExt, stream};
+use tracing::info;
 
 use super::Error;
 use crate::tiers::{Batch, BatchOf, Chunk, Loaded, Segmented, Table, Tiers};
@@ -41,6 +42,41 @@ async fn segmented(store: &Store, dataset: &Dataset, views: &[Arc<View>], commit
     let partials = segment::load(store, dataset, &commit, views).await?;
     let segment = views.iter().map(|view| view.id.clone()).zip(partials).collect();
     Ok(Segmented { version: commit.version, positions: commit.positions, segment })
+}
+
+/// The newest generation after number `shown`, read beside the tiers that `beside` gives for it; `None` if there is none. One that is
+/// removed while it is read, as by an erasure, is passed over: there is a newer one then.
+pub(super) async fn newest(
+    store: &Store,
+    datasets: &BTreeMap<SourceName, Dataset>,
+    shown: u64,
+    beside: impl Fn(&Generation) -> Arc<Tiers>,
+) -> Result<Option<(Arc<Tiers>, Loaded)>, Error> {
+    let mut gone = shown;
+    loop {
+        let newest = generation::latest(store).await?.filter(|newest| newest.number > shown);
+        let Some(newest) = newest else { return Ok(None) };
+        let (number, tiers) = (newest.number, beside(&newest));
+        if redefines(&newest, &tiers) {
+            return Ok(None);
+        }
+        match generation(store, datasets, Arc::new(newest), &tiers).await {
+            Err(Error::Generation(generation::Error::Gone { path })) if number > gone => {
+                info!(generation = number, path, "a generation was removed while it was read, looking for a newer one");
+                gone = number;
+            }
+            read => return Ok(Some((tiers, read?))),
+        }
+    }
+}
+
+/// Whether `newest` has another definition of a view that is shown from a generation. What is shown stays then, with all commits since:
+/// in the new generation it would have to be made from all commits that there ever were.
+fn redefines(newest: &Generation, shown: &Tiers) -> bool {
+    shown.sources().any(|(_, source)| {
+        let mut views = source.views().iter().enumerate().filter(|(index, _)| source.batch(*index).mark.is_some());
+        views.any(|(_, view)| newest.views.get(&view.name).is_some_and(|files| files.id != view.id))
+    })
 }
 
 /// Reads what `generation` has of the views served. Chunks that `shown` has already are shared, not read again.
@@ -85,7 +121,7 @@ async fn batch(store: &Store, generation: &Generation, view: &Arc<View>, before:
     let mark = generation.marks.get(&view.source);
     let (Some(files), Some(mark)) = (files, mark) else { return Ok(Batch::default()) };
     let chunks = chunks(store, view, files, before).await?;
-    Ok(Batch { mark: Some(mark.version), chunks: chunks.into() })
+    Ok(Batch { mark: Some(mark.version), chunks: chunks.into(), kept: files.kept.clone() })
 }
 
 async fn chunks(store: &Store, view: &Arc<View>, files: &ViewFiles, before: &Batch) -> Result<Vec<Chunk>, Error> {

@@ -8,7 +8,8 @@ use common::{
     clock::Clock,
     dataset::Dataset,
     feed::{CommitNotice, Heard, Listener, Notice},
-    gap, generation,
+    gap,
+    generation::{self, Generation},
     limits::{FEED_NOTICES_MAX, VERDICT_INTERVAL},
     names::SourceName,
     position::Version,
@@ -152,10 +153,9 @@ impl Follower {
             Some(_) => Feed::Silent,
         };
         let mut tiers = Arc::new(Tiers::new(self.served.views().values(), feed));
-        if let Some(newest) = generation::latest(&self.store).await? {
-            tiers = Arc::new(Arc::unwrap_or_clone(tiers).starting_at(&newest.marks));
-            let loaded = load::generation(&self.store, &self.datasets, Arc::new(newest), &tiers).await?;
-            tiers = apply(tiers, vec![Change::Generation(loaded)]).await?;
+        let starting_at = |newest: &Generation| Arc::new((*tiers).clone().starting_at(&newest.marks));
+        if let Some((started, loaded)) = load::newest(&self.store, &self.datasets, 0, starting_at).await? {
+            tiers = apply(started, vec![Change::Generation(loaded)]).await?;
         }
         let changes = self.new_commits(&tiers).await?;
         tiers = apply(tiers, changes).await?;
@@ -303,9 +303,8 @@ impl Generations {
         let (store, datasets, tiers) = (follower.store.clone(), follower.datasets.clone(), Arc::clone(tiers));
         self.reading.spawn(async move {
             let shown = tiers.generation().map_or(0, |g| g.number);
-            let newest = generation::latest(&store).await?.filter(|newest| newest.number > shown);
-            let Some(newest) = newest else { return Ok(None) };
-            Ok(Some(load::generation(&store, &datasets, Arc::new(newest), &tiers).await?))
+            let read = load::newest(&store, &datasets, shown, |_| Arc::clone(&tiers)).await?;
+            Ok(read.map(|(_, loaded)| loaded))
         });
     }
 }

@@ -12,6 +12,7 @@ use common::{
     generation::{Generation, Mark, ViewFiles},
     position::{OffsetRange, Positions},
     telemetry::Telemetry,
+    testing::store::FaultyObjects,
 };
 use tokio::sync::mpsc;
 use url::Url;
@@ -37,7 +38,10 @@ struct House {
 
 impl House {
     async fn new() -> Self {
-        let store = Store::open(&Url::parse("memory:").unwrap()).unwrap();
+        Self::over(Store::open(&Url::parse("memory:").unwrap()).unwrap()).await
+    }
+
+    async fn over(store: Store) -> Self {
         let dataset = Dataset::open(&store, "test", &source(), Arc::new(schema()), "departed_at").await.unwrap();
         let served = Arc::new(Served::new(views_by_name()));
         Self { store, dataset, history: vec![Positions::new()], generations: 0, served }
@@ -79,6 +83,16 @@ impl House {
         assert_eq!(made.version.0, self.history.len() as u64 - 1);
     }
 
+    /// Where the chunk of `view` over `version` is, once it is written: now.
+    async fn chunk_of(&self, version: u64, view: &str) -> String {
+        let partials = fold(&events_before(self.at(version)));
+        let of_view = views().into_iter().zip(partials).find(|(of, _)| of.name.as_str() == view);
+        let (view, (_, partial)) = of_view.unwrap();
+        let (from_us, to_us) = (START_US - (1 << 40), START_US + (1 << 40));
+        let chunk = generation::write_chunk(&self.store, &view, from_us, to_us, &partial).await.unwrap();
+        chunk.path
+    }
+
     /// Publishes a generation over `version` with the views named, one chunk each.
     async fn publish(&mut self, version: u64, named: &[&str]) {
         self.generations += 1;
@@ -89,7 +103,13 @@ impl House {
             }
             let (from_us, to_us) = (START_US - (1 << 40), START_US + (1 << 40));
             let chunk = generation::write_chunk(&self.store, view, from_us, to_us, &partial).await.unwrap();
-            let of_view = ViewFiles { id: view.id.clone(), source: source(), chunks: vec![chunk] };
+            let of_view = ViewFiles {
+                id: view.id.clone(),
+                source: source(),
+                sql: String::new(),
+                kept: Default::default(),
+                chunks: vec![chunk],
+            };
             files.insert(view.name.clone(), of_view);
         }
         let mark = Mark { version: Version(version), positions: self.at(version).clone() };
@@ -240,6 +260,34 @@ async fn a_chunk_that_is_not_what_its_manifest_says_stops_the_follower() {
     let error = house.follow(None).await.unwrap().unwrap_err();
     assert!(matches!(error, Error::Generation(generation::Error::Corrupt { .. })), "{error}");
     assert!(error.to_string().contains("checksum"), "{error}");
+}
+
+/// An erasure makes a new generation and removes the one that is being read, when serving starts (`shown` before it is none) and later.
+#[tokio::test(flavor = "multi_thread")]
+async fn l4_a_generation_that_is_removed_while_it_is_read_gives_way_to_the_next() {
+    for starting in [true, false] {
+        let objects = FaultyObjects::in_memory();
+        let mut house = House::over(Store::over(Arc::new(objects.clone()), Url::parse("memory:").unwrap())).await;
+        house.commit(&[(0, 10)]).await;
+        let following = if starting { None } else { Some(house.follow(None)) };
+        if following.is_some() {
+            house.head(1).await;
+        }
+        // Nothing is to be published as long as the chunk is not held: it would be read at once.
+        let chunk = house.chunk_of(1, "totals").await;
+        let held = objects.hold(&chunk.as_str().into());
+        house.publish(1, &["totals"]).await;
+        let following = following.unwrap_or_else(|| house.follow(None));
+        held.reached().await;
+        house.commit(&[(0, 12)]).await;
+        house.publish(2, &["totals", "delays"]).await;
+        house.store.delete(&chunk.as_str().into()).await.unwrap();
+        house.store.delete(&"generations/00000000000000000001.json".into()).await.unwrap();
+        held.let_go();
+        check_exact(&house.generation(2).await, house.at(2));
+        assert!(!following.is_finished());
+        following.abort();
+    }
 }
 
 /// How many events the answer to `view` counts, and how many there are before its positions.

@@ -11,6 +11,7 @@ mod fields;
 mod filled;
 mod grain;
 mod groups;
+mod history;
 mod join;
 mod model;
 mod plan;
@@ -36,7 +37,10 @@ pub(crate) use plan::{Plan, project};
 pub(crate) use steps::{Steps, whole_steps};
 pub use written::Form;
 
-use crate::{Served, tiers::Tiers};
+use crate::{
+    Served,
+    tiers::{Layer, Tiers},
+};
 
 /// Why a query has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +109,10 @@ pub fn answer(
     let held = query.cursor.as_deref().map(|cursor| served.pins().resume(cursor, query)).transpose()?;
     let (tiers, offset) = held.as_ref().map_or((tiers, 0), |(tiers, offset)| (tiers, *offset));
     plan.offset = offset;
+    if plan.layer != Layer::Live {
+        let kept = tiers.kept(&plan.view.name);
+        history::fit(&mut plan, &kept)?;
+    }
     let mut answer = execute::execute(&plan, query.since.as_deref(), tiers, cancelled)?;
     let reached = offset + answer.rows.num_rows();
     if query.paged && reached < answer.stats.groups {

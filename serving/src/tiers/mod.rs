@@ -12,6 +12,7 @@ use common::{
     feed::{Delta, Standing},
     gap::Gap,
     generation::{Generation, Mark},
+    history::Kept,
     measure::Error,
     names::{SourceName, ViewName},
     position::Partition,
@@ -144,6 +145,13 @@ impl Tiers {
             tables.extend(source.tails.values().flat_map(|tail| tail.runs(*index)));
         }
         Some(tables)
+    }
+
+    /// How much of the history of view `name` is kept; all if there is no such view.
+    #[must_use]
+    pub(crate) fn kept(&self, name: &ViewName) -> Kept {
+        let place = self.views.get(name).and_then(|(source, index)| Some((self.sources.get(source)?, index)));
+        place.map(|(source, index)| source.batch[*index].kept.clone()).unwrap_or_default()
     }
 
     /// The partials of all that `layer` has of view `name`.

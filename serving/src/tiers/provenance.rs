@@ -83,6 +83,10 @@ impl Tiers {
                 None => format!("there is no generation yet, so the batch layer has nothing of view {view}"),
             });
         }
+        let complete = warnings.is_empty();
+        if let Some(gone) = source.batch[*index].kept.gone_before_us.map(timestamp_text) {
+            warnings.push(format!("the history of view {view} before {gone} is not kept"));
+        }
         let covered = || source.mark.as_ref().filter(|_| mark.is_some()).map(|m| m.positions.clone());
         Some(Provenance {
             generation: self.generation.as_ref().map(|g| g.number),
@@ -91,7 +95,7 @@ impl Tiers {
             positions: [(name.clone(), if live { source.reach() } else { covered().unwrap_or_default() })].into(),
             as_of: source.as_of_us.filter(|_| live).map(timestamp_text),
             lag_records: source.lag_records(),
-            complete: warnings.is_empty(),
+            complete,
             warnings,
         })
     }

@@ -11,6 +11,7 @@ use common::{
     feed::{Delta, Standing},
     gap::Gap,
     generation::Mark,
+    history::Kept,
     measure::Error,
     names::SourceName,
     position::{OffsetRange, Partition, Position, Positions, Version},
@@ -55,6 +56,8 @@ pub struct Batch {
     pub mark: Option<Version>,
     /// Its chunks, by time.
     pub chunks: Arc<[Chunk]>,
+    /// How much of the view's history is in them.
+    pub kept: Kept,
 }
 
 impl Batch {

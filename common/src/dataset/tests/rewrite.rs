@@ -90,9 +90,10 @@ async fn events_of_a_commit_are_found_where_a_rewrite_put_them() {
     let second = dataset.append(append(&[(0, 3, 4)])).await.unwrap();
     let files = dataset.files(Version(2)).await.unwrap();
     rewrite(&dataset, Why::Erasure, files, |offset| offset == 1).await.unwrap();
-    assert_eq!(dataset.vacuum(0).await.unwrap(), []);
-    assert_eq!(dataset.vacuum(FAR_US).await.unwrap().len(), 2);
-    assert_eq!(dataset.vacuum(FAR_US).await.unwrap(), []);
+    let none = BTreeSet::new();
+    assert_eq!(dataset.vacuum(0, &none).await.unwrap(), []);
+    assert_eq!(dataset.vacuum(FAR_US, &none).await.unwrap().len(), 2);
+    assert_eq!(dataset.vacuum(FAR_US, &none).await.unwrap(), []);
     for (commit, expected) in [(&first, vec![(0, 0), (0, 2), (1, 0)]), (&second, vec![(0, 3)])] {
         let columns = [OFFSET.to_owned()];
         let batches = dataset.read_of_commit(commit, &commit.files[0], &columns).await.unwrap();
@@ -118,8 +119,9 @@ async fn what_no_commit_has_is_removed_once_it_is_old() {
     let commit = dataset.append(append(&[(0, 0, 3)])).await.unwrap();
     let orphan = Path::from("datasets/departures/event_date=1970-01-01/orphan.parquet");
     store.put(&orphan, "half a commit".into()).await.unwrap();
-    assert_eq!(dataset.vacuum(0).await.unwrap(), []);
-    assert_eq!(dataset.vacuum(FAR_US).await.unwrap(), [orphan]);
+    assert_eq!(dataset.vacuum(0, &BTreeSet::new()).await.unwrap(), []);
+    assert_eq!(dataset.vacuum(FAR_US, &BTreeSet::from([orphan.clone()])).await.unwrap(), []);
+    assert_eq!(dataset.vacuum(FAR_US, &BTreeSet::new()).await.unwrap(), [orphan]);
     assert_eq!(dataset.files(Version(1)).await.unwrap(), commit.files);
     assert_whole(&dataset).await;
 }

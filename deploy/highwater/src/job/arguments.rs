@@ -54,9 +54,6 @@ pub(crate) enum Command {
         #[command(flatten)]
         options: RunOptions,
     },
-    /// Remove what nothing needs any more: files of runs that were given up, and of views that were removed, once they are
-    /// older than `batch.leftovers_kept`.
-    Clean(CleanOptions),
     #[command(flatten)]
     Keep(keep::args::Keep),
     /// Advance every `batch.advance_every`, and recompute and audit as `[batch]` says, until SIGINT or SIGTERM.
@@ -162,11 +159,4 @@ pub(crate) struct PublishOptions {
     pub(crate) run: String,
     #[command(flatten)]
     pub(crate) options: RunOptions,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct CleanOptions {
-    /// Print what was removed as one JSON object.
-    #[arg(long)]
-    pub(crate) json: bool,
 }

@@ -197,6 +197,9 @@ fn print(report: &AuditReport) -> anyhow::Result<()> {
     for (name, view) in &report.views {
         let (groups, values) = (count(view.groups, "group"), count(view.cells, "value"));
         say!("  view {name}: {groups}, {values}, {} differ", view.differences)?;
+        if let Some(before) = view.left_out_before_us.and_then(|us| jiff::Timestamp::from_microsecond(us).ok()) {
+            say!("    not compared before {before}: retention has removed or rolled up what there was")?;
+        }
         for (measure, sketch) in &view.sketches {
             let (found, stated) = (sketch.relative_error_max * 100.0, sketch.relative_error_stated * 100.0);
             let worst = sketch.worst.as_ref().map(|(exact, said)| format!(", {said} where {exact} is exact"));

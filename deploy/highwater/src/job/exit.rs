@@ -41,7 +41,7 @@ pub(crate) fn of_error(error: &anyhow::Error) -> ExitCode {
         return USAGE.into();
     }
     let code = match error.downcast_ref::<batch::Error>() {
-        Some(batch::Error::Run { .. }) => USAGE,
+        Some(batch::Error::Run { .. } | batch::Error::Removed { .. }) => USAGE,
         Some(batch::Error::Busy { .. } | batch::Error::LeaseLost { .. }) => BUSY,
         Some(batch::Error::Unfinished { .. }) => UNFINISHED,
         Some(batch::Error::Cancelled) => CANCELLED,

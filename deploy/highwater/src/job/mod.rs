@@ -38,7 +38,6 @@ pub(crate) async fn command(path: &Path, command: Command, stop: CancellationTok
         Command::Reduce(options) => tasks::work(path, options, batch::stored::TaskKind::Reduce, stop).await,
         Command::Publish(options) => tasks::publish(path, options, stop).await,
         Command::Audit { scope, url, options } => audit::once(path, &scope, url, &options, stop).await,
-        Command::Clean(options) => tasks::clean(path, options).await,
         Command::Keep(command) => keep::keep(path, command, stop).await.map(|()| ExitCode::SUCCESS),
         Command::Run => {
             run::run(crate::check::load(path)?, run::Roles::BATCH, stop).await?;

@@ -1,4 +1,4 @@
-//! `highwater batch plan`, `tasks`, `map`, `reduce`, `publish`, `clean`: MapReduce by whatever hands out command lines.
+//! `highwater batch plan`, `tasks`, `map`, `reduce`, `publish`: MapReduce by whatever hands out command lines.
 
 use std::{io::BufRead, path::Path, process::ExitCode};
 
@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    arguments::{CleanOptions, Kind, PlanOptions, PublishOptions, Resources, TasksOptions, WorkOptions},
+    arguments::{Kind, PlanOptions, PublishOptions, Resources, TasksOptions, WorkOptions},
     exit::{self, Usage},
     open, report,
 };
@@ -102,16 +102,4 @@ pub(super) async fn publish(path: &Path, options: PublishOptions, stop: Cancella
         report::print(&published)?;
     }
     Ok(exit::of_outcome(published.outcome))
-}
-
-pub(super) async fn clean(path: &Path, options: CleanOptions) -> anyhow::Result<ExitCode> {
-    let (_, batch) = open(path, &EVERYTHING)?;
-    let removed = batch.clean().await?;
-    if options.json {
-        say!("{}", serde_json::to_string(&removed)?)?;
-    } else {
-        let (runs, files) = (count(removed.runs.len() as u64, "run"), count(removed.chunks.len() as u64, "chunk"));
-        say!("removed {runs} and {files} that nothing needs")?;
-    }
-    Ok(ExitCode::SUCCESS)
 }

@@ -41,7 +41,8 @@ pub(crate) enum Keep {
     Compact(Compact),
     /// Remove raw events that are older than `keep` of their source, where a generation covers them.
     Retain(Retain),
-    /// Remove what nothing names any more from the store.
+    /// Remove what nothing needs any more from the store: replaced data files, covered segments, older generations, files of runs
+    /// that were given up and of views that were removed, and what killed writers left.
     Vacuum(Vacuum),
 }
 
@@ -76,9 +77,9 @@ pub(crate) struct Compact {
 
 #[derive(Debug, Args)]
 pub(crate) struct Vacuum {
-    /// What is younger stays: a writer may be about to name it, or a reader be at work on it.
-    #[arg(long, default_value = "7d", value_parser = duration)]
-    pub(crate) grace: Duration,
+    /// What is younger stays: a writer may be about to name it, or a reader be at work on it. `batch.leftovers_kept` if left out.
+    #[arg(long, value_parser = duration)]
+    pub(crate) grace: Option<Duration>,
     /// Print the report as one JSON object.
     #[arg(long)]
     pub(crate) json: bool,

@@ -4,7 +4,10 @@ use std::{path::Path, sync::Arc};
 
 use batch::{
     Batch, Watch,
-    maintain::{compact::Compacted, retain::Retained},
+    maintain::{
+        compact::Compacted,
+        retain::{Aged, Retained},
+    },
 };
 use tokio_util::sync::CancellationToken;
 
@@ -38,10 +41,20 @@ pub(super) async fn compact(path: &Path, options: &args::Compact, stop: Cancella
 /// Removes raw events that are too old, and says of how many.
 pub(super) async fn retain(path: &Path, options: &args::Retain, stop: CancellationToken) -> anyhow::Result<()> {
     let watch = Watch { cancel: stop, ..Watch::default() };
-    let done = open(path)?.retain(&watch).await?;
+    let batch = open(path)?;
+    let done = batch.retain(&watch).await?;
+    let views = batch.age_views(&watch).await?;
     if options.json {
-        say!("{}", serde_json::to_string(&done)?)?;
+        say!("{}", serde_json::json!({"sources": done, "views": views}))?;
         return Ok(());
+    }
+    for (view, Aged { kept, rows_before, rows }) in &views {
+        let time = |us| jiff::Timestamp::from_microsecond(us).map(|time| time.to_string()).unwrap_or_default();
+        let rolled =
+            kept.rolled.as_ref().map(|rolled| format!(", by {} before {}", rolled.grain, time(rolled.before_us)));
+        let gone = kept.gone_before_us.map(|us| format!(", nothing before {}", time(us)));
+        let (before, rows) = (count(*rows_before, "group"), count(*rows, "group"));
+        say!("view {view}: {before} became {rows}{}{}", rolled.unwrap_or_default(), gone.unwrap_or_default())?;
     }
     for (source, Retained { before, files_removed, events_removed, files_not_covered }) in &done {
         let Some(before) = before else {
@@ -57,13 +70,16 @@ pub(super) async fn retain(path: &Path, options: &args::Retain, stop: Cancellati
 
 /// Removes what nothing names, and says how much.
 pub(super) async fn vacuum(path: &Path, options: &args::Vacuum) -> anyhow::Result<()> {
-    let done = open(path)?.vacuum(options.grace).await?;
+    let batch = open(path)?;
+    let done =
+        batch.vacuum(options.grace.unwrap_or_else(|| batch.pipeline.batch.leftovers_kept.unsigned_abs())).await?;
     if options.json {
         say!("{}", serde_json::to_string(&done)?)?;
         return Ok(());
     }
     let (data, segments) = (count(done.data_files, "data file"), count(done.segments, "segment"));
     let (chunks, generations) = (count(done.chunks, "chunk"), count(done.generations, "generation"));
-    say!("removed {data}, {segments}, {chunks} and {generations}")?;
+    let (runs, staged) = (count(done.runs, "run"), count(done.staged_files, "staged file"));
+    say!("removed {data}, {segments}, {chunks}, {generations}, {runs} and {staged}")?;
     Ok(())
 }

@@ -178,6 +178,34 @@ fn l1_a_recompute_killed_at_any_moment_goes_on_and_publishes_the_same() {
     assert!(files(&folder.path().join("state/store/runs")).is_empty(), "the run's files are gone");
 }
 
+/// Kills aimed at the steps that random moments seldom hit: between two reduce tasks, after the last of them, and at the publishing,
+/// before it took effect or after.
+#[test]
+fn l1_l4_a_recompute_killed_while_it_reduces_and_publishes_ends_in_one_generation() {
+    let (folder, undisturbed) = (filled(), filled());
+    let arguments = ["recompute", "--resumable", "--task-size", "64kB", "--json", "--cores", "2"];
+    let mut reduced = 0;
+    for (line, kills) in [("reduce task finished", 4), ("publishing", 4)] {
+        for kill in 0..kills {
+            let mut child =
+                batch(folder.path(), &arguments).stderr(Stdio::piped()).spawn().expect("the program starts");
+            let log = BufReader::new(child.stderr.take().expect("standard error is piped"));
+            let seen = log.lines().map(|line| line.expect("it is text")).any(|read| read.contains(line));
+            child.kill().expect("the child is there until it is waited for");
+            child.wait().expect("the child is waited for once");
+            assert!(seen || kill > 0, "the run came to its end without {line}");
+            reduced = reduced
+                .max(finished(folder.path()).keys().filter(|task| task.to_string_lossy().contains("reduce")).count());
+        }
+    }
+    assert!(reduced > 4, "{reduced} reduce tasks were finished between kills");
+    let report: Value = serde_json::from_str(&succeeds(&mut batch(folder.path(), &arguments))).expect("it is JSON");
+    assert!(["published", "unchanged"].contains(&report["outcome"].as_str().unwrap_or_default()), "{report}");
+    succeeds(&mut batch(undisturbed.path(), &["recompute"]));
+    assert_eq!(generation(folder.path()), generation(undisturbed.path()));
+    assert!(files(&folder.path().join("state/store/runs")).is_empty(), "the run's files are gone");
+}
+
 /// Does the tasks of one kind, each in a process of its own that is told by its standard input, as Hadoop Streaming would.
 fn by_lines(folder: &Path, run: &str, kind: &str) -> usize {
     let tasks = succeeds(&mut batch(folder, &["tasks", run, kind]));
@@ -311,7 +339,32 @@ fn views_are_shown_with_how_they_stand() {
     assert!(views().contains("changed") && views().contains("removed with the next generation"), "{}", views());
     succeeds(&mut batch(folder, &["advance"]));
     assert!(views().contains("removed, its files are kept") && views().matches("live").count() == 2, "{}", views());
-    assert!(succeeds(&mut batch(folder, &["clean"])).contains("removed 0 runs and 0 chunks"));
+    assert!(succeeds(&mut batch(folder, &["vacuum"])).contains("0 chunks, 0 generations, 0 runs"));
+}
+
+#[test]
+fn the_old_definition_of_a_changed_view_answers_until_the_new_one_is_computed() {
+    let folder = filled();
+    let folder = folder.path();
+    succeeds(&mut batch(folder, &["advance"]));
+    write(folder, "views/days.sql", &BY_DAY.replace("count(*) AS orders", "sum(cents) AS turnover"));
+    let asked = |url: &str| {
+        let answer = succeeds(highwater(["query", "days", "--format", "json", "--url", url]).current_dir(folder));
+        serde_json::from_str::<Value>(&answer).expect("the answer is JSON")
+    };
+    let column = |answer: &Value| answer["columns"][0]["name"].as_str().expect("a column has a name").to_owned();
+    // This process computes nothing by itself.
+    let mut server = Server::start("serve", folder);
+    let old = asked(&server.url());
+    assert_eq!((column(&old).as_str(), &old["provenance"]["generation"]), ("orders", &Value::from(1)));
+    assert_eq!(old["rows"][0][0], COMMITS * 50);
+    succeeds(&mut batch(folder, &["advance"]));
+    server.wait_for("the changed views are computed, all layers go on with them");
+    let line = server.wait_for("listening");
+    let new = asked(&format!("http://{}", line["address"].as_str().expect("the line has an address")));
+    assert_eq!((column(&new).as_str(), &new["provenance"]["generation"]), ("turnover", &Value::from(2)));
+    assert_eq!(new["rows"][0][1], old["rows"][0][1], "the same customers");
+    server.stop("INT");
 }
 
 /// Reads every document of a YAML file with Python, and says `kind/name` of each.

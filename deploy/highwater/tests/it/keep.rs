@@ -42,7 +42,10 @@ fn l7_history_is_loaded_once_from_files_and_patterns_and_kept_in_order() {
     };
     assert_eq!(batch(&["advance"])["outcome"], "published");
     assert_eq!(batch(&["compact"])["orders"]["files_before"], 0, "each date has one file");
-    assert_eq!(batch(&["vacuum"]), json!({"data_files": 0, "segments": 0, "generations": 0, "chunks": 0}));
+    assert_eq!(
+        batch(&["vacuum"]),
+        json!({"runs": 0, "generations": 0, "chunks": 0, "data_files": 0, "segments": 0, "staged_files": 0})
+    );
     assert_eq!(batch(&["vacuum", "--grace", "0s"])["data_files"], 0);
     let mut serve = Server::start("serve", folder.path());
     serve.wait_for("caught up");
