@@ -11,7 +11,7 @@ use common::{
     view::View,
 };
 
-use crate::{Scope, chunk};
+use crate::{Scope, chunk, dates};
 
 /// How much of the history of `view` this generation has: all that it will have, if it does not have the view.
 pub(crate) fn of(generation: Option<&Generation>, view: &View) -> Kept {
@@ -29,8 +29,9 @@ pub(crate) fn anew(scope: &Scope, view: &View, history: &Kept) -> Range<i64> {
     i64::MIN..chunks.end.max(chunk::of(view).interval(whole_us).1)
 }
 
-/// The starts of `chunks` that change when not `before` but `after` is kept of the history.
-pub(crate) fn aged(chunks: &BTreeMap<i64, Vec<Chunk>>, before: &Kept, after: &Kept) -> BTreeSet<i64> {
+/// The starts of the chunks of `view` that change when not `before` but `after` is kept of the history: of those among `chunks` that
+/// are old enough, and of those that their coarser buckets start in.
+pub(crate) fn aged(view: &View, chunks: &BTreeMap<i64, Vec<Chunk>>, before: &Kept, after: &Kept) -> BTreeSet<i64> {
     if before == after {
         return BTreeSet::new();
     }
@@ -40,5 +41,9 @@ pub(crate) fn aged(chunks: &BTreeMap<i64, Vec<Chunk>>, before: &Kept, after: &Ke
     let settled_us =
         if same_grain && before.gone_before_us == after.gone_before_us { before.whole_from_us() } else { i64::MIN };
     let ends_later = |from_us: &i64| chunks[from_us].first().is_some_and(|chunk| chunk.to_us > settled_us);
-    older.filter(ends_later).collect()
+    let mut aged: BTreeSet<i64> = older.filter(ends_later).collect();
+    let times = aged.iter().filter_map(|from_us| chunks[from_us].first()).map(|chunk| chunk.from_us..chunk.to_us);
+    let coarser: Vec<i64> = times.flat_map(|times| dates::chunks(view, after, &times)).collect();
+    aged.extend(coarser);
+    aged
 }

@@ -289,7 +289,7 @@ fn plan_view(
         }
         Start::Aged { base, kept } => base_of(base, &view).map(|chunks| {
             let history = kept.get(&view.name).unwrap_or(&planned.history).clone();
-            let aged = history::aged(&chunks, &planned.history, &history);
+            let aged = history::aged(&view, &chunks, &planned.history, &history);
             ViewPlan { base: Some(chunks), history, aged, ..planned }
         }),
         Start::Repair { base: generation, scope } => match (base_of(generation, &view), scope.has(&view.name)) {

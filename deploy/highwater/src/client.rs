@@ -94,11 +94,14 @@ impl Client {
         Ok(response.bytes().await?)
     }
 
-    /// Posts a query and returns the answer as a stream of Arrow.
-    pub(crate) async fn query_arrow(&self, body: &serde_json::Value) -> anyhow::Result<bytes::Bytes> {
+    /// Posts a query and returns the answer as a stream of Arrow, and the cursor of the rows after it, if there are any.
+    pub(crate) async fn query_arrow(&self, body: &serde_json::Value) -> anyhow::Result<(bytes::Bytes, Option<String>)> {
         let url = self.base.join("v1/query")?;
         let request = self.http.post(url).json(body).header("accept", "application/vnd.apache.arrow.stream");
-        Ok(self.sent(request).await?.bytes().await?)
+        let response = self.sent(request).await?;
+        let next = response.headers().get("highwater-next").map(|next| next.to_str().map(ToOwned::to_owned));
+        let next = next.transpose().context("the cursor is no text")?;
+        Ok((response.bytes().await?, next))
     }
 
     /// Whether anybody answers there.

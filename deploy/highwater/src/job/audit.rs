@@ -19,7 +19,7 @@ use common::{
 };
 use futures::FutureExt;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use serving::{
     Follower, Served,
     query::{self, Query},
@@ -80,7 +80,7 @@ async fn asked(pipeline: &Arc<Pipeline>, url: Option<url::Url>, stop: &Cancellat
         return Ok(Asked::There(client));
     }
     let store = house::store(pipeline)?;
-    let served = Arc::new(Served::new(pipeline.views.clone()));
+    let served = Arc::new(Served::new(pipeline.views.clone()).with_limits(pipeline.serving.queries));
     let follower = Follower {
         datasets: house::datasets(pipeline, &store).await?,
         store,
@@ -152,21 +152,43 @@ impl Asked {
             "view": view.name,
             "grain": view.grain.name(),
             "dimensions": view.dimensions.iter().map(|dimension| &dimension.name).collect::<Vec<_>>(),
+            // An answer has so many rows at most; all pages are of one moment.
+            "paged": true,
         });
         for (field, us) in [("from", window.start), ("to", window.end)] {
             if us != i64::MIN && us != i64::MAX {
                 query[field] = json!(jiff::Timestamp::from_microsecond(us)?.to_string());
             }
         }
+        let mut rows = Vec::new();
+        loop {
+            let (page, provenance, next) = self.page(&query).await?;
+            let schema = page.first().context("an answer has a schema")?.schema();
+            rows.extend(page);
+            match next {
+                Some(cursor) => query["cursor"] = json!(cursor),
+                None => {
+                    // What pages say beside their rows may differ.
+                    let plain = |rows: &RecordBatch| RecordBatch::try_new(Arc::clone(&schema), rows.columns().to_vec());
+                    let rows = rows.iter().map(plain).collect::<Result<Vec<_>, _>>()?;
+                    return answered(view, arrow::compute::concat_batches(&schema, &rows)?, provenance);
+                }
+            }
+        }
+    }
+
+    /// One page of an answer: at least one batch of rows, where they come from, and the cursor of the next page.
+    async fn page(&self, query: &Value) -> anyhow::Result<(Vec<RecordBatch>, Provenance, Option<String>)> {
         match self {
             Self::There(client) => {
-                let bytes = client.query_arrow(&query).await?;
+                let (bytes, next) = client.query_arrow(query).await?;
                 let stream = StreamReader::try_new(&*bytes, None)?;
                 let schema = stream.schema();
                 let provenance = schema.metadata().get("highwater.provenance").context("it has no provenance")?;
                 let provenance: Provenance = serde_json::from_str(provenance)?;
-                let rows = stream.collect::<Result<Vec<_>, _>>()?;
-                answered(view, arrow::compute::concat_batches(&schema, &rows)?, provenance)
+                let mut rows = vec![RecordBatch::new_empty(schema)];
+                rows.extend(stream.collect::<Result<Vec<_>, _>>()?);
+                Ok((rows, provenance, next))
             }
             Self::Here(served) => {
                 let (served, query) = (Arc::clone(served), Query::from_json(query.to_string().as_bytes())?);
@@ -176,7 +198,7 @@ impl Asked {
                 });
                 let answer = answer.await??;
                 let provenance = serde_json::from_value(serde_json::to_value(&answer.provenance)?)?;
-                answered(view, answer.rows, provenance)
+                Ok((vec![answer.rows], provenance, answer.next))
             }
         }
     }

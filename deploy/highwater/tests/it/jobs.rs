@@ -25,7 +25,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::Value;
 
 use crate::{
-    commands::{shop, write},
+    commands::{PIPELINE, shop, write},
     process::{Server, highwater, succeeds, text},
 };
 
@@ -289,6 +289,8 @@ fn two_at_once_do_no_harm_and_one_lets_the_other_work() {
 fn an_audit_ends_with_a_code_and_its_verdict_is_kept() {
     let folder = filled();
     let folder = folder.path();
+    // An audit takes as many pages as there are.
+    write(folder, "pipeline.toml", &PIPELINE.replace("[serving]", "[serving]\nquery_rows = 7"));
     succeeds(&mut batch(folder, &["recompute"]));
     // After the generation, in segments only.
     fill(folder, COMMITS..COMMITS + 2);
