@@ -223,7 +223,8 @@ async fn of_dataset(
         let kept = tempfile::Builder::new().suffix(".parquet").tempfile()?;
         store.download(&object, kept.reopen()?).await?;
         let name = producer.as_deref().unwrap_or("replay");
-        let name = times.producer(&format!("{name}:{}", file.path.filename().unwrap_or_default()));
+        // The whole path: the files of one commit have the same name in the directories of their dates.
+        let name = times.producer(&format!("{name}:{}", file.path));
         let rows = Selected::new(Rows::open(kept.path(), &source.rules.of_files())?, times);
         let bar = progress_bar(rows.total(), &source.name);
         let done = send(client, &source.name, &name, rows, rate, &bar, stop).await?;
