@@ -93,6 +93,8 @@ function draw(mine) {
   const how = { stacked: q.measure.additive, zone: picks.zone, mark: label, unit: unit(q.measure.name) };
   mine.points = points;
   mine.how = how;
+  // A range that goes along with the newest event: the table is of what the chart shows.
+  if (q.span !== undefined && points.length > 0) mine.from = new Date(points[0].t).toISOString();
   chart.show(points, how);
   showBuckets(points, how);
   $("loading").hidden = true;
@@ -124,7 +126,7 @@ async function refresh(mine) {
   const [status, merged] = await Promise.all([
     api.status(stop.signal),
     q.measure.additive ? undefined : api.ask(mine.asked, stop.signal),
-    top.refresh(q, mine.series.generation, stop.signal),
+    top.refresh(q, mine.from ?? q.asked.from, mine.series.generation, stop.signal),
   ]);
   if (stop.signal.aborted) return;
   showFacts(status, q.view, picks.zone);

@@ -14,7 +14,7 @@ function heading(column) {
 
 export class Top {
   #batch = { of: null, values: new Map(), total: 0 };
-  #shown = null;
+  #shown = { answer: null, batch: null };
   #only;
 
   /** `only` is told which value of which dimension is to be shown alone. */
@@ -22,8 +22,9 @@ export class Top {
     this.#only = only;
   }
 
-  /** Asks and shows; `generation` is the one that the bars' batch part is of. */
-  async refresh(q, generation, signal) {
+  /** Asks and shows what there is from `from` on; `generation` is the one that the bars' batch part is of. */
+  async refresh(question, from, generation, signal) {
+    const q = { ...question, asked: { ...question.asked, from } };
     if (!q.dimension) return this.#show(q, null);
     const { name } = q.dimension;
     const measures = [q.measure, ...q.view.measures.filter((m) => isPlain(m) && m.name !== q.measure.name)].map((m) => m.name);
@@ -43,8 +44,9 @@ export class Top {
   }
 
   #show(q, answer) {
-    if (answer !== null && answer === this.#shown) return;
-    this.#shown = answer;
+    // A generation moves parts of the bars, though the answer is the same.
+    if (answer !== null && answer === this.#shown.answer && this.#batch.of === this.#shown.batch) return;
+    this.#shown = { answer, batch: this.#batch.of };
     text($("table-title"), q.dimension ? `${title(q.measure.name)} by ${words(q.dimension.name)}` : "No dimensions");
     $("top").hidden = !answer;
     if (!answer) return;

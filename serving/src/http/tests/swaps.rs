@@ -4,7 +4,7 @@
 //! from what it says of itself: all events before its positions, or those before or after its mark.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicU8, Ordering},
     thread,
 };
 
@@ -22,8 +22,13 @@ const GENERATIONS: u64 = 16;
 /// How often both views are read: from the tables, by the query API, over HTTP, and in one statement of SQL; 100,000 times in all.
 const READS: [usize; 4] = [95_400, 4_000, 570, 30];
 
-/// How often they are read between two swaps.
+/// How often they are read between two swaps, where a read is short; longer ones see any number of swaps.
 const READS_A_SWAP: usize = 8;
+
+/// Who swaps: after some reads, without a pause, or no more.
+const PACED: u8 = 0;
+const RESTLESS: u8 = 1;
+const DONE: u8 = 2;
 
 /// What is served one after the other: of each commit half of its events, all of them, the commit, and the generation of it.
 fn moments() -> Vec<Arc<Tiers>> {
@@ -47,14 +52,15 @@ fn moments() -> Vec<Arc<Tiers>> {
     moments.into_iter().map(Arc::new).collect()
 }
 
-/// Shows one moment after the other, the first after the last, whenever this thread is woken, until `done`.
-fn swap(served: &Served, done: &AtomicBool) {
+/// Shows one moment after the other, the first after the last, as `pace` says.
+fn swap(served: &Served, pace: &AtomicU8) {
     for moment in moments().iter().cycle() {
         served.show(Arc::clone(moment));
-        if done.load(Ordering::Relaxed) {
-            return;
+        match pace.load(Ordering::Relaxed) {
+            PACED => thread::park(),
+            RESTLESS => thread::yield_now(),
+            _ => return,
         }
-        thread::park();
     }
 }
 
@@ -128,14 +134,17 @@ async fn l4_l6_two_views_agree_each_of_100_000_times_that_they_are_read_while_ge
     let served = Arc::new(Served::new(views_by_name()));
     served.show(Arc::clone(&moments()[0]));
     let app = router(Arc::clone(&served), Telemetry::new());
-    let done = Arc::new(AtomicBool::new(false));
+    let pace = Arc::new(AtomicU8::new(PACED));
     let swapping = {
-        let (served, done) = (Arc::clone(&served), Arc::clone(&done));
-        thread::spawn(move || swap(&served, &done))
+        let (served, pace) = (Arc::clone(&served), Arc::clone(&pace));
+        thread::spawn(move || swap(&served, &pace))
     };
     let [tables, queries, requests, statements] = READS;
     for read in 0..READS.iter().sum() {
-        if read % READS_A_SWAP == 0 {
+        if read == tables + queries {
+            pace.store(RESTLESS, Ordering::Relaxed);
+        }
+        if read.is_multiple_of(READS_A_SWAP) {
             swapping.thread().unpark();
         }
         let layer = [Layer::Merged, Layer::Batch, Layer::Live][read % 3];
@@ -147,7 +156,7 @@ async fn l4_l6_two_views_agree_each_of_100_000_times_that_they_are_read_while_ge
         }
     }
     assert_eq!(tables + queries + requests + statements, 100_000);
-    done.store(true, Ordering::Relaxed);
+    pace.store(DONE, Ordering::Relaxed);
     swapping.thread().unpark();
     swapping.join().unwrap();
 }

@@ -57,6 +57,11 @@ SHADES = """() => {
 }"""
 
 
+def total(cells):
+    """The sum of the numbers in these cells, as an expression of the page."""
+    return f"[...document.querySelectorAll('{cells}')].reduce((sum, cell) => sum + Number(cell.textContent.replaceAll(',', '')), 0)"
+
+
 def watched(context):
     """A page of which everything that is wrong is collected."""
     page, wrong = context.new_page(), []
@@ -117,6 +122,9 @@ def layers_meet_at_the_mark(page):
     assert after["batch"][0] > 500 and after["batch"][1] == 0, after
     expect(page.locator(".share .live").first).to_be_visible()
     expect(page.locator("#freshness-detail")).to_contain_text("as of")
+    page.get_by_text("As a table").click()
+    page.wait_for_function(f"() => {total('#buckets-body td:last-child')} === {total('#table-body td:nth-child(3)')}")
+    page.get_by_text("As a table").click()
     shot(page, "light")
 
 
@@ -172,6 +180,7 @@ def pause_and_resume(page):
     page.get_by_role("button", name="Pause").click()
     expect(page.locator(".mark")).to_contain_text("generation 2")
     expect(page.locator("#freshness")).to_have_text("live, complete")
+    expect(page.locator(".share .live")).to_have_count(0)
 
 
 def keyboard(page):
