@@ -42,6 +42,13 @@ pub const DELTA_INTERVAL: Duration = Duration::from_millis(100);
 /// Bytes of records of one source that wait to be folded before the log is read no further: more only makes deltas late.
 pub const TAIL_BACKLOG_BYTES_MAX: u64 = 8 << 20;
 
+/// Bytes of records of one partition that are worth a core's while before their delta is due: whatever their number, each turn of
+/// decoding and folding costs some ten microseconds.
+pub const TAIL_TURN_BYTES: u64 = 1 << 20;
+
+/// Commits that are durable, and whose segments are being written, before the next commit waits: each holds its segments.
+pub const COMMITS_SETTLING_MAX: usize = 2;
+
 /// Notices that the speed layer holds for its listener before it reads no further.
 pub const OUTBOX_NOTICES_MAX: usize = 256;
 

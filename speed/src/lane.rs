@@ -4,7 +4,11 @@
 
 use std::mem;
 
-use common::{log::Records, position::Position};
+use common::{
+    limits::{LOG_RUN_BYTES_MAX, LOG_RUN_RECORDS_MAX},
+    log::Records,
+    position::Position,
+};
 
 use crate::{
     error::Error,
@@ -30,6 +34,8 @@ pub(crate) struct Lane {
     epoch: u64,
     seat: Seat,
     queue: Vec<Job>,
+    /// Whether somebody waits for what is queued: a delta or a commit.
+    is_awaited: bool,
     /// The next offset that the log is to deliver.
     next: Position,
     /// How far the deltas of this epoch reach that went to the live feed.
@@ -52,6 +58,7 @@ impl Lane {
             epoch,
             seat: Seat::Unlocated,
             queue: Vec::new(),
+            is_awaited: false,
             next: Position::default(),
             told: Position::default(),
             queued_bytes: 0,
@@ -120,10 +127,18 @@ impl Lane {
         }
         if !run.range.is_empty() {
             self.next = run.range.to;
-            self.queued_bytes += run.records.iter().map(record_bytes).sum::<u64>();
+            let bytes = run.records.iter().map(record_bytes).sum();
+            self.queued_bytes += bytes;
             self.uncut = true;
             self.unsealed = true;
-            self.queue.push(Job::Read(run));
+            match self.queue.last_mut() {
+                Some(Job::Read(before, bytes_before)) if fits(before, *bytes_before, &run, bytes) => {
+                    before.range.to = run.range.to;
+                    before.records.extend(run.records);
+                    *bytes_before += bytes;
+                }
+                _ => self.queue.push(Job::Read(run, bytes)),
+            }
         }
         Ok(())
     }
@@ -131,6 +146,7 @@ impl Lane {
     /// Asks for a delta, if there is anything for one.
     pub(crate) fn cut(&mut self) {
         if mem::take(&mut self.uncut) {
+            self.is_awaited = true;
             self.queue.push(Job::Cut);
         }
     }
@@ -140,6 +156,7 @@ impl Lane {
         self.uncut = false;
         let unsealed = mem::take(&mut self.unsealed);
         if unsealed {
+            self.is_awaited = true;
             self.queue.push(Job::Seal);
         }
         unsealed
@@ -150,11 +167,13 @@ impl Lane {
         self.unsealed
     }
 
-    /// The tail and all its jobs, if it rests and there are any.
-    pub(crate) fn take_work(&mut self) -> Option<(Box<Tail>, Vec<Job>)> {
-        if self.queue.is_empty() || !matches!(self.seat, Seat::Resting(_)) {
+    /// The tail and all its jobs, if it rests and somebody waits for them, or there are at least `bytes_min` to be read.
+    pub(crate) fn take_work(&mut self, bytes_min: u64) -> Option<(Box<Tail>, Vec<Job>)> {
+        let is_due = self.is_awaited || self.queued_bytes >= bytes_min;
+        if self.queue.is_empty() || !is_due || !matches!(self.seat, Seat::Resting(_)) {
             return None;
         }
+        self.is_awaited = false;
         let Seat::Resting(tail) = mem::replace(&mut self.seat, Seat::Working) else { return None };
         self.working_bytes = mem::take(&mut self.queued_bytes);
         Some((tail, mem::take(&mut self.queue)))
@@ -175,5 +194,97 @@ impl Lane {
     /// The bytes of events and dead letters that wait for a commit.
     pub(crate) fn held_bytes(&self) -> u64 {
         self.held_bytes
+    }
+}
+
+/// Whether `run` and the one before it together are no more than one run may be.
+fn fits(before: &Records, bytes_before: u64, run: &Records, bytes: u64) -> bool {
+    before.records.len() + run.records.len() <= LOG_RUN_RECORDS_MAX && bytes_before + bytes <= LOG_RUN_BYTES_MAX as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use common::{
+        event::Record,
+        position::{OffsetRange, Partition},
+        telemetry::Telemetry,
+        testing::departures,
+    };
+
+    use super::*;
+    use crate::tail::{Recipe, Start};
+
+    fn started() -> Lane {
+        let source = departures();
+        let metrics = Telemetry::new().ingest(&source.name);
+        let recipe = Recipe { source: source.name, rules: source.rules, views: Arc::new([]), metrics };
+        let (committed, next) = (Position(0), Position(0));
+        let mut lane = Lane::new(1);
+        lane.start(Tail::new(&recipe, Start { partition: Partition(0), epoch: 1, committed, next }), committed, next);
+        lane
+    }
+
+    fn run(from: u64, records: u64, bytes: usize) -> Records {
+        let value = Bytes::from(vec![b' '; bytes]);
+        let record = |offset| Record {
+            topic: "departures".into(),
+            partition: Partition(0),
+            offset,
+            timestamp_us: 0,
+            key: None,
+            headers: Vec::new(),
+            value: Some(value.clone()),
+        };
+        let range = OffsetRange::new(Position(from), Position(from + records));
+        Records { partition: Partition(0), range, records: (from..from + records).map(record).collect() }
+    }
+
+    fn ranges(jobs: &[Job]) -> Vec<(u64, u64, usize)> {
+        let range = |job: &Job| match job {
+            Job::Read(run, _) => Some((run.range.from.0, run.range.to.0, run.records.len())),
+            Job::Cut | Job::Seal => None,
+        };
+        jobs.iter().filter_map(range).collect()
+    }
+
+    #[test]
+    fn runs_are_worked_on_together_as_far_as_one_run_may_reach() {
+        let mut lane = started();
+        let half = LOG_RUN_RECORDS_MAX as u64 / 2;
+        lane.push(run(0, half, 1)).unwrap();
+        lane.push(run(half, half, 1)).unwrap();
+        lane.push(run(2 * half, 1, 1)).unwrap();
+        lane.push(run(2 * half + 1, 1, LOG_RUN_BYTES_MAX)).unwrap();
+        lane.cut();
+        lane.push(run(2 * half + 2, 1, 1)).unwrap();
+        let (_, jobs) = lane.take_work(u64::MAX).unwrap();
+        let (full, end) = (2 * half, 2 * half + 2);
+        let expected = [
+            (0, full, LOG_RUN_RECORDS_MAX),
+            (full, full + 1, 1),
+            (full + 1, end, 1),
+            // A delta ends where it was cut.
+            (end, end + 1, 1),
+        ];
+        assert_eq!(ranges(&jobs), expected);
+        assert!(matches!(jobs[3], Job::Cut));
+    }
+
+    #[test]
+    fn a_core_is_asked_for_what_is_worth_it_or_waited_for() {
+        let mut lane = started();
+        lane.push(run(0, 1, 100)).unwrap();
+        assert!(lane.take_work(1_000).is_none(), "little is left to grow");
+        lane.push(run(1, 10, 100)).unwrap();
+        let (tail, jobs) = lane.take_work(1_000).expect("enough is there");
+        assert_eq!(ranges(&jobs), [(0, 11, 11)]);
+        lane.push(run(11, 1, 100)).unwrap();
+        lane.cut();
+        assert!(lane.take_work(1_000).is_none(), "a core is at work on it");
+        lane.rest(tail);
+        assert!(lane.take_work(1_000).is_some(), "a delta is waited for");
     }
 }

@@ -79,8 +79,8 @@ impl Part {
 /// Something to do with a tail. Jobs of one partition are done one after the other, in the order given.
 #[derive(Debug)]
 pub(crate) enum Job {
-    /// Decode and fold these records.
-    Read(Records),
+    /// Decode and fold these records, of so many bytes.
+    Read(Records, u64),
     /// Close the open delta.
     Cut,
     /// Close the open delta and hand over everything uncommitted.
@@ -153,7 +153,7 @@ impl Tail {
     /// See [`decode::Error`]. The tail is as it was, and may be made ready again.
     pub(crate) async fn prepare(&mut self, jobs: &[Job]) -> Result<(), decode::Error> {
         for job in jobs {
-            if let Job::Read(run) = job {
+            if let Job::Read(run, _) = job {
                 self.decoder.prepare(&run.records).await?;
             }
         }
@@ -168,7 +168,7 @@ impl Tail {
         let mut done = Vec::with_capacity(jobs.len() + 1);
         for job in jobs {
             match job {
-                Job::Read(run) => done.push(self.read(run)?),
+                Job::Read(run, bytes) => done.push(self.read(run, bytes)?),
                 Job::Cut => done.extend(self.cut()?.map(Done::Delta)),
                 Job::Seal => {
                     done.extend(self.cut()?.map(Done::Delta));
@@ -179,13 +179,12 @@ impl Tail {
         Ok(done)
     }
 
-    fn read(&mut self, run: Records) -> Result<Done, Error> {
+    fn read(&mut self, run: Records, bytes: u64) -> Result<Done, Error> {
         let Records { partition, range, records } = run;
         if range.from != self.next {
             return Err(Error::Unchained { partition, expected: self.next, got: range });
         }
         let delivered = records.len() as u64;
-        let bytes = records.iter().map(record_bytes).sum();
         let newest_us = records.iter().map(|r| r.timestamp_us).max();
         let oldest_us = records.iter().map(|r| r.timestamp_us).min();
         self.as_of_us = self.as_of_us.max(newest_us);

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use bytes::Bytes;
 use deltalake::kernel::Add;
@@ -42,14 +41,14 @@ impl Proposal for Appending<'_> {
 }
 
 impl Inner {
-    /// The events of `append` in the schema of an event, if its counts and ranges agree with them.
-    pub(super) fn conform(&self, append: &Append) -> Result<Vec<RecordBatch>, Error> {
+    /// The data files of `append`, if its counts and ranges agree with its events. CPU work.
+    pub(super) fn encode(&self, append: &Append) -> Result<Vec<NewFile>, Error> {
         let schema = self.schema.event_schema();
         let events = append.events.iter().map(|batch| write::conform(batch, &schema)).collect::<Result<Vec<_>, _>>();
         let source_name = self.source.clone();
         let events = events.map_err(|error| Error::Schema { source_name, message: error.to_string() })?;
         match write::contradiction(append, &events) {
-            None => Ok(events),
+            None => write::files(&schema, &self.event_time, &events).map_err(Error::table("encode events")),
             Some(message) => Err(Error::Contradiction { source_name: self.source.clone(), message }),
         }
     }
@@ -65,14 +64,6 @@ impl Inner {
             }
         }
         Ok(())
-    }
-
-    /// Writes the data files of the commit `id`.
-    pub(super) async fn write(&self, id: &str, events: Vec<RecordBatch>) -> Result<Vec<Add>, Error> {
-        let action = "encode events";
-        let (schema, event_time) = (self.schema.event_schema(), self.event_time.clone());
-        let encoded = tokio::task::spawn_blocking(move || write::files(&schema, &event_time, &events)).await;
-        self.put(id, encoded.map_err(Error::table(action))?.map_err(Error::table(action))?, true).await
     }
 
     /// Puts `files` of the commit `id` into the store.

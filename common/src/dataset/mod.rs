@@ -22,7 +22,7 @@ use arrow::record_batch::RecordBatch;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use self::{commit::Appending, log::AppIds, table::Table};
+use self::{commit::Appending, log::AppIds, table::Table, write::NewFile};
 pub use self::{
     export::Export,
     loads::{LOADS_FROM, LoadId},
@@ -240,10 +240,10 @@ impl Dataset {
     /// # Errors
     /// [`Error::Fenced`] (L3), [`Error::Contradiction`], [`Error::Schema`], [`Error::Table`], [`Error::Store`].
     pub async fn append(&self, append: Append) -> Result<Commit, Error> {
-        let events = self.inner.conform(&append)?;
         self.inner.check_positions(&self.snapshot().await?, &append)?;
         let id = Uuid::now_v7().to_string();
-        let adds = self.inner.write(&id, events).await?;
+        let (append, files) = self.encode(append).await?;
+        let adds = self.inner.put(&id, files, true).await?;
         let committed = self.inner.commit(&id, &Appending { append: &append, adds: &adds }).await;
         if let Err(Error::Fenced { .. }) = committed {
             self.inner.discard(&adds).await;
@@ -251,6 +251,13 @@ impl Dataset {
         let commit = committed?.expect("an append is always to be made");
         self.checkpoint(&commit).await;
         Ok(commit)
+    }
+
+    /// The files of `append`, which is given back; made on the blocking pool.
+    async fn encode(&self, append: Append) -> Result<(Append, Vec<NewFile>), Error> {
+        let inner = Arc::clone(&self.inner);
+        let encode = move || inner.encode(&append).map(|files| (append, files));
+        tokio::task::spawn_blocking(encode).await.map_err(Error::table("encode events"))?
     }
 
     /// Writes the checkpoint that is due with `commit`, if one is.

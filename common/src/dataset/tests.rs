@@ -211,6 +211,35 @@ async fn equal_events_give_equal_bytes() {
     assert_eq!(written[0], written[1]);
 }
 
+/// The same with its texts as codes, of dictionaries that have one text more than occurs.
+fn coded(batch: &RecordBatch) -> RecordBatch {
+    let coded = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    let columns = batch.schema_ref().fields().iter().zip(batch.columns()).map(|(field, column)| {
+        let Some(texts) = column.as_string_opt::<i32>() else { return (field.name(), Arc::clone(column)) };
+        let more = arrow::compute::concat(&[&StringArray::from(vec!["0 occurs nowhere"]), texts]).unwrap();
+        (field.name(), arrow::compute::cast(&more, &coded).unwrap().slice(1, batch.num_rows()))
+    });
+    RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).unwrap()
+}
+
+#[test]
+fn texts_give_equal_bytes_and_bounds_with_and_without_codes() {
+    let (schema, plain) = (schema().event_schema(), events(0, 0..300));
+    let written = |batches: &[&RecordBatch]| {
+        let batches: Vec<_> = batches.iter().map(|batch| write::conform(batch, &schema).unwrap()).collect();
+        let files = write::files(&schema, "departed_at", &batches).unwrap();
+        files.into_iter().map(|file| (file.date, file.bytes, file.stats)).collect::<Vec<_>>()
+    };
+    let (more, coded) = (events(0, 300..600), coded(&plain));
+    assert_eq!(written(&[&coded]), written(&[&plain]));
+    assert!(
+        written(&[&coded])[0].2.contains(r#""carrier":"AA""#),
+        "the least that occurs: {:?}",
+        written(&[&coded])[0].2
+    );
+    assert_eq!(written(&[&coded, &more]), written(&[&plain, &more]), "codes of some batches only");
+}
+
 #[tokio::test]
 async fn events_without_a_date_are_kept() {
     let dataset = open(&memory()).await;

@@ -60,15 +60,25 @@ impl FeedTopic {
         Self { kafka, topic: topic.into(), sources: Arc::new(sources), clock, teller }
     }
 
-    /// Tells all that `notices` has, until it ends; and to the listener of this process at once, if it has one. To be run on a
-    /// thread of its own.
+    /// Tells all that `notices` has, until it ends; and to the listener of this process, if it has one, before anything is made of
+    /// it for others: a commit's segment takes its time. To be run on a thread of its own.
     pub fn tell(&self, mut notices: Receiver, own: Option<&mpsc::Sender<Heard>>) {
+        let Some(own) = own else { return self.tell_others(notices) };
+        let (pass, passed) = mpsc::channel(FEED_NOTICES_MAX);
+        thread::scope(|threads| {
+            threads.spawn(|| self.tell_others(passed));
+            while let Some(notice) = notices.blocking_recv() {
+                // Either may have ended before those who tell.
+                _ = own.blocking_send(Heard::Notice(notice.clone()));
+                _ = pass.blocking_send(notice);
+            }
+            drop(pass);
+        });
+    }
+
+    fn tell_others(&self, mut notices: Receiver) {
         let mut teller = Teller::new(self);
         while let Some(notice) = teller.next(&mut notices) {
-            if let Some(own) = own {
-                // It may have ended before those who tell.
-                _ = own.blocking_send(Heard::Notice(notice.clone()));
-            }
             teller.tell(notice);
         }
         teller.finish();

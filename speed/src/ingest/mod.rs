@@ -37,7 +37,7 @@ mod outcome;
 mod stage;
 
 use outcome::Outcome;
-use stage::Stage;
+use stage::{Settling, Stage};
 
 /// The ingest of one source.
 #[derive(Debug)]
@@ -55,6 +55,7 @@ pub struct Worker {
     epoch: u64,
     tasks: JoinSet<Outcome>,
     stage: Stage,
+    settling: Settling,
     outbox: Outbox,
 
     requests: mpsc::Receiver<Flush>,
@@ -112,6 +113,7 @@ impl Worker {
             epoch: 0,
             tasks: JoinSet::new(),
             stage: Stage::default(),
+            settling: Settling::default(),
             outbox: Outbox::new(feed),
             requests,
             flushes: Vec::new(),
@@ -287,7 +289,7 @@ impl Worker {
 
     /// When [`Self::tick`] or [`Self::begin_commit`] has something to do next.
     fn due(&self) -> Option<Instant> {
-        let commit_due = self.commit_due.filter(|_| self.stage.is_idle());
+        let commit_due = self.commit_due.filter(|_| self.may_commit());
         let lag_due = self.lag_due.filter(|_| !self.stopping);
         [self.delta_due, commit_due, lag_due, self.read_after].into_iter().flatten().min()
     }
@@ -309,7 +311,7 @@ impl Worker {
 
     /// Begins a commit if one is due and none is under way, and moves one along whose lanes have all answered.
     fn begin_commit(&mut self) {
-        if self.stage.is_idle() && self.wants_commit() {
+        if self.may_commit() && self.wants_commit() {
             self.commit_due = None;
             self.commit_began = Instant::now();
             self.answering.append(&mut self.flushes);
@@ -326,6 +328,11 @@ impl Worker {
         }
     }
 
+    /// Whether a commit may begin: while one is being written the log is read on, and the next one waits.
+    fn may_commit(&self) -> bool {
+        self.stage.is_idle() && self.settling.has_room()
+    }
+
     fn wants_commit(&self) -> bool {
         let asked = !self.flushes.is_empty() && self.stats.version.is_some();
         let due = self.stopping
@@ -340,7 +347,8 @@ impl Worker {
 
     /// Whether nothing is left to do when stopping.
     fn is_finished(&self) -> bool {
-        self.stage.is_idle() && !self.waits_for_commit() && !self.lanes.values().any(Lane::is_working)
+        let is_idle = self.stage.is_idle() && self.settling.is_idle();
+        is_idle && !self.waits_for_commit() && !self.lanes.values().any(Lane::is_working)
     }
 
     fn publish(&mut self) {

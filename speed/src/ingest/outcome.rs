@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use common::{
     feed::{Notice, Standing},
-    limits::{LAG_INTERVAL, OUTBOX_NOTICES_MAX},
+    limits::{LAG_INTERVAL, OUTBOX_NOTICES_MAX, TAIL_BACKLOG_BYTES_MAX, TAIL_TURN_BYTES},
     log::{self, Subscription},
     position::Version,
 };
@@ -39,8 +39,19 @@ pub(super) enum Outcome {
 impl Worker {
     /// Starts the work that can be started: lanes with jobs, partitions whose position is to be read.
     pub(super) fn launch(&mut self) {
+        if let Some((commit, segment)) = self.settling.take() {
+            let committer = self.committer.clone();
+            self.tasks.spawn(async move {
+                committer.settle(commit, segment).await;
+                Outcome::Settled
+            });
+        }
+        // However many partitions there are: when reading stops because too much waits, some of it is worth a core's while.
+        let lanes = u64::try_from(self.lanes.len()).unwrap_or(u64::MAX).max(1);
+        let waiting_bytes_max = TAIL_BACKLOG_BYTES_MAX.min(self.settings.commit_size_bytes);
+        let turn_bytes = TAIL_TURN_BYTES.min(waiting_bytes_max / 2 / lanes);
         for lane in self.lanes.values_mut() {
-            if let Some((mut tail, jobs)) = lane.take_work() {
+            if let Some((mut tail, jobs)) = lane.take_work(turn_bytes) {
                 let (cores, retry) = (Arc::clone(&self.cores), self.settings.retry);
                 self.tasks.spawn(async move {
                     if let Err(error) = prepare(&mut tail, &jobs, retry).await {
@@ -100,7 +111,7 @@ impl Worker {
                 }
             }
             Outcome::Written(outcome) => self.written(outcome?),
-            Outcome::Settled => self.stage = Stage::Idle,
+            Outcome::Settled => self.settling.done(),
             Outcome::Lag(lag) => self.lag_measured(lag),
         }
         Ok(())
@@ -161,7 +172,7 @@ impl Worker {
     }
 
     fn written(&mut self, outcome: commit::Outcome) {
-        self.stage = Stage::Settling;
+        self.stage = Stage::Idle;
         for (partition, epoch) in outcome.fenced {
             self.stats.fences += 1;
             self.recipe.metrics.fenced();
@@ -169,25 +180,18 @@ impl Worker {
                 self.assign(partition);
             }
         }
-        match outcome.made {
-            Some(made) => {
-                self.stats.commits += 1;
-                self.recipe.metrics.committed(made.counts.records(), self.commit_began.elapsed());
-                self.stats.committed += made.counts;
-                self.stats.version = self.stats.version.max(Some(made.commit.version));
-                for (partition, position) in &made.commit.positions {
-                    if let Some(stats) = self.stats.partitions.get_mut(partition) {
-                        stats.committed = stats.committed.max(*position);
-                    }
+        if let Some(made) = outcome.made {
+            self.stats.commits += 1;
+            self.recipe.metrics.committed(made.counts.records(), self.commit_began.elapsed());
+            self.stats.committed += made.counts;
+            self.stats.version = self.stats.version.max(Some(made.commit.version));
+            for (partition, position) in &made.commit.positions {
+                if let Some(stats) = self.stats.partitions.get_mut(partition) {
+                    stats.committed = stats.committed.max(*position);
                 }
-                self.outbox.push(Notice::Committed(self.committer.notice(&made)));
-                let committer = self.committer.clone();
-                self.tasks.spawn(async move {
-                    committer.settle(made.commit, made.segment).await;
-                    Outcome::Settled
-                });
             }
-            None => self.stage = Stage::Idle,
+            self.outbox.push(Notice::Committed(self.committer.notice(&made)));
+            self.settling.push(made.commit, made.segment);
         }
         self.answer();
     }

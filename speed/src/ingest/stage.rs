@@ -1,8 +1,10 @@
-//! Where the one commit of a source stands: at most one is under way at any time.
+//! Where the one commit of a source stands, of which at most one is under way at any time; and what is left to do for those that
+//! are durable.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
-use common::position::Partition;
+use arrow::record_batch::RecordBatch;
+use common::{dataset::Commit, limits::COMMITS_SETTLING_MAX, position::Partition};
 
 use crate::tail::Part;
 
@@ -26,8 +28,6 @@ pub(super) enum Stage {
         /// Their size.
         bytes: u64,
     },
-    /// Done and told; segments are being written and the log is being trimmed.
-    Settling,
 }
 
 impl Stage {
@@ -43,7 +43,7 @@ impl Stage {
     /// The bytes that a commit holds.
     pub(super) fn bytes(&self) -> u64 {
         match self {
-            Self::Idle | Self::Settling => 0,
+            Self::Idle => 0,
             Self::Sealing { parts, .. } => parts.iter().map(|part| part.bytes).sum(),
             Self::Writing { bytes, .. } => *bytes,
         }
@@ -77,5 +77,68 @@ impl Stage {
         let bytes = parts.iter().map(|part| part.bytes).sum();
         *self = Self::Writing { partitions: parts.iter().map(|part| part.partition).collect(), bytes };
         Some(parts)
+    }
+}
+
+/// Commits that are durable and told, whose segments are to be written and whose records to be trimmed: one after the other, in
+/// their order, beside the commits that follow.
+#[derive(Debug, Default)]
+pub(super) struct Settling {
+    waiting: VecDeque<(Commit, Vec<RecordBatch>)>,
+    is_busy: bool,
+}
+
+impl Settling {
+    pub(super) fn push(&mut self, commit: Commit, segment: Vec<RecordBatch>) {
+        self.waiting.push_back((commit, segment));
+    }
+
+    /// The commit whose turn it is, if there is none at work.
+    pub(super) fn take(&mut self) -> Option<(Commit, Vec<RecordBatch>)> {
+        let next = if self.is_busy { None } else { self.waiting.pop_front() };
+        self.is_busy |= next.is_some();
+        next
+    }
+
+    /// The one at work is done.
+    pub(super) fn done(&mut self) {
+        self.is_busy = false;
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        !self.is_busy && self.waiting.is_empty()
+    }
+
+    /// Whether another commit may begin.
+    pub(super) fn has_room(&self) -> bool {
+        self.waiting.len() + usize::from(self.is_busy) < COMMITS_SETTLING_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use common::position::Version;
+
+    use super::*;
+
+    fn push(settling: &mut Settling, version: u64) {
+        settling.push(Commit { version: Version(version), ..Commit::default() }, Vec::new());
+    }
+
+    #[test]
+    fn l2_commits_settle_in_their_order_one_at_a_time() {
+        let mut settling = Settling::default();
+        push(&mut settling, 1);
+        assert!(settling.has_room(), "the next commit begins beside one that settles");
+        push(&mut settling, 2);
+        assert!(!settling.has_room(), "what waits is bounded");
+        for version in 1..=2 {
+            let (commit, _) = settling.take().unwrap();
+            assert_eq!(commit.version, Version(version));
+            assert_eq!(settling.take(), None, "one at a time");
+            assert!(!settling.is_idle());
+            settling.done();
+        }
+        assert!(settling.is_idle() && settling.has_room());
     }
 }

@@ -7,7 +7,10 @@ use common::{
     position::{Partition, Position, Version},
 };
 
-use crate::world::{Kind::*, NEVER, PARTITIONS, World};
+use crate::{
+    tripwire::Side,
+    world::{Kind::*, NEVER, PARTITIONS, World},
+};
 
 #[tokio::test]
 async fn deltas_chain_without_a_gap_and_none_straddles_a_commit() {
@@ -58,6 +61,32 @@ async fn a_partition_without_events_moves_all_the_same() {
     running.listener.until(|n| matches!(n, Notice::Delta(_))).await;
     let delta = running.listener.deltas().next().unwrap();
     assert_eq!((delta.partition, delta.range.to, delta.partials.len()), (Partition(1), Position(3), 0));
+    running.catch_up(&world).await;
+    running.stop().await;
+    world.check_all().await;
+}
+
+#[tokio::test]
+async fn deltas_are_told_while_a_commit_is_being_written() {
+    let mut world = World::new();
+    world.put(0, &[Event]).await;
+    let mut running = world.run().await;
+    running.read_all(&world).await;
+    world.tripwire.arm(0, Side::Before);
+    let asking = running.handle.clone();
+    let flush = tokio::spawn(async move { asking.flush().await });
+    world.tripwire.tripped().await;
+
+    for to in 2..=4 {
+        world.put(0, &[Event]).await;
+        running.listener.until(|n| matches!(n, Notice::Delta(delta) if delta.range.to == Position(to))).await;
+    }
+    assert_eq!(running.listener.commits().count(), 0, "the commit's first object is never written");
+    running.crash().await;
+    assert!(flush.await.unwrap().is_err(), "nobody says that it was committed");
+
+    world.tripwire.disarm();
+    let running = world.run().await;
     running.catch_up(&world).await;
     running.stop().await;
     world.check_all().await;

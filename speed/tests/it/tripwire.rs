@@ -37,11 +37,11 @@ impl Tripwire {
     }
 
     /// Arms it for the `nth` put from now on (0 is the next one).
-    fn arm(&self, nth: u64, side: Side) {
+    pub(crate) fn arm(&self, nth: u64, side: Side) {
         *self.armed.lock().unwrap() = Some((nth, side));
     }
 
-    fn disarm(&self) {
+    pub(crate) fn disarm(&self) {
         *self.armed.lock().unwrap() = None;
     }
 
@@ -56,6 +56,11 @@ impl Tripwire {
             }
             None => None,
         }
+    }
+
+    /// Waits until the put has begun that it is armed for.
+    pub(crate) async fn tripped(&self) {
+        self.tripped.cancelled().await;
     }
 
     async fn trip(&self) {

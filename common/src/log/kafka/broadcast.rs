@@ -13,14 +13,17 @@ use std::{
 };
 
 use rdkafka::{
-    ClientContext, Message, Offset, TopicPartitionList,
-    config::RDKafkaLogLevel,
+    Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
     error::{KafkaError, RDKafkaErrorCode as Code},
     producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext},
 };
 
-use super::{Cluster, Fault, Kafka, context::Context, failed, native};
+use super::{
+    Cluster, Fault, Kafka,
+    context::{Context, Fates},
+    failed, native,
+};
 use crate::{
     limits::{FEED_MESSAGE_BYTES_MAX, FEED_PARTITIONS, FEED_RETENTION, KAFKA_TIMEOUT, KAFKA_VISIBLE_ATTEMPTS_MAX},
     log::Error,
@@ -31,18 +34,15 @@ const BATCH_OVERHEAD: usize = 1 << 10;
 
 /// Says things on a topic.
 pub(crate) struct Speaker {
-    producer: BaseProducer<Deliveries>,
+    producer: BaseProducer<Fates<Lost>>,
     topic: String,
     partitions: u32,
     bytes_max: usize,
 }
 
-/// What was not delivered.
+/// How many messages were not delivered.
 #[derive(Debug, Default)]
-struct Deliveries {
-    lost: AtomicU64,
-    context: Context,
-}
+struct Lost(AtomicU64);
 
 impl Speaker {
     /// A speaker on `topic`, which is made if it is not there. Blocks.
@@ -56,7 +56,7 @@ impl Speaker {
         let allowed = cluster.record_bytes_max(topic).ok().flatten().unwrap_or(FEED_MESSAGE_BYTES_MAX);
         let allowed = allowed.min(FEED_MESSAGE_BYTES_MAX);
         let config = cluster.settings.speaker(allowed);
-        let producer = cluster.fault(config.create_with_context(Deliveries::default()));
+        let producer = cluster.fault(config.create_with_context(Fates::<Lost>::default()));
         let producer = producer.map_err(failed(topic, "open the live feed"))?;
         let bytes_max = allowed.saturating_sub(BATCH_OVERHEAD);
         Ok(Self { producer, topic: topic.to_owned(), partitions, bytes_max })
@@ -77,7 +77,7 @@ impl Speaker {
 
     /// How many messages were lost since this was last asked.
     pub(crate) fn take_lost(&self) -> u64 {
-        self.producer.context().lost.swap(0, Ordering::Relaxed)
+        self.producer.context().kept.0.swap(0, Ordering::Relaxed)
     }
 
     /// Whether it can say nothing any more, and has to be opened anew.
@@ -92,22 +92,12 @@ impl Speaker {
     }
 }
 
-impl ClientContext for Deliveries {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.context.log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.context.error(error, reason);
-    }
-}
-
-impl ProducerContext for Deliveries {
+impl ProducerContext for Fates<Lost> {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         if result.is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+            self.kept.0.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

@@ -71,6 +71,23 @@ impl ClientContext for Context {
     }
 }
 
+/// A producer's, with what it keeps of the fates of its messages.
+#[derive(Debug, Default)]
+pub(super) struct Fates<T> {
+    pub(super) kept: T,
+    pub(super) context: Context,
+}
+
+impl<T: Send + Sync> ClientContext for Fates<T> {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.context.log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.context.error(error, reason);
+    }
+}
+
 impl ConsumerContext for Context {
     /// Acknowledges at once: nothing is fetched of a partition before its position is known, and then it is assigned to
     /// librdkafka by [`super::poll`]. Of those revoked, the ones that are fetched stop here: their records do not follow.

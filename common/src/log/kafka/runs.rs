@@ -103,8 +103,11 @@ fn copy(topic: &Arc<str>, partition: Partition, messages: &[Message], bytes: usi
         buffer.extend_from_slice(message.value().unwrap_or_default());
     }
     let mut rest = Bytes::from(buffer);
+    // A run has a name of its own: the counter of one that all runs shared would go from core to core with each record that one
+    // of them makes and another drops.
+    let topic: Arc<str> = Arc::from(&**topic);
     let record = |message: &Message| Record {
-        topic: Arc::clone(topic),
+        topic: Arc::clone(&topic),
         partition,
         offset: message.offset().expect("only messages with an offset are gathered"),
         // A record of the oldest format has none.

@@ -7,14 +7,13 @@ use std::{
 };
 
 use rdkafka::{
-    ClientContext, Message,
-    config::RDKafkaLogLevel,
+    Message,
     error::{KafkaError, RDKafkaErrorCode as Code},
     message::DeliveryResult,
     producer::{BaseProducer, BaseRecord, Producer, ProducerContext},
 };
 
-use super::{Kafka, KafkaLog, context::Context, failed, native};
+use super::{Kafka, KafkaLog, context::Fates, failed, native};
 use crate::{
     log::Error,
     position::{Partition, Position},
@@ -27,7 +26,7 @@ const ROOM: Duration = Duration::from_millis(10);
 pub struct Stream {
     topic: String,
     partitions: u32,
-    producer: BaseProducer<Acknowledgements>,
+    producer: BaseProducer<Fates<Mutex<Progress>>>,
 }
 
 /// A record that the brokers have.
@@ -63,7 +62,7 @@ impl Kafka {
         let topic = log.topic.name().to_owned();
         let partitions = log.topic.partitions().await?;
         let config = self.cluster.settings.streamer();
-        let producer = config.create_with_context(Acknowledgements::default());
+        let producer = config.create_with_context(Fates::<Mutex<Progress>>::default());
         let producer = producer.map_err(failed(&topic, "set up a producer"))?;
         Ok(Stream { topic, partitions, producer })
     }
@@ -105,34 +104,18 @@ impl Stream {
     /// What became of the records so far; of those watched, what is new.
     #[must_use]
     pub fn progress(&self) -> Progress {
-        let mut progress = self.producer.context().progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut progress = self.producer.context().kept.lock().unwrap_or_else(PoisonError::into_inner);
         let Progress { acknowledged, failed, .. } = *progress;
         let watched = std::mem::take(&mut progress.watched);
         Progress { acknowledged, failed, failure: progress.failure.clone(), watched }
     }
 }
 
-#[derive(Default)]
-struct Acknowledgements {
-    progress: Mutex<Progress>,
-    context: Context,
-}
-
-impl ClientContext for Acknowledgements {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.context.log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.context.error(error, reason);
-    }
-}
-
-impl ProducerContext for Acknowledgements {
+impl ProducerContext for Fates<Mutex<Progress>> {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, watched: usize) {
-        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut progress = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         match result {
             Ok(record) => {
                 progress.acknowledged += 1;

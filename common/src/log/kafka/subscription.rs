@@ -60,7 +60,7 @@ impl Reader {
         let seat = if topic.settings().names_instance() { None } else { Seat::take(topic.group()) };
         let consumer: rdkafka::consumer::BaseConsumer<Context> = topic
             .settings()
-            .member(topic.group(), seat.as_ref().map(|seat| seat.instance.as_str()))
+            .reader(topic.group(), seat.as_ref().map(|seat| seat.instance.as_str()))
             .create_with_context(Context::default())
             .map_err(topic.failed("subscribe"))?;
         consumer.subscribe(&[topic.name()]).map_err(topic.failed("subscribe"))?;

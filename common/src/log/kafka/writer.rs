@@ -12,8 +12,7 @@ use std::{
 };
 
 use rdkafka::{
-    ClientContext, Message,
-    config::RDKafkaLogLevel,
+    Message,
     error::{KafkaError, RDKafkaErrorCode as Code},
     message::{Header, OwnedHeaders},
     producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext},
@@ -21,7 +20,7 @@ use rdkafka::{
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};
 
-use super::{Cluster, Fault, context::Context, failed, native, rows};
+use super::{Cluster, Fault, context::Fates, failed, native, rows};
 use crate::{
     limits::{KAFKA_TIMEOUT, KAFKA_VISIBLE_ATTEMPTS_MAX, LOG_GROUP_BYTES_MAX},
     log::{Appended, Error, NewRecord, Placement, ProducerRun, duplicates},
@@ -64,7 +63,7 @@ struct Writer {
 
 /// The time in which no other process has fenced this one.
 struct Session {
-    producer: BaseProducer<Deliveries>,
+    producer: BaseProducer<Fates<Deliveries>>,
     /// The next row of each producer, as of the last transaction.
     rows: HashMap<String, u64>,
     has_rows_topic: bool,
@@ -165,7 +164,8 @@ impl Session {
     /// Fences every other process that appends to the topic, and reads how far its producers have come.
     fn open(cluster: &Arc<Cluster>, topic: &str) -> Result<Self, Fault> {
         let config = cluster.settings.producer(&format!("highwater/{topic}"));
-        let producer: BaseProducer<Deliveries> = cluster.fault(config.create_with_context(Deliveries::default()))?;
+        let producer: BaseProducer<Fates<Deliveries>> =
+            cluster.fault(config.create_with_context(Fates::<Deliveries>::default()))?;
         let reason = |error| Fault { error, failure: producer.context().context.take_failure() };
         producer.init_transactions(KAFKA_TIMEOUT).map_err(reason)?;
         let rows = rows::read(cluster, topic)?;
@@ -178,7 +178,7 @@ impl Session {
             self.has_rows_topic = true;
         }
         self.partitions = self.count_partitions(topic)?;
-        self.producer.context().take();
+        self.producer.context().kept.take();
         self.producer.begin_transaction().map_err(|error| self.aborted(error))?;
         let mut moved = HashMap::new();
         let mut answers = Vec::with_capacity(appends.len());
@@ -192,7 +192,7 @@ impl Session {
         }
         self.commit()?;
         self.rows.extend(moved);
-        let delivered = self.producer.context().take().offsets;
+        let delivered = self.producer.context().kept.take().offsets;
         self.wait_until_visible(cluster, topic, &delivered);
         let appended = |(index, duplicates): (usize, Result<u64, Error>)| {
             duplicates.map(|duplicates| Appended { ranges: ranges(index, &delivered), duplicates })
@@ -273,7 +273,7 @@ impl Session {
         while self.producer.in_flight_count() > 0 {
             self.producer.poll(Duration::from_millis(1));
         }
-        if let Some(error) = self.producer.context().take_error() {
+        if let Some(error) = self.producer.context().kept.take_error() {
             return Err(self.aborted(error));
         }
         loop {
@@ -345,10 +345,7 @@ fn record_bytes(record: &NewRecord) -> usize {
 
 /// What became of the records of the present transaction.
 #[derive(Debug, Default)]
-struct Deliveries {
-    delivered: Mutex<Delivered>,
-    context: Context,
-}
+struct Deliveries(Mutex<Delivered>);
 
 #[derive(Debug, Default)]
 struct Delivered {
@@ -359,29 +356,19 @@ struct Delivered {
 
 impl Deliveries {
     fn take(&self) -> Delivered {
-        std::mem::take(&mut self.delivered.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn take_error(&self) -> Option<KafkaError> {
-        self.delivered.lock().unwrap_or_else(PoisonError::into_inner).error.take()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).error.take()
     }
 }
 
-impl ClientContext for Deliveries {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.context.log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.context.error(error, reason);
-    }
-}
-
-impl ProducerContext for Deliveries {
+impl ProducerContext for Fates<Deliveries> {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, append: usize) {
-        let mut delivered = self.delivered.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut delivered = self.kept.0.lock().unwrap_or_else(PoisonError::into_inner);
         match result {
             Ok(record) => {
                 let partition = u32::try_from(record.partition()).expect("a delivered record has a partition");

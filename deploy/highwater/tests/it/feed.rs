@@ -6,11 +6,12 @@ use std::path::Path;
 
 use common::testing::kafka::Broker;
 use serde_json::{Value, json};
+use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     commands::write,
     kafka::{append, pipeline, shop_on},
-    process::{Server, highwater},
+    process::Server,
 };
 
 fn orders(numbers: std::ops::Range<u64>) -> Vec<Value> {
@@ -19,29 +20,42 @@ fn orders(numbers: std::ops::Range<u64>) -> Vec<Value> {
     numbers.map(order).collect()
 }
 
-/// A serving process, and the most that it has answered so far.
+/// A serving process, and the most that it has answered so far. It is asked over one connection: a program started for each
+/// question would leave the processes that are waited for hardly any time.
 struct Replica {
     server: Server,
+    runtime: Runtime,
+    client: reqwest::Client,
     seen: u64,
 }
 
 impl Replica {
     fn start(pipeline: &Path) -> Self {
-        Self { server: Server::start_with("serve", pipeline), seen: 0 }
+        Self::of(Server::start_with("serve", pipeline))
+    }
+
+    fn of(server: Server) -> Self {
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime starts");
+        Self { server, runtime, client: reqwest::Client::new(), seen: 0 }
+    }
+
+    /// What it answers; `None` if it has not caught up with the store yet.
+    fn ask(&self) -> Option<Value> {
+        let question = json!({"view": "sales", "measures": ["orders", "cents"]}).to_string();
+        let request = self.client.post(self.server.url() + "/v1/query").header("content-type", "application/json");
+        self.runtime.block_on(async {
+            let answer = request.body(question).send().await.expect("it answers");
+            let is_answered = answer.status().is_success();
+            let body = answer.bytes().await.expect("the answer is whole");
+            is_answered.then(|| serde_json::from_slice(&body).expect("the answer is JSON"))
+        })
     }
 
     /// Asks until there are so many orders in the answer, and it is as complete as `complete` says. No answer on the way has fewer
     /// orders than one before, or more than there are.
     fn wait_for(&mut self, total: u64, complete: bool) -> Value {
-        let url = self.server.url();
-        let ask = ["query", "sales", "--format", "json", "--measures", "orders,cents", "--url", &url];
         loop {
-            let output = highwater(ask).output().expect("the program starts");
-            if !output.status.success() {
-                // It has not caught up with the store yet.
-                continue;
-            }
-            let answer: Value = serde_json::from_slice(&output.stdout).expect("the answer is JSON");
+            let Some(answer) = self.ask() else { continue };
             let number = |column: usize| answer["rows"][0][column].as_u64().unwrap_or_default();
             let seen = number(0);
             assert!(seen >= self.seen, "L6: an answer went back from {} to {seen}: {answer:#}", self.seen);
@@ -101,7 +115,7 @@ fn l5_l6_replicas_hear_all_workers_and_come_at_any_time() {
     let file = folder.path().join("pipeline.toml");
     let (first, second) = (Server::start_with("speed", &file), Server::start_with("run", &file));
     let mut early = Replica::start(&file);
-    let mut own = Replica { server: second, seen: 0 };
+    let mut own = Replica::of(second);
     for round in 0..4 {
         append(broker, "orders.shared", &orders(round * 25..(round + 1) * 25));
         early.wait_for((round + 1) * 25, true);
