@@ -69,7 +69,7 @@ impl Handle {
     }
 
     /// Commits everything that was read when the worker heard of it, and returns the dataset's version then. Where nothing
-    /// was read there is no commit.
+    /// was read there is no commit, and the answer comes when the segments of those before are written.
     ///
     /// # Errors
     /// [`Stopped`].

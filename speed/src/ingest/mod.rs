@@ -334,7 +334,9 @@ impl Worker {
     }
 
     fn wants_commit(&self) -> bool {
-        let asked = !self.flushes.is_empty() && self.stats.version.is_some();
+        // Where there is nothing to commit, the answer says that all is through that was committed before, segments and all.
+        let may_answer = self.waits_for_commit() || self.settling.is_idle();
+        let asked = !self.flushes.is_empty() && self.stats.version.is_some() && may_answer;
         let due = self.stopping
             || self.commit_due.is_some_and(|at| at <= Instant::now())
             || self.held_bytes() >= self.settings.commit_size_bytes;
