@@ -8,6 +8,25 @@ use crate::{limits::PATH_STEPS_MAX, registry::SchemaKind};
 /// The bytes before a value, but for the way to a message.
 const ID_END: usize = 5;
 
+/// What stands before a value of the schema `id`, but for the way to a message.
+pub(super) fn of(id: u32) -> Vec<u8> {
+    [&[0], id.to_be_bytes().as_slice()].concat()
+}
+
+/// Appends the way to the message of this number in its file.
+pub(super) fn push_message(framing: &mut Vec<u8>, number: usize) {
+    if number == 0 {
+        return framing.push(0);
+    }
+    framing.push(2);
+    let mut rest = number << 1;
+    while rest >= 0x80 {
+        framing.push((rest & 0x7F) as u8 | 0x80);
+        rest >>= 7;
+    }
+    framing.push(rest as u8);
+}
+
 /// How many bytes stand before the value in `framed`.
 pub(super) fn length(kind: SchemaKind, framed: &[u8]) -> Result<usize, Fault> {
     match framed {

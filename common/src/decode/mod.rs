@@ -26,6 +26,8 @@
 //! Values of Avro and Protobuf are read by plans, which `schemas` and `plan` make of a schema and the columns (`misfit` says why
 //! there is none), and `binary` follows; what these schemas are is for [`Decoder::prepare`] to learn.
 //!
+//! `encode` is the way back: events as records that decode to the same events.
+//!
 //! There are two ways for a JSON record to become an event, and they lead to the same one. `speculate` bets that it is written
 //! like the ones before: it finds where the values of a block of records lie, by `spelling`, `window` and `vector`, and the
 //! columns read them, by `digits` and `time`. What it stops before is taken by the general path: `scan` (grammar), `object`
@@ -39,6 +41,7 @@ mod column;
 mod csv;
 mod dictionary;
 mod digits;
+mod encode;
 mod envelope;
 mod error;
 mod fault;
@@ -81,6 +84,7 @@ use self::{
 };
 pub use self::{
     csv::CsvLayout,
+    encode::{EncodeError, Encoder, Unwritable},
     error::{Error, Incompatible},
     format::{Format, Framing, KeyFormat},
     protect::{Protected, Protection, PseudonymKey},

@@ -11,6 +11,7 @@ use bytes::Bytes;
 mod around;
 mod avro;
 mod csv;
+mod encode;
 mod formats;
 mod properties;
 mod protobuf;

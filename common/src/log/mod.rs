@@ -19,6 +19,7 @@ pub mod embedded;
 pub mod files;
 pub mod kafka;
 pub(crate) mod reader;
+pub mod records;
 
 pub use append::partition_of_key;
 pub(crate) use append::{Placement, duplicates};

@@ -87,6 +87,21 @@ pub enum TimestampFormat {
     Nanos,
 }
 
+impl TimestampFormat {
+    /// The time as a count of this format's unit; `None` if it is no whole number of them, or the format has none.
+    #[must_use]
+    pub fn count(self, time_us: i64) -> Option<i128> {
+        let whole = |unit_us: i64| (time_us % unit_us == 0).then(|| i128::from(time_us / unit_us));
+        match self {
+            Self::Rfc3339 => None,
+            Self::Seconds => whole(1_000_000),
+            Self::Millis => whole(1_000),
+            Self::Micros => whole(1),
+            Self::Nanos => Some(i128::from(time_us) * 1_000),
+        }
+    }
+}
+
 /// What part of its record a column is taken from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub enum Origin {

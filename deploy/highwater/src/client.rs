@@ -15,6 +15,9 @@ use reqwest::{
 use serde::Deserialize;
 use url::Url;
 
+/// What a body of lines of JSON is called.
+pub(crate) const NDJSON: &str = "application/x-ndjson";
+
 /// Talks to one Highwater.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
@@ -122,21 +125,22 @@ impl Client {
         Ok(response.json::<Producer>().await?.next_row)
     }
 
-    /// Appends `lines` (NDJSON) to `source` as rows of a producer's run; they are durable when this returns.
+    /// Appends `body`, which is of this type, to `source` as rows of a producer's run; they are durable when this returns.
     pub(crate) async fn append(
         &self,
         source: &SourceName,
-        lines: Vec<u8>,
+        content_type: &str,
+        body: Vec<u8>,
         run: &ProducerRun,
     ) -> anyhow::Result<Accepted> {
         let url = self.base.join(&format!("v1/sources/{source}/events"))?;
         let request = self
             .http
             .post(url)
-            .header("content-type", "application/x-ndjson")
+            .header("content-type", content_type)
             .header("highwater-producer", &run.producer)
             .header("highwater-row", run.first_row)
-            .body(lines);
+            .body(body);
         Ok(self.sent(request).await?.json().await?)
     }
 

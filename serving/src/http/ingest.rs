@@ -7,7 +7,7 @@ use axum::{
     Json, Router,
     body::Body,
     extract::{Path, State, rejection::PathRejection},
-    http::HeaderMap,
+    http::{HeaderMap, header},
     routing::{get, post},
 };
 use bytes::Bytes;
@@ -46,6 +46,17 @@ const LINES: &[&str] =
 
 /// What a body that is one record may be called.
 const ONE: &[&str] = &["application/octet-stream", "avro/binary", "application/protobuf", "application/x-protobuf"];
+
+/// What a body of whole records is called, of a source of any format.
+const RECORDS: &str = common::log::records::CONTENT_TYPE;
+
+/// How the records stand in a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Lines,
+    One,
+    Records,
+}
 
 #[derive(Debug, Clone)]
 pub(super) struct Intake {
@@ -115,7 +126,8 @@ impl Accepted {
         ("highwater-producer" = Option<String>, Header, description = "Who numbers its rows", max_length = 256),
         ("highwater-row" = Option<u64>, Header, description = "The number of the body's first row")
     ),
-    request_body(content((String = "application/x-ndjson"), (String = "text/csv"), (String = "application/octet-stream"))),
+    request_body(content((String = "application/x-ndjson"), (String = "text/csv"), (String = "application/octet-stream"),
+        (String = "application/vnd.highwater.records"))),
     responses((status = 200, description = "They are durable", body = Accepted))
 )]
 pub(super) async fn append(
@@ -126,11 +138,18 @@ pub(super) async fn append(
 ) -> Result<Json<Accepted>, Problem> {
     let Path(source) = path?;
     let source = intake.source(&source)?;
-    body::check_content_type(&headers, if source.lines { LINES } else { ONE })?;
+    let own = if source.lines { (Form::Lines, LINES) } else { (Form::One, ONE) };
+    body::check_content_type(&headers, &[own.1, &[RECORDS]].concat())?;
+    let named = headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(RECORDS.as_bytes()));
+    let form = if named { Form::Records } else { own.0 };
     let run = producer_run(&headers)?;
     let body = body::read(body, intake.body_limit, "body_limit").await?;
-    let (key, lines) = (source.key.clone(), source.lines);
-    let split = tokio::task::spawn_blocking(move || if lines { records(&body, key.as_ref()) } else { record(body) });
+    let key = source.key.clone();
+    let split = tokio::task::spawn_blocking(move || match form {
+        Form::Lines => records(&body, key.as_ref()),
+        Form::One => record(body),
+        Form::Records => whole(body),
+    });
     let records = split.await.map_err(|panic| Problem::internal(&panic))??;
     let sent = records.len() as u64;
     let appended = match sent {
@@ -204,6 +223,19 @@ fn records(body: &Bytes, key: Option<&schema::Path>) -> Result<Vec<NewRecord>, P
         records.push(NewRecord { key, headers: Vec::new(), value: Some(body.slice_ref(line)) });
     }
     Ok(records)
+}
+
+/// The records of a body that says all of each.
+fn whole(body: Bytes) -> Result<Vec<NewRecord>, Problem> {
+    let records = common::log::records::decode(body).map_err(|detail| Problem::new(Kind::BodyIncomplete, detail))?;
+    match records.iter().position(|record| record.value.as_ref().is_some_and(|value| value.len() > RECORD_BYTES_MAX)) {
+        Some(at) => {
+            let detail =
+                format!("record {} has more than {RECORD_BYTES_MAX} bytes; nothing of the body was taken", at + 1);
+            Err(Problem::new(Kind::RecordTooLarge, detail))
+        }
+        None => Ok(records),
+    }
 }
 
 /// The record that is a whole body.

@@ -7,5 +7,6 @@
 mod plan;
 mod read;
 mod schema;
+mod write;
 
-pub(super) use self::{plan::Plan, schema::Schema};
+pub(super) use self::{plan::Plan, schema::Schema, write::spare};

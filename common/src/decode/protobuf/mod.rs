@@ -7,6 +7,11 @@ mod plan;
 mod read;
 mod schema;
 mod wire;
+mod write;
 
 pub use self::schema::imports;
-pub(super) use self::{plan::Plan, schema::File};
+pub(super) use self::{
+    plan::{Plan, first_that_fits},
+    schema::File,
+    write::write,
+};

@@ -153,6 +153,21 @@ impl Plan {
     }
 }
 
+/// The first message of `file` that can be read into `columns`, and its number in the file.
+///
+/// # Errors
+/// Why there is none.
+pub(in super::super) fn first_that_fits(file: &File, columns: &[Column]) -> Result<(usize, MessageDescriptor), String> {
+    let mut misfits = Vec::new();
+    for (number, message) in file.messages(Message::Any)?.into_iter().enumerate() {
+        match Plan::of(&message, columns) {
+            Ok(_) => return Ok((number, message)),
+            Err(others) => misfits.extend(others),
+        }
+    }
+    Err(misfits.first().map_or_else(|| "the schema has no message".to_owned(), ToString::to_string))
+}
+
 struct Planner<'s> {
     columns: &'s [Column],
     nodes: Vec<Node>,

@@ -60,6 +60,15 @@ impl File {
         Ok(Self { descriptor })
     }
 
+    /// The first of the messages meant, and its number among them.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(in super::super) fn message(&self, which: Message<'_>) -> Result<(usize, MessageDescriptor), String> {
+        let first = self.messages(which)?.into_iter().next();
+        first.map(|message| (0, message)).ok_or_else(|| "has no message".to_owned())
+    }
+
     /// The messages meant: one, or all of the file if any may be. At least one.
     ///
     /// # Errors

@@ -288,7 +288,7 @@ fn framed(id: u32, value: &[u8]) -> Vec<u8> {
     [&[0], id.to_be_bytes().as_slice(), value].concat()
 }
 
-fn registered(server: &TestRegistry, subject: &str, on_incompatible: OnIncompatible) -> Format {
+pub(super) fn registered(server: &TestRegistry, subject: &str, on_incompatible: OnIncompatible) -> Format {
     let settings = Settings { url: server.url.clone(), login: Login::None, timeout: SignedDuration::from_secs(60) };
     let registry = Arc::new(Registry::new(settings).unwrap());
     Format::Avro(Schemas::Registered(RegisteredSchemas { registry, subject: subject.to_owned(), on_incompatible }))

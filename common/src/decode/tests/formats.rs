@@ -19,7 +19,7 @@ use super::*;
 
 /// An event with a value of each type.
 #[derive(Debug, Clone)]
-struct Event {
+pub(super) struct Event {
     at: i64,
     int: Option<i64>,
     double: Option<f64>,
@@ -32,7 +32,7 @@ struct Event {
     time: Option<i64>,
 }
 
-fn event() -> impl Strategy<Value = Event> {
+pub(super) fn event() -> impl Strategy<Value = Event> {
     let time = || -62_135_596_800_000_000..=253_402_300_799_999_999_i64;
     let numbers = (
         time(),
@@ -85,7 +85,7 @@ fn csv(event: &Event) -> Vec<u8> {
     writer.into_inner().unwrap()
 }
 
-fn batch(events: &[Event]) -> RecordBatch {
+pub(super) fn batch(events: &[Event]) -> RecordBatch {
     let time = |times: Vec<Option<i64>>| TimestampMicrosecondArray::from(times).with_timezone("UTC");
     let column = |name, array: ArrayRef| (name, array);
     let decimals = events.iter().map(|e| e.decimal.map(i128::from)).collect::<Decimal128Array>();
@@ -104,7 +104,7 @@ fn batch(events: &[Event]) -> RecordBatch {
 }
 
 /// The schema and the values as `arrow_avro` writes them.
-fn avro(events: &[Event]) -> (String, Vec<Vec<u8>>) {
+pub(super) fn avro(events: &[Event]) -> (String, Vec<Vec<u8>>) {
     let batch = batch(events);
     let schema = AvroSchema::try_from(batch.schema().as_ref()).unwrap().json_string;
     let mut encoder = AvroWriter::new(batch.schema().as_ref().clone()).build_encoder::<AvroBinaryFormat>().unwrap();
@@ -112,12 +112,12 @@ fn avro(events: &[Event]) -> (String, Vec<Vec<u8>>) {
     (schema, encoder.flush().iter().map(|row| row.to_vec()).collect())
 }
 
-const PROTO: &str = "syntax = \"proto3\"; import \"google/protobuf/timestamp.proto\"; \
+pub(super) const PROTO: &str = "syntax = \"proto3\"; import \"google/protobuf/timestamp.proto\"; \
                      message Event { google.protobuf.Timestamp at = 1; optional int64 int = 2; optional double double = 3; \
                      optional string decimal = 4; optional string string = 5; optional bool bool = 6; \
                      google.protobuf.Timestamp time = 7; }";
 
-fn protobuf(message: &MessageDescriptor, event: &Event) -> Vec<u8> {
+pub(super) fn protobuf(message: &MessageDescriptor, event: &Event) -> Vec<u8> {
     let time = |us: i64| {
         let timestamp = message.parent_pool().get_message_by_name("google.protobuf.Timestamp").unwrap();
         let mut time = DynamicMessage::new(timestamp);

@@ -52,14 +52,7 @@ pub(super) fn is_number(text: &str) -> bool {
 
 /// Writes a time as `format` has it, or as RFC 3339 where it is not a whole number of the format's unit.
 pub(super) fn time(out: &mut Vec<u8>, time_us: i64, format: TimestampFormat) {
-    let whole = match format {
-        TimestampFormat::Rfc3339 => None,
-        TimestampFormat::Seconds => (time_us % 1_000_000 == 0).then_some(i128::from(time_us / 1_000_000)),
-        TimestampFormat::Millis => (time_us % 1_000 == 0).then_some(i128::from(time_us / 1_000)),
-        TimestampFormat::Micros => Some(i128::from(time_us)),
-        TimestampFormat::Nanos => Some(i128::from(time_us) * 1_000),
-    };
-    match (whole, Timestamp::from_microsecond(time_us)) {
+    match (format.count(time_us), Timestamp::from_microsecond(time_us)) {
         (Some(whole), _) => out.extend_from_slice(whole.to_string().as_bytes()),
         (None, Ok(time)) => string(out, &time.to_string()),
         // Beyond the year 9999: the decoder says so.

@@ -12,7 +12,7 @@ use common::{
 use std::time::Duration;
 use tokio::runtime::Handle;
 
-use crate::client::Client;
+use crate::client::{Client, NDJSON};
 
 /// Records that one request over HTTP holds at most.
 const REQUEST_RECORDS_MAX: u64 = 5_000;
@@ -65,7 +65,7 @@ impl Http {
         }
         let lines = std::mem::take(&mut self.lines);
         let sent_us = SystemClock.now_us();
-        let accepted = self.runtime.block_on(self.client.append(&self.source, lines, &self.run))?;
+        let accepted = self.runtime.block_on(self.client.append(&self.source, NDJSON, lines, &self.run))?;
         self.run.first_row += self.gathered;
         self.progress.acknowledged += std::mem::take(&mut self.gathered);
         if std::mem::take(&mut self.watched) {

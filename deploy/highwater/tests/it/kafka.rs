@@ -4,7 +4,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use common::{
-    log::{EventLog, NewRecord, kafka::Kafka},
+    log::{EventLog, LogEvent, NewRecord, kafka::Kafka},
     testing::kafka::Broker,
 };
 use serde_json::{Value, json};
@@ -40,7 +40,10 @@ fn runtime() -> Runtime {
 pub(crate) fn append(broker: &Broker, topic: &str, values: &[Value]) {
     let records =
         values.iter().map(|value| NewRecord { value: Some(Bytes::from(value.to_string())), ..NewRecord::default() });
-    let records = records.collect();
+    append_records(broker, topic, records.collect());
+}
+
+fn append_records(broker: &Broker, topic: &str, records: Vec<NewRecord>) {
     runtime().block_on(async {
         let kafka = Kafka::new(broker.settings()).expect("the settings are good");
         let log = kafka.topic(topic, "nobody").await.expect("the topic is there");
@@ -156,4 +159,75 @@ fn l5_views_are_rebuilt_from_the_log_alone() {
     assert_eq!(first.0, json!([["ann", 2, 4], ["bob", 1, 2], ["cid", 1, 59]]));
     std::fs::remove_dir_all(folder.path().join("state/store")).expect("the store is there");
     assert_eq!(answered(), first);
+}
+
+/// What a consumer of the topic finds: partition, key, headers and value of so many records, in an order of their own.
+fn consumed(broker: &Broker, topic: &str, records: usize) -> Vec<String> {
+    let mut found = Vec::new();
+    runtime().block_on(async {
+        let kafka = Kafka::new(broker.settings()).expect("the settings are good");
+        let log = kafka.topic(topic, "a consumer").await.expect("the topic is there");
+        let mut reader = log.subscribe().await.expect("it can be read");
+        while found.len() < records {
+            match reader.next().await.expect("the broker gives records") {
+                LogEvent::Assigned(partitions) => {
+                    for partition in partitions {
+                        let from = log.bounds(partition).await.expect("the partition is there").from;
+                        reader.start(partition, from).await.expect("it can be read from there");
+                    }
+                }
+                LogEvent::Revoked(_) => {}
+                LogEvent::Records(run) => found.extend(run.records.into_iter().map(|record| {
+                    let value = record.value.map(|value| serde_json::from_slice::<Value>(&value).expect("it is JSON"));
+                    format!("{:?} {:?} {:?} {value:?}", record.partition, record.key, record.headers)
+                })),
+            }
+        }
+        reader.close().await;
+    });
+    found.sort();
+    found
+}
+
+#[test]
+fn l7_a_dataset_is_replayed_into_another_topic_with_keys_and_headers() {
+    let Some(broker) = Broker::shared() else { return };
+    let beside =
+        "trace = { type = \"string?\", from = \"header:trace\" }\nwho = { type = \"string?\", from = \"key\" }\n";
+    let with_columns = |topic: &str| {
+        let folder = shop_on(broker, topic, 2);
+        let text = pipeline(broker, topic).replace("[kafka]\n", &format!("{beside}[kafka]\n"));
+        write(folder.path(), "pipeline.toml", &text);
+        folder
+    };
+    let folder = with_columns("orders.kept");
+    let record = |key: Option<&'static str>, trace: Option<&'static str>, minute: u32| {
+        let value = json!({"at": format!("2026-01-01T01:{minute:02}:00Z"), "customer": "ann", "cents": minute});
+        NewRecord {
+            key: key.map(Bytes::from),
+            headers: trace.map(|trace| ("trace".to_owned(), Bytes::from(trace))).into_iter().collect(),
+            value: Some(Bytes::from(value.to_string())),
+        }
+    };
+    let keys = [Some("k1"), Some("k2"), Some("k 3"), Some("")];
+    let keyed = keys.into_iter().zip(1..).map(|(key, minute)| record(key, Some("t-1"), minute));
+    append_records(broker, "orders.kept", keyed.chain([record(Some("k1"), None, 30)]).collect());
+    let mut server = Server::start("run", folder.path());
+    wait_for_records(&mut server, 5);
+    server.stop("TERM");
+
+    let target = with_columns("orders.kept-again");
+    let mut server = Server::start("run", target.path());
+    let replay = |more: &[&str]| {
+        let url = server.url();
+        let arguments = ["replay", "--source", "orders", "--dataset", "--url", &url];
+        succeeds(highwater(arguments).args(more).current_dir(folder.path()))
+    };
+    assert!(replay(&["--rate", "100000x"]).contains("dataset: 5 rows sent to orders, 0 were there before"));
+    assert!(replay(&[]).contains("dataset: 0 rows sent to orders, 5 were there before"));
+    wait_for_records(&mut server, 5);
+    let answer = sales(&server, target.path(), &[]);
+    assert_eq!(answer["rows"], json!([["ann", 5, 40]]));
+    server.stop("TERM");
+    assert_eq!(consumed(broker, "orders.kept-again", 5), consumed(broker, "orders.kept", 5));
 }

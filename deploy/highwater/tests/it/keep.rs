@@ -135,3 +135,31 @@ fn l7_a_dataset_is_replayed_into_another_log_and_a_stretch_of_it_is() {
     while sales(&server, target.path(), &["--order-by", "customer"])["rows"] != all {}
     server.stop("TERM");
 }
+
+#[test]
+fn l7_rows_of_files_become_records_of_the_sources_format_or_nothing_is_sent() {
+    let folder = shop();
+    let csv = PIPELINE.replace("key = \"customer\"", "format = \"csv\"").replace(
+        "[sources.orders.columns]",
+        "[sources.orders.csv]\nfields = [\"customer\", \"at\", \"cents\"]\n[sources.orders.columns]\n\
+         trace = { type = \"int?\", from = \"header:trace\" }",
+    );
+    write(folder.path(), "pipeline.toml", &csv);
+    let server = Server::start("run", folder.path());
+    let url = server.url();
+    let arguments = ["replay", "--source", "orders", "rows.ndjson", "--url", &url];
+    let refused = fails(highwater(arguments).current_dir(folder.path()));
+    assert!(refused.contains("rows.ndjson, row 3 is no event") && refused.contains("column `cents`"), "{refused}");
+    let good = ROWS.lines().filter(|line| line.contains("ann")).map(|line| line.replace('}', ",\"trace\":7}\n"));
+    write(folder.path(), "rows.ndjson", &good.collect::<String>());
+    assert!(succeeds(highwater(arguments).current_dir(folder.path())).contains("2 rows sent to orders"));
+    while sales(&server, folder.path(), &[])["rows"] != json!([["ann", 2, 350]]) {}
+    let placed = format!("{csv}place = {{ type = \"int\", from = \"offset\" }}\n");
+    write(folder.path(), "other.toml", &placed);
+    let refused = fails(highwater(arguments).args(["--pipeline", "other.toml"]).current_dir(folder.path()));
+    assert!(
+        refused.contains("column `place` cannot be written: it is where and when the log has a record"),
+        "{refused}"
+    );
+    server.stop("TERM");
+}

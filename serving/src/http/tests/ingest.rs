@@ -32,6 +32,38 @@ async fn a_body_of_a_format_that_is_no_text_is_one_record() {
     problem(app, post(path, "application/octet-stream", large), 413, "record-too-large").await;
 }
 
+#[tokio::test]
+async fn l7_whole_records_keep_their_keys_and_headers_whatever_the_format() {
+    use common::log::records::{CONTENT_TYPE, encode};
+    let log = Arc::new(Noted::default());
+    let ingest = |lines| Ingest { log: Arc::clone(&log) as Arc<dyn EventLog>, key: None, lines };
+    let record = NewRecord {
+        key: Some(Bytes::from_static(b"k\n")),
+        headers: vec![("trace".to_owned(), Bytes::from_static(b"7"))],
+        value: Some(Bytes::from_static(b"\0\n")),
+    };
+    let mut body = Vec::new();
+    encode(&record, &mut body);
+    encode(&NewRecord::default(), &mut body);
+    let path = "/v1/sources/departures/events";
+    for lines in [true, false] {
+        let app = router_with_ingest(served(), Telemetry::new(), [(source(), ingest(lines))], 8 << 20);
+        let answer = json_of(send(app.clone(), post(path, CONTENT_TYPE, body.clone())).await).await;
+        assert_eq!(answer["accepted"], 2);
+        let cut = body[..body.len() - 1].to_vec();
+        let told = problem(app.clone(), post(path, CONTENT_TYPE, cut), 400, "body-incomplete").await;
+        assert!(told["detail"].as_str().unwrap().contains("record 2 is cut off"), "{told}");
+        let mut large = Vec::new();
+        let value = Some(Bytes::from(vec![0; RECORD_BYTES_MAX + 1]));
+        encode(&NewRecord { value, ..NewRecord::default() }, &mut large);
+        problem(app, post(path, CONTENT_TYPE, large), 413, "record-too-large").await;
+    }
+    let appends = log.appends.lock().unwrap();
+    assert!(
+        appends.len() == 2 && appends.iter().all(|(records, _)| *records == [record.clone(), NewRecord::default()])
+    );
+}
+
 fn numbered(producer: Option<&str>, row: Option<&str>) -> Request<Body> {
     let mut request = events("{\"n\":1}\n{\"n\":2}\n{\"n\":3}");
     let headers = [("highwater-producer", producer), ("highwater-row", row)];

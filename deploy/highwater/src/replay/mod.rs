@@ -1,4 +1,4 @@
-//! `highwater replay`: files go in as if their rows came in now, each row once however often the replay is stopped and
+//! `highwater replay`: files, or the events of a dataset, go in as if their rows came in now, each row once however often the replay is stopped and
 //! started again.
 //!
 //! Highwater itself remembers, together with the rows, how far a producer has come: a replay asks for the next row due and
@@ -6,22 +6,36 @@
 
 use std::{path::Path, str::FromStr, time::Duration};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use common::{
+    decode::{Encoder, Rules},
     log::{
         ProducerRun,
-        files::{self, Row, Rows},
+        files::{Row, Rows},
+        records::CONTENT_TYPE,
     },
     names::SourceName,
     pipeline::{Pipeline, Source},
-    schema::{self, Column, Origin},
+    schema::{self, Origin},
 };
 use indicatif::{ProgressBar, ProgressStyle};
-use jiff::Timestamp;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{cli, client::Client, house, output::say};
+pub(crate) use self::rows::{Selected, Times};
+use self::{
+    records::{FileEvents, Records, check},
+    rows::{Body, Numbered},
+};
+use crate::{
+    cli,
+    client::{Client, NDJSON},
+    house,
+    output::say,
+};
+
+mod records;
+mod rows;
 
 /// Rows sent in one request at most: enough to make the fsync behind it cheap, few enough to keep a page lively.
 const ROWS_A_REQUEST: usize = 5_000;
@@ -55,84 +69,6 @@ impl FromStr for Rate {
     }
 }
 
-/// The half-open stretch of event time that is replayed.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Times {
-    from: Option<Timestamp>,
-    to: Option<Timestamp>,
-}
-
-impl Times {
-    fn all(self) -> bool {
-        self.from.is_none() && self.to.is_none()
-    }
-
-    /// Rows without a time that can be read are in no stretch.
-    fn has(self, row: &Row) -> bool {
-        let within = |time: i64| {
-            let from = self.from.is_none_or(|from| time >= from.as_microsecond());
-            from && self.to.is_none_or(|to| time < to.as_microsecond())
-        };
-        self.all() || row.event_time_us.is_some_and(within)
-    }
-
-    /// The name of a replay of these times: other times are other rows, with other numbers.
-    fn producer(self, name: &str) -> String {
-        let text = |time: Option<Timestamp>| time.map(|time| time.to_string()).unwrap_or_default();
-        if self.all() { name.to_owned() } else { format!("{name}:{}..{}", text(self.from), text(self.to)) }
-    }
-}
-
-/// The rows of a file that are replayed, numbered without gaps.
-pub(crate) struct Selected {
-    rows: Rows,
-    times: Times,
-    next: u64,
-}
-
-impl Selected {
-    pub(crate) fn new(rows: Rows, times: Times) -> Self {
-        Self { rows, times, next: 0 }
-    }
-
-    /// How many rows there are, as far as that is known without reading.
-    pub(crate) fn total(&self) -> Option<u64> {
-        self.rows.total().filter(|_| self.times.all())
-    }
-
-    fn skip_to(&mut self, row: u64) -> Result<(), files::Error> {
-        if self.times.all() {
-            self.rows.skip_to(row)?;
-            self.next = row;
-        }
-        while self.next < row {
-            match self.next() {
-                Some(passed) => _ = passed?,
-                None => break,
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Iterator for Selected {
-    type Item = Result<Row, files::Error>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let row = loop {
-            match self.rows.next()? {
-                Ok(row) if !self.times.has(&row) => {}
-                found => break found,
-            }
-        };
-        Some(row.map(|row| {
-            let number = self.next;
-            self.next += 1;
-            Row { number, ..row }
-        }))
-    }
-}
-
 /// What a replay did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Replayed {
@@ -162,7 +98,7 @@ impl Pace {
     }
 }
 
-/// Runs the command: all files, one after the other.
+/// Runs the command: all files, one after the other, then the dataset.
 pub(crate) async fn replay(pipeline: &Path, options: cli::Replay, stop: CancellationToken) -> anyhow::Result<()> {
     let loaded = crate::check::load(pipeline)?;
     let names = || loaded.sources.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -171,68 +107,101 @@ pub(crate) async fn replay(pipeline: &Path, options: cli::Replay, stop: Cancella
         .get(&options.source)
         .with_context(|| format!("no source `{}` in {}; there are: {}", options.source, pipeline.display(), names()))?;
     let client = Client::new(options.url, pipeline)?;
-    let times = Times { from: options.from, to: options.to };
+    let to = To { client, source, times: Times::new(options.from, options.to), rate: options.rate, stop };
     for file in &options.files {
         let producer = match &options.producer {
             Some(name) => format!("{name}:{}", file.display()),
             None => producer(file)?,
         };
-        let rows = Selected::new(Rows::open(file, &source.rules)?, times);
-        let producer = times.producer(&producer);
-        let bar = progress_bar(rows.total(), &source.name);
-        let done = send(&client, &source.name, &producer, rows, options.rate, &bar, &stop).await?;
-        bar.finish_and_clear();
-        let Replayed { accepted, before } = done;
+        let Replayed { accepted, before } = match lines_are_records(source) {
+            true => to.lines(file, &producer).await?,
+            false => to.records_of_file(file, &producer).await?,
+        };
         say!("{}: {accepted} rows sent to {}, {before} were there before", file.display(), options.source)?;
     }
     if options.dataset {
-        let done = of_dataset(&loaded, source, &client, times, &options.producer, options.rate, &stop).await?;
-        let Replayed { accepted, before } = done;
+        let Replayed { accepted, before } = to.dataset(&loaded, options.producer.as_deref()).await?;
         say!("dataset: {accepted} rows sent to {}, {before} were there before", options.source)?;
     }
     Ok(())
 }
 
-/// Sends the events of the source's dataset, date by date, as the records that they can have been.
-async fn of_dataset(
-    pipeline: &Pipeline,
-    source: &Source,
-    client: &Client,
+/// Whether a row of a file, as JSON, is all that a record of the source has: then it is sent as it is, broken or not.
+fn lines_are_records(source: &Source) -> bool {
+    let columns = source.rules.schema.columns();
+    source.rules.format.is_plain_json() && columns.iter().all(|column| column.origin == Origin::Value)
+}
+
+/// Where a replay goes, and how.
+struct To<'r> {
+    client: Client,
+    source: &'r Source,
     times: Times,
-    producer: &Option<String>,
     rate: Rate,
-    stop: &CancellationToken,
-) -> anyhow::Result<Replayed> {
-    let own_place =
-        |column: &Column| column.origin == Origin::Value && column.path == schema::Path::member(&column.name);
-    if let Some(column) = source.rules.schema.columns().iter().find(|column| !own_place(column)) {
-        bail!(
-            "column `{}` is not taken from the member of that name, so a record cannot be made of an event",
-            column.name
-        );
+    stop: CancellationToken,
+}
+
+impl To<'_> {
+    /// Sends the rows of a file as they are.
+    async fn lines(&self, file: &Path, producer: &str) -> anyhow::Result<Replayed> {
+        let rows = Selected::new(Rows::open(file, &self.source.rules)?, self.times);
+        let total = rows.total();
+        self.send(producer, rows, total).await
     }
-    if source.rules.protected.is_some() {
-        bail!("the dataset has protected columns: what the records were is not in it");
+
+    /// Sends the rows of a file as records of the source's format, with keys and headers. All are checked first.
+    async fn records_of_file(&self, file: &Path, producer: &str) -> anyhow::Result<Replayed> {
+        // Protected values are replaced where they are decoded, not here.
+        let rules = Rules { protected: None, ..self.source.rules.clone() };
+        let mut encoder = Encoder::new(&rules, self.source.key.as_deref()).await?;
+        for batch in FileEvents::open(file, &rules)? {
+            let batch = self.times.of(&batch?, &rules.event_time)?;
+            check(&mut encoder, &batch).await.with_context(|| format!("{}: nothing was sent", file.display()))?;
+        }
+        let records = Records::new(FileEvents::open(file, &rules)?, &encoder, &rules.event_time, self.times);
+        self.send(producer, records, None).await
     }
-    let store = house::store(pipeline)?;
-    let dataset = house::dataset(pipeline, &store, source).await?;
-    let head = dataset.snapshot().await?.version;
-    let mut all = Replayed::default();
-    for file in dataset.files(head).await? {
-        let object = store.look(&file.path).await?.with_context(|| format!("{} is gone", file.path))?;
-        let kept = tempfile::Builder::new().suffix(".parquet").tempfile()?;
-        store.download(&object, kept.reopen()?).await?;
-        let name = producer.as_deref().unwrap_or("replay");
-        // The whole path: the files of one commit have the same name in the directories of their dates.
-        let name = times.producer(&format!("{name}:{}", file.path));
-        let rows = Selected::new(Rows::open(kept.path(), &source.rules.of_files())?, times);
-        let bar = progress_bar(rows.total(), &source.name);
-        let done = send(client, &source.name, &name, rows, rate, &bar, stop).await?;
+
+    /// Sends the events of the source's dataset, date by date, as the records that they can have been. All are checked first.
+    async fn dataset(&self, pipeline: &Pipeline, producer: Option<&str>) -> anyhow::Result<Replayed> {
+        let rules = &self.source.rules;
+        let mut encoder = Encoder::new(rules, self.source.key.as_deref()).await?;
+        let store = house::store(pipeline)?;
+        let dataset = house::dataset(pipeline, &store, self.source).await?;
+        let mut files = dataset.files(dataset.snapshot().await?.version).await?;
+        files.retain(|file| self.times.touch(file.date()));
+        let columns = rules.schema.columns().iter().map(|column| column.name.clone());
+        let columns: Vec<String> = columns.chain([schema::KEY.to_owned()]).collect();
+        for file in &files {
+            for batch in dataset.events(file, &columns).await? {
+                let batch = self.times.of(&batch?, &rules.event_time)?;
+                check(&mut encoder, &batch).await.with_context(|| format!("{}: nothing was sent", file.path))?;
+            }
+        }
+        let mut all = Replayed::default();
+        for file in &files {
+            let name = producer.unwrap_or("replay");
+            // The whole path: the files of one commit have the same name in the directories of their dates.
+            let name = format!("{name}:{}", file.path);
+            let events = dataset.events(file, &columns).await?.map(|batch| Ok(batch?));
+            let records = Records::new(events, &encoder, &rules.event_time, self.times);
+            let done = self.send(&name, records, self.times.all().then_some(file.rows)).await?;
+            all.accepted += done.accepted;
+            all.before += done.before;
+            if self.stop.is_cancelled() {
+                break;
+            }
+        }
+        Ok(all)
+    }
+
+    async fn send(&self, producer: &str, rows: impl Numbered, total: Option<u64>) -> anyhow::Result<Replayed> {
+        let bar = progress_bar(total, &self.source.name);
+        let producer = self.times.producer(producer);
+        let done = send(&self.client, &self.source.name, &producer, rows, self.rate, &bar, &self.stop).await;
         bar.finish_and_clear();
-        all.accepted += done.accepted;
-        all.before += done.before;
+        done
     }
-    Ok(all)
 }
 
 /// The name of a file's replay: the same file replayed again is the same producer, another file is another one.
@@ -247,7 +216,7 @@ pub(crate) async fn send(
     client: &Client,
     source: &SourceName,
     producer: &str,
-    mut rows: Selected,
+    mut rows: impl Numbered,
     rate: Rate,
     bar: &ProgressBar,
     stop: &CancellationToken,
@@ -256,7 +225,7 @@ pub(crate) async fn send(
     rows.skip_to(first)?;
     bar.set_position(first);
     let mut done = Replayed { accepted: 0, before: first };
-    let mut request = Request::new(first);
+    let mut request = Request::new(first, rows.body());
     let mut pace: Option<Pace> = None;
     for row in rows {
         let row = row?;
@@ -286,22 +255,25 @@ pub(crate) async fn send(
 struct Request {
     first_row: u64,
     rows: usize,
-    lines: Vec<u8>,
+    is: Body,
+    body: Vec<u8>,
 }
 
 impl Request {
-    fn new(first_row: u64) -> Self {
-        Self { first_row, rows: 0, lines: Vec::new() }
+    fn new(first_row: u64, is: Body) -> Self {
+        Self { first_row, rows: 0, is, body: Vec::new() }
     }
 
     fn push(&mut self, row: &Row) {
-        self.lines.extend_from_slice(&row.value);
-        self.lines.push(b'\n');
+        self.body.extend_from_slice(&row.value);
+        if self.is == Body::Lines {
+            self.body.push(b'\n');
+        }
         self.rows += 1;
     }
 
     fn is_full(&self) -> bool {
-        self.rows >= ROWS_A_REQUEST || self.lines.len() >= BYTES_A_REQUEST
+        self.rows >= ROWS_A_REQUEST || self.body.len() >= BYTES_A_REQUEST
     }
 
     async fn send(
@@ -316,11 +288,15 @@ impl Request {
             return Ok(());
         }
         let run = ProducerRun { producer: producer.to_owned(), first_row: self.first_row };
-        let accepted = client.append(source, std::mem::take(&mut self.lines), &run).await?;
+        let content_type = match self.is {
+            Body::Lines => NDJSON,
+            Body::Records => CONTENT_TYPE,
+        };
+        let accepted = client.append(source, content_type, std::mem::take(&mut self.body), &run).await?;
         done.accepted += accepted.accepted;
         done.before += accepted.duplicates;
         bar.inc(self.rows as u64);
-        *self = Self::new(self.first_row + self.rows as u64);
+        *self = Self::new(self.first_row + self.rows as u64, self.is);
         Ok(())
     }
 }
