@@ -268,3 +268,24 @@ pub const READY_GRACE: Duration = Duration::from_secs(30);
 
 /// How often serving looks for what the last audit found: one LIST and one GET each.
 pub const VERDICT_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Connections of one port at a time, unless the pipeline file says otherwise: each holds a socket and some buffers.
+pub const CONNECTIONS_MAX: usize = 10_000;
+
+/// The longest time that the head of a request may take to arrive, and that a connection may be idle.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The longest time that a client may take to begin: its TLS handshake, its name and password.
+pub const STARTUP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The longest time that a client may take none of what it is sent: it is gone, or holds memory on purpose.
+pub const WRITE_STALL_MAX: Duration = Duration::from_secs(60);
+
+/// Statements and portals that one connection may keep prepared.
+pub const STATEMENTS_MAX: usize = 1_000;
+
+/// Messages of one connection that are taken while a statement runs: reading on is how a client that leaves is noticed.
+pub const MESSAGES_AHEAD_MAX: usize = 64;
+
+/// Time between two looks whether the files of a certificate changed.
+pub const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(60);

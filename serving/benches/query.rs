@@ -209,7 +209,12 @@ async fn main() {
     served.wait_until(|_| true).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let serving = tokio::spawn(http::serve(listener, http::router(Arc::clone(&served), telemetry), stop.clone()));
+    let serving = tokio::spawn(http::serve(
+        listener,
+        http::router(Arc::clone(&served), telemetry),
+        http::Door::default(),
+        stop.clone(),
+    ));
     let feeding = tokio::spawn(ingest(feed, Arc::clone(&view), stop.clone()));
 
     let swaps = Arc::new(AtomicU64::new(0));

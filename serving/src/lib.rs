@@ -3,12 +3,16 @@
 //!
 //! This crate owns axum. It holds nothing that cannot be read again from the store and the feed, and the store needs
 //! nothing that is only here. Files in reading order: what is served at one moment (`tiers`), how it is kept up to date (`follow`), how a
-//! question is answered from it (`query`, `sql`, `merge`), and how that is asked (`http`, `page`).
+//! question is answered from it (`query`, `sql`, `merge`), who may ask (`access`), and how that is asked (`listen`, `tls`, `http`, `page`,
+//! `postgres`).
 
+mod access;
 pub mod follow;
 pub mod http;
+mod listen;
 mod live;
 mod merge;
+pub mod postgres;
 pub mod query;
 mod ready;
 mod served;
@@ -16,6 +20,8 @@ pub mod sql;
 #[cfg(test)]
 mod testing;
 pub mod tiers;
+pub mod tls;
 
+pub use access::{Access, sha256};
 pub use follow::Follower;
 pub use served::Served;

@@ -3,8 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwapOption;
-use common::{names::ViewName, pipeline::QueryLimits, verdict::Verdict, view::View};
-use tokio::{sync::watch, time::Instant};
+use common::{limits::QUERIES_PER_CORE_MAX, names::ViewName, pipeline::QueryLimits, verdict::Verdict, view::View};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::Instant,
+};
 
 use crate::{query::Pins, ready::Readiness, tiers::Tiers};
 
@@ -20,12 +23,14 @@ pub struct Served {
     changes: watch::Sender<u64>,
     readiness: Readiness,
     verdict: ArcSwapOption<Verdict>,
+    permits: Arc<Semaphore>,
 }
 
 impl Served {
     /// `views`, of which nothing is known yet: [`Self::tiers`] is `None` until the follower has caught up.
     #[must_use]
     pub fn new(views: BTreeMap<ViewName, Arc<View>>) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, Into::into);
         Self {
             views,
             limits: QueryLimits::default(),
@@ -34,6 +39,7 @@ impl Served {
             changes: watch::Sender::new(0),
             readiness: Readiness::starting(),
             verdict: ArcSwapOption::empty(),
+            permits: Arc::new(Semaphore::new(cores * QUERIES_PER_CORE_MAX)),
         }
     }
 
@@ -47,6 +53,11 @@ impl Served {
     #[must_use]
     pub fn limits(&self) -> QueryLimits {
         self.limits
+    }
+
+    /// Held by each question while it is computed, however it was asked: cores are shared out once.
+    pub(crate) fn permits(&self) -> &Arc<Semaphore> {
+        &self.permits
     }
 
     /// What cursors hold.

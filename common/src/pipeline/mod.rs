@@ -29,6 +29,7 @@ mod load;
 mod privacy;
 mod reader;
 mod schemas;
+mod scram;
 mod serving;
 mod source;
 mod store;
@@ -37,7 +38,8 @@ mod values;
 pub use batch::{Batch, Cron};
 pub use diagnostic::Diagnostic;
 pub use kafka::KafkaTopic;
-pub use serving::{BODY_LIMIT, LISTEN, QueryLimits, Role, Serving, Token};
+pub use scram::Verifier;
+pub use serving::{BODY_LIMIT, LISTEN, QueryLimits, Role, Serving, TlsFiles, Token};
 
 /// `store.url` where the file has none: a directory beside it.
 pub const STORE_URL: &str = "file:state/store";

@@ -1,9 +1,10 @@
-//! `[serving]`: where the API listens, and how much one request may ask of it.
+//! `[serving]`: where the API listens and Postgres' protocol is spoken, who may ask, and how much one request may ask of it.
 
 use std::{
     collections::BTreeSet,
     fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
 };
 
 use bytesize::ByteSize;
@@ -12,9 +13,10 @@ use toml::{Spanned, de::DeValue};
 
 use super::{
     reader::{Reader, Section},
+    scram::{VERIFIER, Verifier},
     values::{ADDRESS, DURATION, Kind, SIZE, TEXT},
 };
-use crate::limits::{QUERY_BYTES_MAX, QUERY_GROUPS_MAX, QUERY_ROWS_MAX, QUERY_TIMEOUT};
+use crate::limits::{CONNECTIONS_MAX, QUERY_BYTES_MAX, QUERY_GROUPS_MAX, QUERY_ROWS_MAX, QUERY_TIMEOUT};
 
 /// `serving.listen` where the file has none: this machine only.
 pub const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
@@ -31,6 +33,9 @@ const KEYS: &[&str] = &[
     "query_timeout",
     "query_size",
     "requests_per_second",
+    "connections",
+    "postgres",
+    "tls",
     "tokens",
 ];
 
@@ -45,8 +50,23 @@ pub struct Serving {
     pub queries: QueryLimits,
     /// The most requests a second that one token may send; as many as it likes if `None`.
     pub requests_per_second: Option<u32>,
+    /// The most connections at a time, of each port.
+    pub connections: usize,
+    /// Where Postgres' protocol is spoken; nowhere if `None`.
+    pub postgres: Option<SocketAddr>,
+    /// What both ports are encrypted with; they are not if `None`.
+    pub tls: Option<TlsFiles>,
     /// Who may ask; everybody, if there are none, which is for loopback only.
     pub tokens: Vec<Token>,
+}
+
+/// A certificate and its key, in PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate, and those that lead from it to one that clients know.
+    pub certificate: PathBuf,
+    /// The key of the first.
+    pub key: PathBuf,
 }
 
 /// What a token is for.
@@ -67,6 +87,8 @@ pub struct Token {
     pub name: String,
     /// SHA-256 of the token. Tokens are long and random, so a plain hash gives nothing away.
     pub sha256: [u8; 32],
+    /// What a password is checked by where Postgres' protocol is spoken; the token cannot be used there if `None`.
+    pub scram: Option<Verifier>,
     /// What it is for.
     pub role: Role,
     /// The views that it may read; all if `None`.
@@ -111,6 +133,9 @@ impl Default for Serving {
             body_limit: BODY_LIMIT,
             queries: QueryLimits::default(),
             requests_per_second: None,
+            connections: CONNECTIONS_MAX,
+            postgres: None,
+            tls: None,
             tokens: Vec::new(),
         }
     }
@@ -126,17 +151,18 @@ pub(super) fn serving(reader: &mut Reader<'_>, root: &Section<'_>) -> Serving {
     let (rows, groups) = (count("query_rows", usual.queries.rows), count("query_groups", usual.queries.groups));
     let tokens = tokens(reader, &section);
     let listen = reader.or(&section, "listen", &ADDRESS, usual.listen);
-    if !listen.ip().is_loopback() && tokens.is_empty() {
-        let span = section.get("listen").map_or(section.span.clone(), Spanned::span);
-        let message = format!(
-            "`serving.listen` is {listen}, beyond this machine, and nobody needs a token: anybody could send events"
-        );
-        reader.fault(span, message, "name who may ask, [serving.tokens.<name>], or listen at 127.0.0.1");
+    let postgres = reader.optional(&section, "postgres", &ADDRESS);
+    for (key, address) in [("listen", Some(listen)), ("postgres", postgres)] {
+        check_open(reader, &section, key, address, &tokens);
     }
+    let connections = reader.count(&section, "connections", 1..=1_000_000, usual.connections as u32) as usize;
     let most =
         section.get("requests_per_second").map(|_| reader.count(&section, "requests_per_second", 1..=u32::MAX, 1));
     Serving {
         requests_per_second: most,
+        connections,
+        postgres,
+        tls: tls(reader, &section),
         tokens,
         listen,
         body_limit: reader.or(&section, "body_limit", &SIZE, usual.body_limit),
@@ -147,6 +173,36 @@ pub(super) fn serving(reader: &mut Reader<'_>, root: &Section<'_>) -> Serving {
             size: reader.or(&section, "query_size", &SIZE, usual.queries.size),
         },
     }
+}
+
+/// Notes what everybody could do who reaches `address`, and whom nobody can prove to be there.
+fn check_open(
+    reader: &mut Reader<'_>,
+    section: &Section<'_>,
+    key: &str,
+    address: Option<SocketAddr>,
+    tokens: &[Token],
+) {
+    let Some(address) = address else { return };
+    let span = section.get(key).map_or(section.span.clone(), Spanned::span);
+    if !address.ip().is_loopback() && tokens.is_empty() {
+        let could = if key == "postgres" { "ask everything" } else { "send events" };
+        let message = format!(
+            "`serving.{key}` is {address}, beyond this machine, and nobody needs a token: anybody could {could}"
+        );
+        reader.fault(span, message, "name who may ask, [serving.tokens.<name>], or listen at 127.0.0.1");
+    } else if key == "postgres" && !tokens.is_empty() && tokens.iter().all(|token| token.scram.is_none()) {
+        let message = "`serving.postgres` is for tokens with `scram_sha_256`, and none has it: nobody could log in";
+        reader.fault(span, message, "`highwater token` makes a token with it");
+    }
+}
+
+fn tls(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<TlsFiles> {
+    section.get("tls")?;
+    let tls = reader.section(section, "tls", &["certificate", "key"]);
+    let (certificate, key) = (reader.required(&tls, "certificate", &TEXT), reader.required(&tls, "key", &TEXT));
+    let (certificate, key) = certificate.zip(key)?;
+    Some(TlsFiles { certificate: reader.beside(&certificate), key: reader.beside(&key) })
 }
 
 const SHA256: Kind<[u8; 32]> = Kind {
@@ -176,11 +232,12 @@ fn tokens(reader: &mut Reader<'_>, section: &Section<'_>) -> Vec<Token> {
     let mut tokens = Vec::new();
     for (name, _, value) in table.entries() {
         let token = reader.table(value, table.path_of(name));
-        reader.only(&token, &["sha256", "role", "views"]);
+        reader.only(&token, &["sha256", "scram_sha_256", "role", "views"]);
         let (sha256, role) = (reader.required(&token, "sha256", &SHA256), reader.required(&token, "role", &ROLE));
+        let scram = reader.optional(&token, "scram_sha_256", &VERIFIER);
         let views = token.get("views").map(|views| names(reader, views, &token.path_of("views")));
         if let (Some(sha256), Some(role)) = (sha256, role) {
-            tokens.push(Token { name: name.to_owned(), sha256, role, views });
+            tokens.push(Token { name: name.to_owned(), sha256, scram, role, views });
         }
     }
     tokens

@@ -4,6 +4,7 @@ pub mod browser;
 pub mod feed;
 pub mod kafka;
 pub mod log;
+pub mod psql;
 pub mod python;
 pub mod registry;
 pub mod s3;

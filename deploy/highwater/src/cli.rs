@@ -61,6 +61,8 @@ pub(crate) enum Command {
     Export(keep::args::Export),
     /// Put historical files straight into a source's dataset, each row once.
     Load(keep::args::Load),
+    /// Make a token, and print what the pipeline file has to say of it.
+    Token(Token),
     /// List the records that could not become events, with the reason.
     DeadLetters(DeadLetters),
     /// Replay the flights of New York's airports through all layers and show them on a page.
@@ -206,6 +208,18 @@ pub(crate) struct Inspect {
     /// Print everything as one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Token {
+    /// What it is called: by the log, and as a user of Postgres' protocol.
+    pub(crate) name: String,
+    /// What it is for: read, write or admin.
+    #[arg(long, default_value = "read", value_parser = ["read", "write", "admin"])]
+    pub(crate) role: String,
+    /// Take the token from the first line of standard input instead of making one.
+    #[arg(long)]
+    pub(crate) stdin: bool,
 }
 
 #[derive(Debug, Args)]

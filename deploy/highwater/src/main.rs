@@ -18,6 +18,7 @@ mod run;
 mod schedule;
 mod shutdown;
 mod swap;
+mod token;
 
 use std::process::ExitCode;
 
@@ -72,6 +73,7 @@ async fn command(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Replay(options) => replay::replay(path, options, shutdown::token()?).await?,
         Command::Bench(cli::Bench::Produce(options)) => bench::produce(path, options, shutdown::token()?).await?,
         Command::Inspect(options) => inspect::inspect(path, options).await?,
+        Command::Token(options) => token::token(&options)?,
         Command::DeadLetters(options) => dead_letters::dead_letters(path, options).await?,
         Command::Demo(options) => return demo::demo(options, shutdown::token()?).await,
     }

@@ -16,8 +16,10 @@ use common::{
     telemetry::Telemetry,
 };
 use serving::{
-    Follower, Served,
-    http::{self, Ingest},
+    Access, Follower, Served,
+    http::{self, Door, Ingest},
+    postgres,
+    tls::Certificate,
 };
 use speed::{Parts, Settings, Worker};
 use tokio::{
@@ -118,7 +120,7 @@ impl Running {
             running.start_follower(&store, datasets, listener);
         }
         if roles.speed || roles.serve {
-            running.start_http(&pipeline).await?;
+            running.start_doors(&pipeline, roles).await?;
         }
         if roles.batch {
             running.start_schedule();
@@ -203,7 +205,41 @@ impl Running {
         self.tasks.spawn(async move { follower.run(stop).await.context("serving cannot follow the store") });
     }
 
-    async fn start_http(&mut self, pipeline: &Pipeline) -> anyhow::Result<()> {
+    /// Opens the ports: HTTP's, and where this process answers queries, Postgres'.
+    async fn start_doors(&mut self, pipeline: &Pipeline, roles: Roles) -> anyhow::Result<()> {
+        let (settings, access) = (&pipeline.serving, Arc::new(Access::new(&pipeline.serving)));
+        let certificate =
+            settings.tls.clone().map(|files| Certificate::load(files, Arc::new(SystemClock))).transpose()?;
+        if let Some(certificate) = certificate.clone() {
+            let stop = self.stop.clone();
+            self.tasks.spawn(async move { certificate.watch(stop).await.context("the certificate cannot be watched") });
+        }
+        let acceptor =
+            |protocol: &[u8]| certificate.as_ref().map(|certificate| certificate.acceptor(protocol)).transpose();
+        if let Some(listen) = settings.postgres.filter(|_| roles.serve) {
+            let server =
+                postgres::Server::new(Arc::clone(&self.served), Arc::clone(&access), acceptor(postgres::ALPN)?)?;
+            self.start_postgres(server, listen, settings.connections).await?;
+        }
+        let door = Door { connections: settings.connections, tls: acceptor(http::ALPN)? };
+        self.start_http(pipeline, access, door).await
+    }
+
+    async fn start_postgres(
+        &mut self,
+        server: postgres::Server,
+        listen: SocketAddr,
+        most: usize,
+    ) -> anyhow::Result<()> {
+        let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen at {listen}"))?;
+        let address = listener.local_addr()?;
+        info!(%address, "speaking Postgres' protocol");
+        let (server, stop) = (Arc::new(server), self.stop.clone());
+        self.tasks.spawn(async move { server.serve(listener, most, stop).await.context("the Postgres server failed") });
+        Ok(())
+    }
+
+    async fn start_http(&mut self, pipeline: &Pipeline, access: Arc<Access>, door: Door) -> anyhow::Result<()> {
         let listen = pipeline.serving.listen;
         let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen at {listen}"))?;
         let address = listener.local_addr()?;
@@ -219,11 +255,12 @@ impl Running {
         } else {
             http::router_with_ingest(Arc::clone(&self.served), self.telemetry.clone(), ingests, body_limit)
         };
-        let router = http::guarded(router, &pipeline.serving);
+        let router = http::guarded(router, access);
         self.address = Some(address);
         info!(%address, "listening");
         let stop = self.stop.clone();
-        self.tasks.spawn(async move { http::serve(listener, router, stop).await.context("the HTTP server failed") });
+        self.tasks
+            .spawn(async move { http::serve(listener, router, door, stop).await.context("the HTTP server failed") });
         Ok(())
     }
 

@@ -1,21 +1,14 @@
 //! The HTTP API: which path is what, and serving it until told to stop. Nothing is computed here.
 
-use std::{io, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
-    Extension, Router,
+    Router,
     http::{Method, Uri},
     routing::{get, post},
 };
-use common::{
-    limits::{HTTP_DRAIN_MAX, QUERIES_PER_CORE_MAX},
-    names::SourceName,
-    telemetry::Telemetry,
-};
-use tokio::{net::TcpListener, sync::Semaphore};
-use tokio_util::sync::CancellationToken;
-use tower_http::trace::TraceLayer;
-use tracing::warn;
+use common::{names::SourceName, telemetry::Telemetry};
+use tokio::sync::Semaphore;
 
 mod accept;
 mod access;
@@ -28,6 +21,7 @@ mod openapi;
 mod page;
 mod problem;
 mod query;
+mod serve;
 mod sql;
 mod state;
 #[cfg(test)]
@@ -37,6 +31,7 @@ pub use access::guarded;
 pub use ingest::Ingest;
 use observe::observed;
 use problem::{Kind, Problem};
+pub use serve::{ALPN, Door, serve};
 
 use crate::{Served, live::Hub};
 
@@ -56,9 +51,8 @@ pub fn router(served: Arc<Served>, telemetry: Telemetry) -> Router {
 }
 
 fn routes(served: Arc<Served>, telemetry: Telemetry) -> Router {
-    let cores = std::thread::available_parallelism().map_or(1, Into::into);
     let live = Arc::new(Hub::new(Arc::clone(&served)));
-    let permits = Arc::new(Semaphore::new(cores * QUERIES_PER_CORE_MAX));
+    let permits = Arc::clone(served.permits());
     let api = Api { served, permits, telemetry, live };
     Router::new()
         .route("/v1/query", post(query::query))
@@ -97,25 +91,4 @@ fn finished(routes: Router) -> Router {
             let detail = format!("{} does not answer {method}; the Allow header names what it does", uri.path());
             Problem::new(Kind::MethodNotAllowed, detail)
         })
-}
-
-/// Serves `router` until `stop`, then until the requests on their way are answered, or [`HTTP_DRAIN_MAX`] is over.
-///
-/// # Errors
-/// When the listener fails.
-pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> io::Result<()> {
-    // Streams end when the server stops, not when their readers leave.
-    let router = router.layer(Extension(stop.clone())).layer(TraceLayer::new_for_http());
-    let serving = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
-    let overdue = async {
-        stop.cancelled().await;
-        tokio::time::sleep(HTTP_DRAIN_MAX).await;
-    };
-    tokio::select! {
-        result = serving => result,
-        () = overdue => {
-            warn!("requests were still on their way, their connections are cut");
-            Ok(())
-        }
-    }
 }

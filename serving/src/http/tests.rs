@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{net::SocketAddr, sync::Mutex};
+use std::{io, net::SocketAddr, sync::Mutex};
 
 use async_trait::async_trait;
 use axum::{
@@ -19,6 +19,8 @@ use common::{
 };
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::*;
@@ -158,6 +160,6 @@ async fn listening() -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
-    let serving = tokio::spawn(serve(listener, app(), stop.clone()));
+    let serving = tokio::spawn(serve(listener, app(), Door::default(), stop.clone()));
     (address, stop, serving)
 }

@@ -7,6 +7,7 @@
 
 mod fault;
 mod parameters;
+mod range;
 mod rewrite;
 mod run;
 mod select;
@@ -15,8 +16,9 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{ops::ControlFlow, sync::Arc};
 
+use arrow::datatypes::SchemaRef;
 use common::names::ViewName;
 use sqlparser::{
     ast::{Statement, VisitMut},
@@ -34,7 +36,7 @@ use crate::{
 };
 
 /// How deep expressions and queries may be nested: the parsers go down by recursion.
-const DEPTH_MAX: usize = 48;
+pub(crate) const DEPTH_MAX: usize = 48;
 
 /// A statement that can be run.
 #[derive(Debug)]
@@ -63,15 +65,27 @@ impl Prepared {
             (Some(_), _) => return Err(text("only SELECT is answered: nothing here can be changed".to_owned())),
         };
         parameters::bind(&mut statement, &request.params)?;
+        Self::of(served, statement)
+    }
+
+    /// Finds what `statement`, a query without parameters, reads.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] that says what is wrong, and where in the text.
+    pub(crate) fn of(served: &Served, mut statement: Statement) -> Result<Self, Error> {
         let mut rewrite = Rewrite::new(served.views(), &statement);
-        let fault = match statement.visit(&mut rewrite) {
-            std::ops::ControlFlow::Break(fault) => Some(fault),
-            std::ops::ControlFlow::Continue(()) => None,
-        };
-        match fault {
-            Some(fault) => Err(text(at(fault.span, &fault.message))),
-            None => Ok(Self { sql: statement.to_string(), tables: rewrite.tables }),
+        match statement.visit(&mut rewrite) {
+            ControlFlow::Break(fault) => Err(FieldError::new("sql", at(fault.span, &fault.message)).into()),
+            ControlFlow::Continue(()) => Ok(Self { sql: statement.to_string(), tables: rewrite.tables }),
         }
+    }
+
+    /// The columns of its answers. CPU work, as [`Self::run`].
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub(crate) fn schema(&self) -> Result<SchemaRef, Error> {
+        run::schema(self)
     }
 
     /// The views it reads.

@@ -8,7 +8,7 @@ use std::{
 
 use arrow::{
     array::RecordBatch,
-    datatypes::{Field, Schema},
+    datatypes::{Field, Schema, SchemaRef},
 };
 use common::{expression::exchange, pipeline::QueryLimits};
 use polars::{
@@ -46,9 +46,17 @@ pub(super) fn run(
         provenance.warnings.push(format!("there are more rows, an answer has at most {limit} (`serving.query_rows`)"));
     }
     let (columns, rows) = answered(&frame.head(Some(limits.rows)))?;
-    let stats =
-        Stats { elapsed_us: started.elapsed().as_micros() as u64, rows_merged, groups: groups.min(limits.rows) };
+    let stats = Stats { elapsed_us: started.elapsed().as_micros() as u64, rows_merged, groups };
     Ok(Answer::of_rows(columns, rows, provenance, stats))
+}
+
+/// The columns that a statement answers: it is run over tables without rows.
+pub(super) fn schema(prepared: &Prepared) -> Result<SchemaRef, Error> {
+    let context = SQLContext::new();
+    for table in &prepared.tables {
+        context.register(&table.table, table.empty()?.lazy());
+    }
+    Ok(answered(&collected(context, &prepared.sql, 0)?)?.1.schema())
 }
 
 /// What Polars makes of `sql`, one row more than an answer has at most.

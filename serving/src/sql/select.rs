@@ -18,6 +18,7 @@ use sqlparser::{
 
 use super::{
     fault::Fault,
+    range::Range,
     rewrite::ordered,
     tables::{Column, Reads, Wanted},
 };
@@ -68,18 +69,44 @@ fn is_measure(function: &Function) -> bool {
 }
 
 /// The table of a `SELECT` without `MEASURE`: the view, of the groups that those of its conditions hold for that say something of
-/// bucket and dimensions. The statement keeps them all.
-pub(super) fn filtered(view: &Arc<View>, select: &Select, reads: &Reads) -> Wanted {
+/// bucket and dimensions. The statement keeps the others.
+pub(super) fn filtered(view: &Arc<View>, select: &mut Select, reads: &Reads) -> Wanted {
     let columns = keys(view);
-    let mut known = Vec::new();
+    let (mut known, mut left, mut range) = (Vec::new(), Vec::new(), Range::ALL);
     conjuncts(select.selection.as_ref(), &mut |condition| {
         let sql = unqualified(condition).to_string();
         let parsed = Expression::parse(&sql, &columns).ok();
-        known.extend(parsed.filter(|parsed| parsed.column_type() == ColumnType::Bool).map(|_| format!("({sql})")));
+        match parsed.filter(|parsed| parsed.column_type() == ColumnType::Bool) {
+            Some(_) => match Range::of(condition, view) {
+                Some(one) => range = range.and(one),
+                None => known.push((format!("({sql})"), condition.clone())),
+            },
+            None => left.push(condition.clone()),
+        }
     });
-    // Each was parsed alone, so together they are too, unless they are too many.
-    let filter = (!known.is_empty()).then(|| Expression::parse(&known.join(" AND "), &columns).ok()).flatten();
-    Wanted::whole(view, reads, filter)
+    // Each was parsed alone, so together they are too, unless they are too many: then Polars has them.
+    let joined: Vec<&str> = known.iter().map(|(sql, _)| sql.as_str()).collect();
+    let filter = (!known.is_empty()).then(|| Expression::parse(&joined.join(" AND "), &columns).ok()).flatten();
+    if filter.is_none() {
+        left.extend(known.into_iter().map(|(_, condition)| condition));
+    }
+    select.selection = left.into_iter().reduce(and);
+    Wanted { range, ..Wanted::whole(view, reads, filter) }
+}
+
+fn and(left: Expr, right: Expr) -> Expr {
+    let nested = |expr| Box::new(Expr::Nested(Box::new(expr)));
+    Expr::BinaryOp { left: nested(left), op: BinaryOperator::And, right: nested(right) }
+}
+
+/// `condition` without the parts that mean a range of buckets alone, and that range.
+fn ranged(condition: Expr, view: &View) -> (Option<Expr>, Range) {
+    let (mut left, mut range) = (Vec::new(), Range::ALL);
+    conjuncts(Some(&condition), &mut |part| match Range::of(part, view) {
+        Some(one) => range = range.and(one),
+        None => left.push(part.clone()),
+    });
+    (left.into_iter().reduce(and), range)
 }
 
 fn conjuncts<'a>(condition: Option<&'a Expr>, each: &mut impl FnMut(&'a Expr)) {
@@ -123,7 +150,11 @@ pub(super) fn grouped(view: &Arc<View>, select: &mut Select, order_by: Option<&m
         parsed
             .map_err(|error| Fault::new(expr, format!("{error}; bucket and dimensions can be grouped and filtered by")))
     };
-    let filter = select.selection.take().map(|condition| parse(&condition)).transpose()?;
+    let (filter, range) = match select.selection.take() {
+        Some(condition) => ranged(condition, view),
+        None => (None, Range::ALL),
+    };
+    let filter = filter.map(|condition| parse(&condition)).transpose()?;
     if let Some(filter) = filter.as_ref().filter(|filter| filter.column_type() != ColumnType::Bool) {
         return Err(Fault::new(select, format!("`{}` in WHERE is no condition", filter.sql())));
     }
@@ -143,7 +174,7 @@ pub(super) fn grouped(view: &Arc<View>, select: &mut Select, order_by: Option<&m
     select.selection = select.having.take();
     let keys = groups.keys.iter().enumerate().map(|(at, (_, key))| Column { name: key_name(at), input: key.clone() });
     let keys = keys.collect();
-    Ok(Wanted { table: String::new(), view: Arc::clone(view), filter, keys, measures: groups.measures })
+    Ok(Wanted { table: String::new(), view: Arc::clone(view), range, filter, keys, measures: groups.measures })
 }
 
 fn key_name(at: usize) -> String {

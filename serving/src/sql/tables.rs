@@ -3,12 +3,13 @@
 use std::{collections::HashSet, sync::Arc};
 
 use arrow::{
-    array::{ArrayRef, Int64Array, RecordBatch},
+    array::{ArrayRef, Int64Array},
     compute::filter_record_batch,
 };
 use common::{
     expression::{Expression, exchange},
     fold::GroupTable,
+    grain::Grain,
     measure::{Measure, StateSpec},
     pipeline::QueryLimits,
     schema::ColumnType,
@@ -17,9 +18,10 @@ use common::{
 use polars::prelude::DataFrame;
 use tokio_util::sync::CancellationToken;
 
+use super::range::Range;
 use crate::{
     query::{Error, key_column},
-    tiers::{Layer, Tiers},
+    tiers::{Layer, RollUp, Slice, Tiers, Wanted as RollUps},
 };
 
 /// What a statement may read of its views.
@@ -50,6 +52,8 @@ pub(super) struct Wanted {
     /// What the statement calls it.
     pub(super) table: String,
     pub(super) view: Arc<View>,
+    /// Which buckets of the view it has.
+    pub(super) range: Range,
     /// Which groups of the view it has: a condition over bucket and dimensions.
     pub(super) filter: Option<Expression>,
     /// What its rows are grouped by.
@@ -70,6 +74,7 @@ impl Wanted {
         Self {
             table: String::new(),
             view: Arc::clone(view),
+            range: Range::ALL,
             filter,
             keys: std::iter::once(bucket).chain(dimensions).collect(),
             measures: measures.collect(),
@@ -83,25 +88,74 @@ impl Wanted {
         limits: QueryLimits,
         cancelled: &CancellationToken,
     ) -> Result<(DataFrame, u64), Error> {
-        let (states, measures) =
-            crate::query::project(&self.measures.iter().map(|at| &self.view.measures[*at]).collect::<Vec<_>>());
-        let specs: Vec<StateSpec> = states.iter().map(|state| self.view.states[*state].clone()).collect();
+        let mut groups = self.groups();
+        let Range { from_us, to_us } = self.range;
+        let tables = tiers.tables(&self.view.name, Layer::Merged, from_us, to_us);
+        let (wanted, mut merged) = (self.roll_ups(), 0);
+        for table in tables.expect("the statement was checked against the views that are served") {
+            for slice in table.slices(&self.view, &wanted, from_us, to_us)? {
+                if cancelled.is_cancelled() {
+                    return Err(Error::Cancelled);
+                }
+                merged += self.merge(&slice, &mut groups)?;
+                if groups.len() > limits.groups {
+                    return Err(Error::TooManyGroups { limit: limits.groups });
+                }
+            }
+        }
+        Ok((self.finished(groups)?, merged))
+    }
+
+    /// The table without rows: its columns and their types.
+    pub(super) fn empty(&self) -> Result<DataFrame, Error> {
+        self.finished(self.groups())
+    }
+
+    /// The states that the measures are finished from, and the measures by these.
+    fn projected(&self) -> (Vec<usize>, Vec<Measure>) {
+        crate::query::project(&self.measures.iter().map(|at| &self.view.measures[*at]).collect::<Vec<_>>())
+    }
+
+    fn specs(&self, states: &[usize]) -> Vec<StateSpec> {
+        states.iter().map(|state| self.view.states[*state].clone()).collect()
+    }
+
+    /// No groups yet.
+    fn groups(&self) -> GroupTable {
         let mut types: Vec<ColumnType> = self.keys.iter().map(|key| key.input.column_type()).collect();
         if types.is_empty() {
             types.push(ColumnType::Int);
         }
-        let mut groups = GroupTable::new(&types, &specs);
-        let tables = tiers.tables(&self.view.name, Layer::Merged, i64::MIN, i64::MAX);
-        let mut merged = 0;
-        for table in tables.expect("the statement was checked against the views that are served") {
-            if cancelled.is_cancelled() {
-                return Err(Error::Cancelled);
-            }
-            merged += self.merge(table.partial(), &states, &mut groups)?;
-            if groups.len() > limits.groups {
-                return Err(Error::TooManyGroups { limit: limits.groups });
-            }
-        }
+        GroupTable::new(&types, &self.specs(&self.projected().0))
+    }
+
+    /// The roll-ups that give the same as all rows do.
+    fn roll_ups(&self) -> RollUps {
+        let view = &self.view;
+        let read: Vec<&str> = self
+            .keys
+            .iter()
+            .map(|key| &key.input)
+            .chain(&self.filter)
+            .flat_map(Expression::columns)
+            .map(String::as_str)
+            .collect();
+        let dimensions =
+            view.dimensions.iter().enumerate().filter(|(_, dimension)| read.contains(&dimension.name.as_str()));
+        let dimensions: Vec<usize> = dimensions.map(|(at, _)| at).collect();
+        let mut states = self.projected().0;
+        states.sort_unstable();
+        let roll_up = |grain| RollUp { grain, dimensions: dimensions.clone(), states: states.clone() };
+        let day = view.grain.zone().map_or(Grain::DAY, |zone| Grain::DAY.in_zone(zone));
+        let day = view.grain.coarsened(day).filter(|day| day.nominal_us() > view.grain.nominal_us());
+        let coarse = day.filter(|_| !read.contains(&view.bucket_name.as_str())).map(roll_up);
+        let fewer = dimensions.len() < view.dimensions.len();
+        RollUps { coarse, fine: fewer.then(|| roll_up(view.grain)) }
+    }
+
+    fn finished(&self, mut groups: GroupTable) -> Result<DataFrame, Error> {
+        let (states, measures) = self.projected();
+        let specs = self.specs(&states);
         let (keys, states) = groups.take()?;
         let rows = keys.first().map_or(0, |key| key.len());
         let mut columns = Vec::with_capacity(self.keys.len() + measures.len());
@@ -113,14 +167,13 @@ impl Wanted {
             let column_type = measure.value_type.scalar().expect("only measures of one value are columns");
             columns.push(exchange::to_polars(&measure.name, &values, column_type)?);
         }
-        let frame = DataFrame::new(rows, columns).map_err(|error| Error::Sql(error.to_string()))?;
-        Ok((frame, merged))
+        DataFrame::new(rows, columns).map_err(|error| Error::Sql(error.to_string()))
     }
 
-    fn merge(&self, partial: &RecordBatch, states: &[usize], groups: &mut GroupTable) -> Result<u64, Error> {
+    fn merge(&self, slice: &Slice, groups: &mut GroupTable) -> Result<u64, Error> {
         let kept = match &self.filter {
-            Some(filter) => filter_record_batch(partial, &filter.matches(partial)?)?,
-            None => partial.clone(),
+            Some(filter) => filter_record_batch(&slice.rows, &filter.matches(&slice.rows)?)?,
+            None => slice.rows.clone(),
         };
         if kept.num_rows() == 0 {
             return Ok(0);
@@ -130,8 +183,8 @@ impl Wanted {
         if keys.is_empty() {
             keys.push(Arc::new(Int64Array::from(vec![0; kept.num_rows()])));
         }
-        let first = 1 + self.view.dimensions.len();
-        let states: Vec<ArrayRef> = states.iter().map(|state| Arc::clone(kept.column(first + state))).collect();
+        let states = self.projected().0;
+        let states: Vec<ArrayRef> = states.iter().map(|state| Arc::clone(kept.column(slice.state(*state)))).collect();
         groups.merge(&keys, &states)?;
         Ok(kept.num_rows() as u64)
     }

@@ -178,3 +178,41 @@ fn what_is_not_answered_says_why_and_where() {
         refused(sql, says);
     }
 }
+
+/// How many rows of partials a statement merges, and its rows.
+fn merged(sql: &str) -> (u64, Value) {
+    let answer = asked(sql, json!([])).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    (answer["stats"]["rows_merged"].as_u64().unwrap(), answer["rows"].clone())
+}
+
+#[test]
+fn l1_a_range_of_buckets_reads_fewer_rows_and_answers_the_same() {
+    let (all, _) = merged("SELECT MEASURE(departures) FROM delays");
+    let measured = "SELECT origin, MEASURE(departures), MEASURE(p95_delay) FROM delays";
+    // Where the bucket is only compared as something else, all rows are looked at.
+    for (ranged, looked_at) in [
+        ("hour >= '2013-02-02'", "NOT (hour < '2013-02-02')"),
+        ("hour < '2013-02-02T00:00:00Z' AND carrier = 'UA'", "NOT (hour >= '2013-02-02') AND carrier = 'UA'"),
+        (
+            "'2013-02-01T05:00:00Z' < hour AND (hour <= TIMESTAMP '2013-02-03 05:00:00')",
+            "NOT (hour <= '2013-02-01T05:00:00Z' OR hour > '2013-02-03T05:00:00Z')",
+        ),
+        (
+            "hour BETWEEN '2013-02-01T03:00:00Z' AND '2013-02-01T07:00:00Z'",
+            "NOT (hour < '2013-02-01T03:00:00Z' OR hour > '2013-02-01T07:00:00Z')",
+        ),
+        ("hour = '2013-02-01T03:00:00Z'", "NOT (hour <> '2013-02-01T03:00:00Z')"),
+    ] {
+        let (rows, answer) = merged(&format!("{measured} WHERE {ranged} GROUP BY origin ORDER BY origin"));
+        let (_, expected) = merged(&format!("{measured} WHERE {looked_at} GROUP BY origin ORDER BY origin"));
+        assert_eq!(answer, expected, "{ranged}");
+        assert!(rows < all, "{ranged} merges {rows} of {all} rows");
+        let plain = |condition: &str| {
+            merged(&format!("SELECT hour, carrier, origin, departures FROM delays WHERE {condition} ORDER BY 1, 2, 3"))
+        };
+        let ((rows, answer), (_, expected)) = (plain(ranged), plain(looked_at));
+        assert_eq!(answer, expected, "{ranged}");
+        assert!(rows < all, "{ranged} merges {rows} of {all} rows");
+    }
+    assert_eq!(merged("SELECT departures FROM delays WHERE hour < '2000-01-01'"), (0, json!([])));
+}

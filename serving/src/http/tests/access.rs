@@ -1,6 +1,7 @@
 //! Who may do what.
 
 use super::*;
+use crate::access::Access;
 
 fn settings(per_second: Option<u32>) -> common::pipeline::Serving {
     use common::pipeline::{Role, Serving, Token};
@@ -8,7 +9,7 @@ fn settings(per_second: Option<u32>) -> common::pipeline::Serving {
     let token = |name: &str, hash: &str, role, views: Option<&str>| {
         let byte = |at: usize| u8::from_str_radix(&hash[2 * at..2 * at + 2], 16).unwrap();
         let views = views.map(|view| [view.to_owned()].into());
-        Token { name: name.to_owned(), sha256: std::array::from_fn(byte), role, views }
+        Token { name: name.to_owned(), sha256: std::array::from_fn(byte), scram: None, role, views }
     };
     let tokens = vec![
         token("reader", READER, Role::Read, None),
@@ -31,7 +32,7 @@ pub(super) fn with_token(mut request: Request<Body>, token: &str) -> Request<Bod
 
 /// `app`, which asks for one of the tokens.
 pub(super) fn guarded_app(app: Router) -> Router {
-    guarded(app, &settings(None))
+    guarded(app, Arc::new(Access::new(&settings(None))))
 }
 
 #[tokio::test]
@@ -70,7 +71,7 @@ async fn a_token_may_what_its_role_says_and_no_more() {
 
 #[tokio::test]
 async fn too_many_requests_of_one_token_are_refused() {
-    let app = guarded(app(), &settings(Some(1)));
+    let app = guarded(app(), Arc::new(Access::new(&settings(Some(1)))));
     let ask = |token| with_token(get_of("/v1/views"), token);
     assert_eq!(send(app.clone(), ask("reader")).await.status(), StatusCode::OK);
     let told = problem(app.clone(), ask("reader"), 429, "too-many-requests").await;
