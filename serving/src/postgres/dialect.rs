@@ -217,10 +217,10 @@ impl VisitorMut for Plain {
                     *text = plain;
                 }
             }
-            Expr::Function(function) if function.name.0.len() == 2 => {
-                if function.name.0[0].to_string().eq_ignore_ascii_case("pg_catalog") {
-                    function.name.0.remove(0);
-                }
+            Expr::Function(function)
+                if function.name.0.len() == 2 && function.name.0[0].to_string().eq_ignore_ascii_case("pg_catalog") =>
+            {
+                function.name.0.remove(0);
             }
             _ => {}
         }

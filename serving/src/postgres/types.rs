@@ -210,7 +210,7 @@ fn as_double(value: &Value) -> f64 {
 fn array(buffer: &mut BytesMut, items: &[Value], column_type: &Type) {
     let item = Type::from_oid(Known::of(column_type).item).unwrap_or(Type::TEXT);
     buffer.put_i32(i32::from(!items.is_empty()));
-    buffer.put_i32(i32::from(items.iter().any(|item| *item == Value::Null)));
+    buffer.put_i32(i32::from(items.contains(&Value::Null)));
     buffer.put_u32(item.oid());
     if !items.is_empty() {
         buffer.put_i32(items.len() as i32);

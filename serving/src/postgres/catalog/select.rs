@@ -19,6 +19,9 @@ use crate::postgres::fault::Fault;
 /// A row of an answer, and what it is ordered by.
 type Ordered = (Row, Vec<Value>);
 
+/// A row that columns are made of, and the rows of its group, where there are groups.
+type Grouped<'r> = (Row, Option<Vec<&'r Row>>);
+
 impl Engine<'_> {
     /// The rows of `query`, which stands within `around`.
     pub(super) fn query(&self, query: &Query, around: &Scope<'_>) -> Result<Relation, Fault> {
@@ -161,7 +164,7 @@ impl Engine<'_> {
         from: &Relation,
         rows: &'r [Row],
         around: &Scope<'_>,
-    ) -> Result<Vec<(Row, Option<Vec<&'r Row>>)>, Fault> {
+    ) -> Result<Vec<Grouped<'r>>, Fault> {
         let by = match &select.group_by {
             GroupByExpr::Expressions(by, _) => by.as_slice(),
             GroupByExpr::All(_) => return Err(Fault::unsupported("GROUP BY ALL")),
