@@ -211,7 +211,7 @@ async fn psql_lists_views_and_describes_them() {
     let asked = move |commands: &[&str]| {
         let mut psql = psql()?;
         psql.args(["-h", "127.0.0.1", "-p", &port, "-U", "any", "-d", "views", "-v", "ON_ERROR_STOP=1"]);
-        commands.iter().for_each(|command| drop(psql.args(["-c", command])));
+        psql.args(commands.iter().flat_map(|command| ["-c", command]));
         Some(run(psql))
     };
     let told = spawn_blocking(move || {
