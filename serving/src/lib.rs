@@ -2,11 +2,12 @@
 //! provenance, over HTTP and on a page.
 //!
 //! This crate owns axum. It holds nothing that cannot be read again from the store and the feed, and the store needs
-//! nothing that is only here. Files in reading order: what is served at one moment (`tiers`), how it is kept up to date (`follow`), how a
-//! question is answered from it (`query`, `sql`, `merge`), who may ask (`access`), and how that is asked (`listen`, `tls`, `http`, `page`,
-//! `postgres`).
+//! nothing that is only here. Files in reading order: the chunks of generations (`chunks`), what is served at one moment (`tiers`), how it
+//! is kept up to date (`follow`), how a question is answered from it (`query`, `sql`, `merge`), who may ask (`access`), and how that is
+//! asked (`listen`, `tls`, `http`, `page`, `postgres`).
 
 mod access;
+pub mod chunks;
 pub mod follow;
 pub mod http;
 mod listen;

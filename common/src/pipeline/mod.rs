@@ -39,7 +39,7 @@ pub use batch::{Batch, Cron};
 pub use diagnostic::Diagnostic;
 pub use kafka::KafkaTopic;
 pub use scram::Verifier;
-pub use serving::{BODY_LIMIT, LISTEN, QueryLimits, Role, Serving, TlsFiles, Token};
+pub use serving::{BODY_LIMIT, Cache, LISTEN, QueryLimits, Role, Serving, TlsFiles, Token};
 
 /// `store.url` where the file has none: a directory beside it.
 pub const STORE_URL: &str = "file:state/store";

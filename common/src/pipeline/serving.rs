@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use bytesize::ByteSize;
@@ -24,6 +24,9 @@ pub const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 
 /// `serving.body_limit` where the file has none: the largest body of events that is read into memory for one request.
 pub const BODY_LIMIT: ByteSize = ByteSize::mib(16);
 
+/// `serving.cache_size` where the file has none.
+const CACHE_SIZE: ByteSize = ByteSize::gib(8);
+
 /// The keys of the section.
 const KEYS: &[&str] = &[
     "listen",
@@ -32,6 +35,8 @@ const KEYS: &[&str] = &[
     "query_groups",
     "query_timeout",
     "query_size",
+    "cache",
+    "cache_size",
     "requests_per_second",
     "connections",
     "postgres",
@@ -48,6 +53,8 @@ pub struct Serving {
     pub body_limit: ByteSize,
     /// What one query may ask.
     pub queries: QueryLimits,
+    /// Where chunks of generations are kept to be mapped; in memory, if `None`.
+    pub cache: Option<Cache>,
     /// The most requests a second that one token may send; as many as it likes if `None`.
     pub requests_per_second: Option<u32>,
     /// The most connections at a time, of each port.
@@ -67,6 +74,15 @@ pub struct TlsFiles {
     pub certificate: PathBuf,
     /// The key of the first.
     pub key: PathBuf,
+}
+
+/// A local cache of chunks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cache {
+    /// `cache`: its directory, of this process alone.
+    pub directory: PathBuf,
+    /// `cache_size`: the most bytes in it.
+    pub size: ByteSize,
 }
 
 /// What a token is for.
@@ -132,6 +148,7 @@ impl Default for Serving {
             listen: LISTEN,
             body_limit: BODY_LIMIT,
             queries: QueryLimits::default(),
+            cache: None,
             requests_per_second: None,
             connections: CONNECTIONS_MAX,
             postgres: None,
@@ -141,8 +158,8 @@ impl Default for Serving {
     }
 }
 
-/// Reads the section of the whole file `root`.
-pub(super) fn serving(reader: &mut Reader<'_>, root: &Section<'_>) -> Serving {
+/// Reads the section of the whole file `root`, whose relative paths are in `directory`.
+pub(super) fn serving(reader: &mut Reader<'_>, root: &Section<'_>, directory: &Path) -> Serving {
     let section = reader.section(root, "serving", KEYS);
     let usual = Serving::default();
     let mut count = |key: &str, usual: usize| {
@@ -158,7 +175,10 @@ pub(super) fn serving(reader: &mut Reader<'_>, root: &Section<'_>) -> Serving {
     let connections = reader.count(&section, "connections", 1..=1_000_000, usual.connections as u32) as usize;
     let most =
         section.get("requests_per_second").map(|_| reader.count(&section, "requests_per_second", 1..=u32::MAX, 1));
+    let size = reader.or(&section, "cache_size", &SIZE, CACHE_SIZE);
+    let cache = reader.optional(&section, "cache", &TEXT);
     Serving {
+        cache: cache.map(|cache| Cache { directory: directory.join(cache), size }),
         requests_per_second: most,
         connections,
         postgres,

@@ -68,6 +68,8 @@ size = "1MiB"
 listen = "0.0.0.0:80"
 body_limit = "1 KiB"
 query_rows = 10
+cache = "state/chunks"
+cache_size = "1 GiB"
 query_timeout = "5s"
 requests_per_second = 50
 tokens.till = { sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", role = "write" }
@@ -108,6 +110,9 @@ captain = { type = "int", path = "$.crew.members[0]['staff id']" }
     let queries = super::QueryLimits { rows: 10, timeout: SignedDuration::from_secs(5), ..Default::default() };
     assert_eq!(pipeline.serving.queries, queries);
     assert_eq!(pipeline.serving.requests_per_second, Some(50));
+    let cache = pipeline.serving.cache.as_ref().unwrap();
+    assert!(cache.directory.is_absolute() && cache.directory.ends_with("state/chunks"));
+    assert_eq!(cache.size, ByteSize::gib(1));
     let [till, board] = pipeline.serving.tokens.as_slice() else { panic!("there are two tokens") };
     assert_eq!((till.name.as_str(), till.role, &till.views), ("till", super::Role::Write, &None));
     assert_eq!((board.role, &board.views), (super::Role::Read, &Some(["by_hour".to_owned()].into())));
@@ -160,6 +165,7 @@ fn what_is_left_out_has_its_default() {
     assert!(pipeline.log_directory.ends_with(super::LOG_DIRECTORY));
     assert_eq!((pipeline.commit_interval, pipeline.commit_size), (super::COMMIT_INTERVAL, super::COMMIT_SIZE));
     assert_eq!((pipeline.serving.listen, pipeline.serving.body_limit), (super::LISTEN, super::BODY_LIMIT));
+    assert_eq!(pipeline.serving.cache, None);
     assert_eq!(pipeline.batch, super::Batch::default());
     let source = &pipeline.sources["departures"];
     assert_eq!((source.partitions, &source.key), (super::PARTITIONS, &None));

@@ -21,7 +21,7 @@ use prometheus_client::{
 
 pub use http::HttpRequests;
 pub use ingest::{Ingest, Read};
-pub use serving::Serving;
+pub use serving::{LoadedFrom, Serving};
 
 use crate::names::SourceName;
 

@@ -14,12 +14,24 @@ use common::{
     names::SourceName,
     pipeline::{Pipeline, Source},
     store::Store,
+    telemetry,
 };
+use serving::chunks::Cache;
 
 /// The pipeline's store.
 pub(crate) fn store(pipeline: &Pipeline) -> anyhow::Result<Store> {
     Store::open_with(&pipeline.store, &pipeline.store_options)
         .with_context(|| format!("cannot open the store {}", pipeline.store))
+}
+
+/// Where the chunks of generations are kept, if not in memory.
+pub(crate) fn cache(
+    pipeline: &Pipeline,
+    store: &Store,
+    metrics: telemetry::Serving,
+) -> anyhow::Result<Option<Arc<Cache>>> {
+    let Some(settings) = &pipeline.serving.cache else { return Ok(None) };
+    Ok(Some(Cache::open(&settings.directory, settings.size, store, metrics)?))
 }
 
 /// The dataset of one source.

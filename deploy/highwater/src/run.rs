@@ -17,6 +17,7 @@ use common::{
 };
 use serving::{
     Access, Follower, Served,
+    chunks::Cache,
     http::{self, Door, Ingest},
     postgres,
     tls::Certificate,
@@ -117,7 +118,9 @@ impl Running {
         }
         let listener = running.start_feed(&pipeline, roles, &datasets, told)?;
         if roles.serve || (roles.batch && pipeline.batch.audit.is_some()) {
-            running.start_follower(&store, datasets, listener);
+            // Who only audits asks each chunk once.
+            let cache = if roles.serve { house::cache(&pipeline, &store, running.telemetry.serving())? } else { None };
+            running.start_follower(&store, cache, datasets, listener);
         }
         if roles.speed || roles.serve {
             running.start_doors(&pipeline, roles).await?;
@@ -191,9 +194,16 @@ impl Running {
         }))
     }
 
-    fn start_follower(&mut self, store: &Store, datasets: BTreeMap<SourceName, Dataset>, feed: Option<feed::Listener>) {
+    fn start_follower(
+        &mut self,
+        store: &Store,
+        cache: Option<Arc<Cache>>,
+        datasets: BTreeMap<SourceName, Dataset>,
+        feed: Option<feed::Listener>,
+    ) {
         let follower = Follower {
             store: store.clone(),
+            cache,
             datasets,
             served: Arc::clone(&self.served),
             feed,

@@ -17,7 +17,13 @@ use futures::{StreamExt, TryStreamExt, stream};
 use tracing::info;
 
 use super::Error;
-use crate::tiers::{Batch, BatchOf, Chunk, Loaded, Segmented, Table, Tiers};
+use crate::{
+    chunks::{self, Cache, Cached},
+    tiers::{Batch, BatchOf, Chunk, Loaded, Segmented, Table, Tiers, coded},
+};
+
+/// Chunks that are mapped at the same time before a generation is shown: each is in memory as it is read.
+const MAPPED_AT_ONCE: usize = 2;
 
 /// The commits in `(after, up_to]`, ascending, with their segments of `views`.
 pub(super) async fn commits(
@@ -48,6 +54,7 @@ async fn segmented(store: &Store, dataset: &Dataset, views: &[Arc<View>], commit
 /// removed while it is read, as by an erasure, is passed over: there is a newer one then.
 pub(super) async fn newest(
     store: &Store,
+    cache: Option<&Arc<Cache>>,
     datasets: &BTreeMap<SourceName, Dataset>,
     shown: u64,
     beside: impl Fn(&Generation) -> Arc<Tiers>,
@@ -60,7 +67,7 @@ pub(super) async fn newest(
         if redefines(&newest, &tiers) {
             return Ok(None);
         }
-        match generation(store, datasets, Arc::new(newest), &tiers).await {
+        match generation(store, cache, datasets, Arc::new(newest), &tiers).await {
             Err(Error::Generation(generation::Error::Gone { path })) if number > gone => {
                 info!(generation = number, path, "a generation was removed while it was read, looking for a newer one");
                 gone = number;
@@ -79,9 +86,11 @@ fn redefines(newest: &Generation, shown: &Tiers) -> bool {
     })
 }
 
-/// Reads what `generation` has of the views served. Chunks that `shown` has already are shared, not read again.
+/// Reads what `generation` has of the views served. Chunks that `shown` has already are shared, not read again; with a cache, those that
+/// nothing was asked of are not read at all.
 pub(super) async fn generation(
     store: &Store,
+    cache: Option<&Arc<Cache>>,
     datasets: &BTreeMap<SourceName, Dataset>,
     generation: Arc<Generation>,
     shown: &Tiers,
@@ -91,7 +100,7 @@ pub(super) async fn generation(
         let mut views = Vec::with_capacity(tiers.views().len());
         for (index, view) in tiers.views().iter().enumerate() {
             let before = tiers.batch(index);
-            let batch = batch(store, &generation, view, before).await?;
+            let batch = batch(store, cache, &generation, view, before).await?;
             let earlier = match datasets.get(name) {
                 Some(dataset) => earlier(store, dataset, view, batch.covered(), before.covered()).await?,
                 None => Vec::new(),
@@ -116,35 +125,78 @@ async fn earlier(
     Ok(commits.into_iter().flat_map(of_view).collect())
 }
 
-async fn batch(store: &Store, generation: &Generation, view: &Arc<View>, before: &Batch) -> Result<Batch, Error> {
+async fn batch(
+    store: &Store,
+    cache: Option<&Arc<Cache>>,
+    generation: &Generation,
+    view: &Arc<View>,
+    before: &Batch,
+) -> Result<Batch, Error> {
     let files = generation.views.get(&view.name).filter(|files| files.id == view.id);
     let mark = generation.marks.get(&view.source);
     let (Some(files), Some(mark)) = (files, mark) else { return Ok(Batch::default()) };
-    let chunks = chunks(store, view, files, before).await?;
+    let chunks = chunks(store, cache, view, files, before).await?;
     Ok(Batch { mark: Some(mark.version), chunks: chunks.into(), kept: files.kept.clone() })
 }
 
-async fn chunks(store: &Store, view: &Arc<View>, files: &ViewFiles, before: &Batch) -> Result<Vec<Chunk>, Error> {
+async fn chunks(
+    store: &Store,
+    cache: Option<&Arc<Cache>>,
+    view: &Arc<View>,
+    files: &ViewFiles,
+    before: &Batch,
+) -> Result<Vec<Chunk>, Error> {
     let mut read = Vec::with_capacity(files.chunks.len());
     for file in &files.chunks {
-        read.push(chunk(store, view, file, before));
+        read.push(chunk(store, cache, view, file, before));
     }
-    stream::iter(read).buffered(STORE_CONCURRENCY_MAX).try_collect().await
+    let at_once = if cache.is_some() { MAPPED_AT_ONCE } else { STORE_CONCURRENCY_MAX };
+    stream::iter(read).buffered(at_once).try_collect().await
 }
 
-async fn chunk(store: &Store, view: &Arc<View>, file: &generation::Chunk, before: &Batch) -> Result<Chunk, Error> {
+async fn chunk(
+    store: &Store,
+    cache: Option<&Arc<Cache>>,
+    view: &Arc<View>,
+    file: &generation::Chunk,
+    before: &Batch,
+) -> Result<Chunk, Error> {
     if let Some(chunk) = before.chunks.iter().find(|chunk| chunk.path == file.path) {
         return Ok(chunk.clone());
     }
-    let partial = generation::read_chunk(store, view, file).await?;
-    // What was asked of the chunk that this one takes the place of will be asked of it.
     let before = before.chunks.iter().filter(|chunk| (chunk.from_us, chunk.to_us) == (file.from_us, file.to_us));
-    let wanted: Vec<_> = before.flat_map(|chunk| chunk.table.rolled()).collect();
-    let view = Arc::clone(view);
-    let made = tokio::task::spawn_blocking(move || {
-        let table = Table::coded(&view, &partial)?;
-        table.roll_up(&view, wanted)?;
-        Ok::<_, common::measure::Error>(table)
-    });
-    Ok(Chunk { path: file.path.clone(), from_us: file.from_us, to_us: file.to_us, table: made.await?? })
+    let before: Vec<&Table> = before.map(|chunk| &chunk.table).collect();
+    let table = match cache {
+        Some(cache) => Table::from(Cached::new(cache, view, file)),
+        None => {
+            let (partial, view) = (generation::read_chunk(store, view, file).await?, Arc::clone(view));
+            tokio::task::spawn_blocking(move || coded(&view, &partial)).await??.into()
+        }
+    };
+    // What was asked of the chunk that this one takes the place of will be asked of it.
+    if before.iter().any(|before| before.is_warm()) {
+        let wanted: Vec<_> = before.iter().flat_map(|before| before.rolled()).collect();
+        let (view, table) = (Arc::clone(view), table.clone());
+        tokio::task::spawn_blocking(move || table.warm(&view, wanted)).await??;
+    }
+    Ok(Chunk { path: file.path.clone(), from_us: file.from_us, to_us: file.to_us, table })
+}
+
+/// Maps the chunks shown, the newest first, as long as the cache has room: so that who asks first need not wait for them.
+pub(super) async fn warm(cache: Arc<Cache>, tiers: Arc<Tiers>) -> Result<(), Error> {
+    let batches = tiers.sources().flat_map(|(_, source)| (0..source.views().len()).map(|view| source.batch(view)));
+    let mut chunks: Vec<&Chunk> = batches.flat_map(|batch| batch.chunks.iter()).collect();
+    chunks.sort_by_key(|chunk| std::cmp::Reverse(chunk.from_us));
+    for chunk in chunks {
+        if !cache.has_room() {
+            break;
+        }
+        let table = chunk.table.clone();
+        match tokio::task::spawn_blocking(move || table.partial().map(drop)).await? {
+            // A newer generation is there.
+            Err(chunks::Error::Generation(generation::Error::Gone { .. })) => break,
+            mapped => mapped?,
+        }
+    }
+    Ok(())
 }

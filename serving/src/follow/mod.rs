@@ -32,6 +32,7 @@ use voices::Voices;
 
 use crate::{
     Served,
+    chunks::{self, Cache},
     tiers::{Change, Feed, Loaded, Segmented, Tiers},
 };
 
@@ -68,11 +69,23 @@ pub enum Error {
     Panicked(#[from] JoinError),
 }
 
+impl From<chunks::Error> for Error {
+    fn from(error: chunks::Error) -> Self {
+        match error {
+            chunks::Error::Generation(error) => Self::Generation(error),
+            chunks::Error::Measure(error) => Self::Measure(error),
+            chunks::Error::Directory { .. } => unreachable!("the directory is opened before anything is followed"),
+        }
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Follower {
     /// Where segments and generations are.
     pub store: Store,
+    /// Where chunks of generations are kept, if not in memory.
+    pub cache: Option<Arc<Cache>>,
     /// The dataset of every source that has views.
     pub datasets: BTreeMap<SourceName, Dataset>,
     /// What is kept up to date.
@@ -104,6 +117,10 @@ impl Follower {
     async fn follow(&mut self) -> Result<(), Error> {
         let mut tiers = self.catch_up().await?;
         let mut generations = Generations::default();
+        let mut warming = JoinSet::new();
+        if let Some(cache) = &self.cache {
+            warming.spawn(load::warm(Arc::clone(cache), Arc::clone(&tiers)));
+        }
         let mut polls = interval(self.poll_interval);
         polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut verdicts = interval(VERDICT_INTERVAL);
@@ -120,6 +137,9 @@ impl Follower {
                     tiers = apply(tiers, changes).await?;
                 }
                 _ = polls.tick() => {
+                    if let Some(cache) = &self.cache {
+                        cache.sweep();
+                    }
                     generations.look(self, &tiers);
                     tiers = apply(tiers.clone(), self.new_gaps(&tiers).await?).await?;
                     // A writer that died before it told of its commit, or was fenced by it, leaves its successor's deltas
@@ -131,6 +151,7 @@ impl Follower {
                 }
                 _ = verdicts.tick() => self.served.judge(verdict::latest(&self.store).await?),
                 Some(read) = generations.reading.join_next() => generations.waiting = read??,
+                Some(warmed) = warming.join_next() => warmed??,
             }
             if let Some(feed) = &self.feed {
                 let changes = voices.changes(&tiers, feed.is_lossy());
@@ -154,7 +175,9 @@ impl Follower {
         };
         let mut tiers = Arc::new(Tiers::new(self.served.views().values(), feed));
         let starting_at = |newest: &Generation| Arc::new((*tiers).clone().starting_at(&newest.marks));
-        if let Some((started, loaded)) = load::newest(&self.store, &self.datasets, 0, starting_at).await? {
+        if let Some((started, loaded)) =
+            load::newest(&self.store, self.cache.as_ref(), &self.datasets, 0, starting_at).await?
+        {
             tiers = apply(started, vec![Change::Generation(loaded)]).await?;
         }
         let changes = self.new_commits(&tiers).await?;
@@ -301,9 +324,10 @@ impl Generations {
             return;
         }
         let (store, datasets, tiers) = (follower.store.clone(), follower.datasets.clone(), Arc::clone(tiers));
+        let cache = follower.cache.clone();
         self.reading.spawn(async move {
             let shown = tiers.generation().map_or(0, |g| g.number);
-            let read = load::newest(&store, &datasets, shown, |_| Arc::clone(&tiers)).await?;
+            let read = load::newest(&store, cache.as_ref(), &datasets, shown, |_| Arc::clone(&tiers)).await?;
             Ok(read.map(|(_, loaded)| loaded))
         });
     }

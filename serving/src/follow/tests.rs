@@ -4,6 +4,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use bytesize::ByteSize;
 use common::{
     clock::SystemClock,
     dataset::Append,
@@ -34,6 +35,7 @@ struct House {
     history: Vec<Positions>,
     generations: u64,
     served: Arc<Served>,
+    cache: Option<Arc<Cache>>,
 }
 
 impl House {
@@ -44,11 +46,12 @@ impl House {
     async fn over(store: Store) -> Self {
         let dataset = Dataset::open(&store, "test", &source(), Arc::new(schema()), "departed_at").await.unwrap();
         let served = Arc::new(Served::new(views_by_name()));
-        Self { store, dataset, history: vec![Positions::new()], generations: 0, served }
+        Self { store, dataset, history: vec![Positions::new()], generations: 0, served, cache: None }
     }
 
     fn follow(&self, feed: Option<Listener>) -> tokio::task::JoinHandle<Result<(), Error>> {
         let follower = Follower {
+            cache: self.cache.clone(),
             store: self.store.clone(),
             datasets: [(source(), self.dataset.clone())].into(),
             served: Arc::clone(&self.served),
@@ -382,4 +385,50 @@ async fn l6_a_voice_that_is_not_heard_any_more_is_missed() {
 #[test]
 fn l6_as_long_as_nothing_was_read_nothing_is_shown() {
     assert!(Served::new(views_by_name()).tiers().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn l4_generations_share_the_chunks_that_did_not_change_and_read_the_others_before_they_are_shown() {
+    let (directory, telemetry) = (tempfile::tempdir().unwrap(), Telemetry::new());
+    let loads = || {
+        let text = telemetry.text();
+        let lines = text.lines().filter(|line| line.starts_with("highwater_cache_loads_total"));
+        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum::<u64>()
+    };
+    // Where the rows of the chunks lie, which are mapped if they were not.
+    let mapped = async |tiers: &Arc<Tiers>| {
+        let tables: Vec<_> =
+            (0..2).map(|view| tiers.source(&source()).unwrap().batch(view).chunks[0].table.clone()).collect();
+        let places =
+            || tables.iter().map(|table| table.partial().unwrap().column(0).to_data().buffers()[0].as_ptr() as usize);
+        let places: Vec<usize> = tokio::task::block_in_place(|| places().collect());
+        places
+    };
+    let mut house = House::new().await;
+    house.cache = Some(Cache::open(directory.path(), ByteSize::mib(64), &house.store, telemetry.serving()).unwrap());
+    house.commit(&[(0, 40)]).await;
+    house.publish(1, &["delays", "totals"]).await;
+    let following = house.follow(None);
+    let number = |wanted: u64| move |tiers: &Tiers| tiers.generation().is_some_and(|shown| shown.number == wanted);
+    let first = mapped(&house.shown(number(1)).await).await;
+    assert_eq!(loads(), 2, "a chunk of each of two views");
+    house.publish(1, &["delays", "totals"]).await;
+    assert_eq!(mapped(&house.shown(number(2)).await).await, first);
+    assert_eq!(loads(), 2);
+    house.commit(&[(0, 90)]).await;
+    house.publish(2, &["delays", "totals"]).await;
+    let third = house.shown(number(3)).await;
+    assert_eq!(loads(), 4, "what takes the place of chunks that were asked for is there when it is shown");
+    assert_ne!(mapped(&third).await, first);
+    // Nothing shows the first two any more: what an erasure takes from generations is not left in the cache.
+    let files = || {
+        std::fs::read_dir(directory.path())
+            .unwrap()
+            .filter(|file| file.as_ref().unwrap().path().extension().is_some())
+            .count()
+    };
+    while files() > 2 {
+        tokio::task::yield_now().await;
+    }
+    following.abort();
 }

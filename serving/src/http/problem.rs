@@ -38,6 +38,7 @@ pub(super) enum Kind {
     TimedOut,
     Busy,
     LogFailed,
+    StoreFailed,
     Internal,
 }
 
@@ -76,6 +77,7 @@ impl Kind {
             Self::TimedOut => (StatusCode::SERVICE_UNAVAILABLE, "timed-out", "The request took too long"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", "Too many queries at once"),
             Self::LogFailed => (StatusCode::SERVICE_UNAVAILABLE, "log-failed", "The log failed"),
+            Self::StoreFailed => (StatusCode::SERVICE_UNAVAILABLE, "store-failed", "The store failed"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "A fault of ours"),
         }
     }
@@ -155,6 +157,13 @@ impl From<query::Error> for Problem {
             query::Error::Measure(common::measure::Error::Overflow { .. }) => Self::new(Kind::MeasureFailed, detail),
             query::Error::Measure(error) => Self::internal(&error),
             query::Error::Arrow(error) => Self::internal(&error),
+            query::Error::Chunk(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "a chunk of the generation could not be read"
+                );
+                Self::new(Kind::StoreFailed, detail)
+            }
             query::Error::Gone(_) => {
                 let errors = vec![FieldError::new("cursor", detail.clone())];
                 Self { errors, ..Self::new(Kind::CursorGone, detail) }

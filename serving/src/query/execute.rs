@@ -108,16 +108,20 @@ impl Run<'_> {
         let wanted = self.plan.wanted(before);
         let mut merge = Merge::new(self.plan, steps);
         for table in tables {
+            // Before each is read, which takes longest.
+            self.check()?;
             for slice in table.slices(&self.plan.view, &wanted, from_us, to_us)? {
-                if self.cancelled.is_cancelled() {
-                    return Err(Error::Cancelled);
-                }
+                self.check()?;
                 merge.add(&slice)?;
             }
         }
         self.rows_merged += merge.rows();
         let (keys, states) = merge.take()?;
         Groups::new(&keys, states)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if self.cancelled.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
     }
 
     /// The key columns and the measures, of one range or of two.

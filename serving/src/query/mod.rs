@@ -77,9 +77,21 @@ pub enum Error {
     /// Polars does not run a statement.
     #[error("{0}")]
     Sql(String),
+    /// A chunk of the generation could not be read.
+    #[error("a part of the generation could not be read")]
+    Chunk(#[source] crate::chunks::Error),
     /// Nobody waits for the answer any more.
     #[error("the query was cancelled")]
     Cancelled,
+}
+
+impl From<crate::chunks::Error> for Error {
+    fn from(error: crate::chunks::Error) -> Self {
+        match error {
+            crate::chunks::Error::Measure(error) => Self::Measure(error),
+            error => Self::Chunk(error),
+        }
+    }
 }
 
 impl From<FieldError> for Error {

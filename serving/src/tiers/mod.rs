@@ -34,7 +34,9 @@ pub use provenance::{Provenance, SourceStatus};
 pub(crate) use source::BatchOf;
 pub use source::{Batch, Chunk, Feed, Segmented, SourceTiers};
 pub use table::Table;
-pub(crate) use table::{RollUp, Slice, Wanted};
+#[cfg(test)]
+pub(crate) use table::in_range;
+pub(crate) use table::{RollUp, Slice, Wanted, coded};
 
 /// Which part of an answer is asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]

@@ -89,7 +89,7 @@ impl Stack {
 
     fn settle(&mut self) -> Result<(), Error> {
         while let [.., before, last] = self.runs.as_slice() {
-            let (before, last) = (before.partial(), last.partial());
+            let (before, last) = (before.held(), last.held());
             if before.num_rows() >= RUN_ROWS_RATIO * last.num_rows() {
                 break;
             }

@@ -18,10 +18,12 @@ use common::{
     fold::GroupTable,
     grain::Grain,
     limits::{ROLL_UP_RATIO, ROLL_UP_ROWS_MIN, ROLL_UPS_MAX},
-    measure::{Error, StateSpec},
+    measure::StateSpec,
     schema::ColumnType,
     view::View,
 };
+
+use crate::chunks::{Cached, Error};
 
 /// What is left of a partial.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -70,8 +72,15 @@ fn place(of: Option<&Vec<usize>>, index: usize) -> usize {
 /// See the module. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Table {
-    partial: RecordBatch,
+    partial: Partial,
     rolled: Arc<Mutex<HashMap<RollUp, Made>>>,
+}
+
+/// Where the partial is.
+#[derive(Debug, Clone)]
+enum Partial {
+    Held(RecordBatch),
+    Cached(Arc<Cached>),
 }
 
 /// How a roll-up stands.
@@ -86,35 +95,80 @@ enum Made {
 
 impl From<RecordBatch> for Table {
     fn from(partial: RecordBatch) -> Self {
-        Self { partial, rolled: Arc::default() }
+        Self { partial: Partial::Held(partial), rolled: Arc::default() }
     }
 }
 
-impl Table {
-    /// The table of a canonical partial of `view`, whose texts get codes: they take less memory, and are looked at once each.
-    pub(crate) fn coded(view: &View, partial: &RecordBatch) -> Result<Self, Error> {
-        let coded = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
-        let mut columns = partial.columns().to_vec();
-        for (at, dimension) in view.dimensions.iter().enumerate() {
-            if dimension.column_type() == ColumnType::String {
-                columns[1 + at] = cast(&columns[1 + at], &coded)?;
-            }
+impl From<Arc<Cached>> for Table {
+    fn from(chunk: Arc<Cached>) -> Self {
+        Self { partial: Partial::Cached(chunk), rolled: Arc::default() }
+    }
+}
+
+/// A canonical partial of `view` whose texts have codes: they take less memory, and are looked at once each.
+pub(crate) fn coded(view: &View, partial: &RecordBatch) -> Result<RecordBatch, common::measure::Error> {
+    let coded = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    let mut columns = partial.columns().to_vec();
+    for (at, dimension) in view.dimensions.iter().enumerate() {
+        if dimension.column_type() == ColumnType::String {
+            columns[1 + at] = cast(&columns[1 + at], &coded)?;
         }
-        let names = partial.schema_ref().fields().iter().map(|field| field.name().clone());
-        Ok(RecordBatch::try_from_iter_with_nullable(names.zip(columns).map(|(name, column)| (name, column, true)))?
-            .into())
+    }
+    let names = partial.schema_ref().fields().iter().map(|field| field.name().clone());
+    let columns = names.zip(columns).map(|(name, column)| (name, column, true));
+    Ok(RecordBatch::try_from_iter_with_nullable(columns)?)
+}
+
+impl Table {
+    /// The partial itself. Blocks where it has to be read.
+    pub(crate) fn partial(&self) -> Result<RecordBatch, Error> {
+        match &self.partial {
+            Partial::Held(partial) => Ok(partial.clone()),
+            Partial::Cached(chunk) => chunk.rows(),
+        }
     }
 
-    /// The partial itself.
-    pub(crate) fn partial(&self) -> &RecordBatch {
-        &self.partial
+    /// The partial, which is of no chunk.
+    ///
+    /// # Panics
+    /// If it is of a chunk.
+    pub(crate) fn held(&self) -> &RecordBatch {
+        match &self.partial {
+            Partial::Held(partial) => partial,
+            Partial::Cached(_) => panic!("the table of a chunk is taken for one of live events"),
+        }
+    }
+
+    /// Whether it takes no reading to answer from it: its rows are in memory, or roll-ups of them.
+    pub(crate) fn is_warm(&self) -> bool {
+        match &self.partial {
+            Partial::Held(_) => true,
+            Partial::Cached(chunk) => chunk.is_mapped() || !self.rolled().is_empty(),
+        }
+    }
+
+    fn count(&self) -> usize {
+        match &self.partial {
+            Partial::Held(partial) => partial.num_rows(),
+            Partial::Cached(chunk) => chunk.count(),
+        }
+    }
+
+    /// The rows of buckets in `[from_us, to_us)`; a chunk that has none is not read.
+    fn within(&self, from_us: i64, to_us: i64) -> Result<Option<RecordBatch>, Error> {
+        let rows = match &self.partial {
+            Partial::Cached(chunk) if !chunk.reaches_into(from_us, to_us) => return Ok(None),
+            _ => in_range(&self.partial()?, from_us, to_us),
+        };
+        Ok(Some(rows).filter(|rows| rows.num_rows() > 0))
     }
 
     /// The partial without codes.
     #[cfg(test)]
     pub(crate) fn decoded(&self) -> RecordBatch {
-        let names = self.partial.schema_ref().fields().iter().map(|field| field.name().clone());
-        let columns = self.partial.columns().iter().map(|column| match column.data_type() {
+        let partial = self.partial().expect("the chunk can be read");
+        let names = partial.schema_ref().fields().iter().map(|field| field.name().clone());
+        let columns = partial.columns().iter().map(|column| match column.data_type() {
             DataType::Dictionary(..) => cast(column, &DataType::Utf8).expect("codes are of texts"),
             _ => Arc::clone(column),
         });
@@ -128,8 +182,9 @@ impl Table {
         rolled.iter().filter(|(_, made)| matches!(made, Made::Ready(_))).map(|(wanted, _)| wanted.clone()).collect()
     }
 
-    /// Makes roll-ups before they are asked for. CPU work.
-    pub(crate) fn roll_up(&self, view: &View, wanted: impl IntoIterator<Item = RollUp>) -> Result<(), Error> {
+    /// Reads the partial and makes roll-ups before they are asked for. CPU work, and blocks.
+    pub(crate) fn warm(&self, view: &View, wanted: impl IntoIterator<Item = RollUp>) -> Result<(), Error> {
+        self.partial()?;
         for wanted in wanted {
             self.make(view, &wanted)?;
         }
@@ -138,14 +193,9 @@ impl Table {
 
     /// Rows that together are the table's of buckets in `[from_us, to_us)`, as few as there are.
     pub(crate) fn slices(&self, view: &View, wanted: &Wanted, from_us: i64, to_us: i64) -> Result<Vec<Slice>, Error> {
-        let whole = in_range(&self.partial, from_us, to_us);
-        let dimensions = view.dimensions.len();
-        if whole.num_rows() < ROLL_UP_ROWS_MIN {
-            return Ok(slice(whole, None, dimensions));
-        }
         let mut slices = Vec::new();
         let mut edges = vec![(from_us, to_us)];
-        if let Some(coarse) = &wanted.coarse {
+        if let Some(coarse) = wanted.coarse.as_ref().filter(|_| self.count() >= ROLL_UP_ROWS_MIN) {
             let (from, to) = inside(coarse.grain, from_us, to_us);
             if from < to
                 && let Some(rows) = self.rolled_up(view, coarse)?
@@ -155,15 +205,36 @@ impl Table {
             }
         }
         for (from, to) in edges.into_iter().filter(|(from, to)| from < to) {
-            let rows = in_range(&self.partial, from, to);
-            let fine = wanted.fine.as_ref().filter(|_| rows.num_rows() >= ROLL_UP_ROWS_MIN);
-            let rolled = fine.map(|fine| self.rolled_up(view, fine)).transpose()?.flatten();
-            slices.extend(match (fine, rolled) {
-                (Some(fine), Some(rolled)) => slice(in_range(&rolled, from, to), Some(fine), fine.dimensions.len()),
-                _ => slice(rows, None, dimensions),
-            });
+            slices.extend(self.edge(view, wanted, from, to)?);
         }
         Ok(slices)
+    }
+
+    /// The same of a range that a coarse roll-up does not have.
+    fn edge(&self, view: &View, wanted: &Wanted, from_us: i64, to_us: i64) -> Result<Option<Slice>, Error> {
+        let of = |fine: &RollUp, rows: &RecordBatch| {
+            slice(in_range(rows, from_us, to_us), Some(fine), fine.dimensions.len())
+        };
+        if let Some(fine) = &wanted.fine
+            && let Some(rows) = self.ready(fine)
+        {
+            return Ok(of(fine, &rows));
+        }
+        let Some(rows) = self.within(from_us, to_us)? else { return Ok(None) };
+        if let Some(fine) = wanted.fine.as_ref().filter(|_| rows.num_rows() >= ROLL_UP_ROWS_MIN)
+            && let Some(rows) = self.rolled_up(view, fine)?
+        {
+            return Ok(of(fine, &rows));
+        }
+        Ok(slice(rows, None, view.dimensions.len()))
+    }
+
+    /// The roll-up, if it is there.
+    fn ready(&self, wanted: &RollUp) -> Option<RecordBatch> {
+        match self.lock().get(wanted) {
+            Some(Made::Ready(rows)) => Some(rows.clone()),
+            _ => None,
+        }
     }
 
     /// The roll-up, if it is there, or is asked for the second time and of use.
@@ -186,8 +257,8 @@ impl Table {
 
     /// Makes a roll-up without holding others up: two that ask at once may both make it.
     fn make(&self, view: &View, wanted: &RollUp) -> Result<Option<RecordBatch>, Error> {
-        let rows = rolled(view, wanted, &self.partial)?;
-        let rows = rows.filter(|rows| rows.num_rows() * ROLL_UP_RATIO <= self.partial.num_rows());
+        let rows = rolled(view, wanted, &self.partial()?)?;
+        let rows = rows.filter(|rows| rows.num_rows() * ROLL_UP_RATIO <= self.count());
         let made = rows.clone().map_or(Made::Useless, Made::Ready);
         self.lock().insert(wanted.clone(), made);
         Ok(rows)
@@ -199,8 +270,8 @@ impl Table {
     }
 }
 
-fn slice(rows: RecordBatch, layout: Option<&RollUp>, dimensions: usize) -> Vec<Slice> {
-    if rows.num_rows() == 0 { Vec::new() } else { vec![Slice { rows, layout: layout.cloned(), dimensions }] }
+fn slice(rows: RecordBatch, layout: Option<&RollUp>, dimensions: usize) -> Option<Slice> {
+    (rows.num_rows() > 0).then(|| Slice { rows, layout: layout.cloned(), dimensions })
 }
 
 /// The whole steps of `grain` inside `[from_us, to_us)`; open ends stay open.
@@ -227,7 +298,7 @@ pub(crate) fn in_range(table: &RecordBatch, from_us: i64, to_us: i64) -> RecordB
 }
 
 /// The roll-up of `partial`; `None` if a step of it would cut a bucket of the view.
-fn rolled(view: &View, wanted: &RollUp, partial: &RecordBatch) -> Result<Option<RecordBatch>, Error> {
+fn rolled(view: &View, wanted: &RollUp, partial: &RecordBatch) -> Result<Option<RecordBatch>, common::measure::Error> {
     let mut types = vec![ColumnType::Timestamp];
     types.extend(wanted.dimensions.iter().map(|at| view.dimensions[*at].column_type()));
     let specs: Vec<StateSpec> = wanted.states.iter().map(|at| view.states[*at].clone()).collect();

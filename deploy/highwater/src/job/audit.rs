@@ -82,6 +82,7 @@ async fn asked(pipeline: &Arc<Pipeline>, url: Option<url::Url>, stop: &Cancellat
     let store = house::store(pipeline)?;
     let served = Arc::new(Served::new(pipeline.views.clone()).with_limits(pipeline.serving.queries));
     let follower = Follower {
+        cache: None,
         datasets: house::datasets(pipeline, &store).await?,
         store,
         served: Arc::clone(&served),

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     testing::{HOUR_US, fold, generation},
-    tiers::{Chunk, Table},
+    tiers::{Chunk, Table, coded},
 };
 
 /// Tiers of one chunk of very many rows, three times those of a table that is rolled up.
@@ -16,7 +16,7 @@ fn many() -> Arc<Tiers> {
     for of in views {
         let partial = folded.iter().find(|(id, _)| id == &of.view).unwrap().1.clone();
         let view = crate::testing::views().into_iter().find(|view| view.id == of.view).unwrap();
-        let table = Table::coded(&view, &partial).unwrap();
+        let table = Table::from(coded(&view, &partial).unwrap());
         let (from_us, to_us) = (START_US - 24 * HOUR_US, START_US + 240 * HOUR_US);
         of.batch.chunks = vec![Chunk { path: "one".to_owned(), from_us, to_us, table }].into();
     }
