@@ -34,7 +34,7 @@ struct House {
 
 impl House {
     fn new() -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
         let store = Store::open(&Url::parse("memory:").unwrap()).unwrap();
         let view = views().remove(0);
         let (_, all) = fold(&events_before(&positions(&[(0, 4000), (1, 2000)]))).remove(0);
