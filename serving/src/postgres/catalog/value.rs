@@ -152,6 +152,8 @@ pub(super) fn cast(value: Value, to: &Type) -> Option<Value> {
             _ => value,
         },
         Type::INT2 | Type::INT4 | Type::INT8 | Type::OID => Value::Int(value.int()?),
+        // Numbers that stand for names stay numbers until they are written.
+        Type::REGCLASS | Type::REGTYPE | Type::REGNAMESPACE | Type::REGROLE => Value::Int(value.int()?),
         Type::FLOAT4 | Type::FLOAT8 | Type::NUMERIC => Value::Double(value.double()?),
         Type::TEXT_ARRAY | Type::INT2_ARRAY | Type::INT4_ARRAY | Type::INT8_ARRAY | Type::OID_ARRAY => {
             Value::Array(value.items())
