@@ -18,7 +18,7 @@ use common::{
 };
 use futures::{StreamExt, stream};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info};
+use tracing::{debug, info, instrument};
 
 use crate::{
     Engine, Error, Phase, Report, Request, Update,
@@ -97,6 +97,7 @@ impl Batch {
     }
 
     /// Makes what `request` asks for and publishes it. Should what it reads be removed meanwhile, as by an erasure, it starts anew.
+    #[instrument(name = "batch run", skip_all, fields(kind = ?request.kind()))]
     pub(crate) async fn run(&self, request: &Request, watch: &Watch) -> Result<Report, Error> {
         let started_us = self.clock.now_us();
         for _ in 1..RUN_ATTEMPTS_MAX {

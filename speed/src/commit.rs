@@ -36,7 +36,7 @@ use common::{
     view::View,
 };
 use tokio::{sync::Semaphore, task};
-use tracing::{info, warn};
+use tracing::{info, instrument, warn};
 
 use crate::{error::Error, retry::is_transient, start::Locator, tail::Part};
 
@@ -75,6 +75,7 @@ impl Committer {
     ///
     /// # Errors
     /// [`Error::DeadLetters`], [`Error::Dataset`] when no try is left: no part counts as committed. [`Error::Segment`].
+    #[instrument(name = "commit", skip_all, fields(source = %self.source))]
     pub(crate) async fn commit(&self, mut parts: Vec<Part>) -> Result<Outcome, Error> {
         self.write_dead_letters(&parts).await?;
         let mut failures = self.locator.retry.failures();

@@ -1,26 +1,27 @@
-//! Log lines on standard error.
+//! Log lines on standard error, and the spans of requests, queries, commits and batch runs to a collector, if one is named.
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::EnvFilter;
+use tokio::runtime::Handle;
+use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::cli::LogFormat;
+use crate::{cli::LogFormat, traces::Traces};
 
 /// Told to every filter: the Delta kernel logs as errors what we ask and answer ourselves, such as whether a table is there.
 const QUIET: &str = "buoyant_kernel=off";
 
-/// Starts logging. `default` is the filter where `HIGHWATER_LOG` is not set.
-pub(crate) fn start(format: LogFormat, default: &str) -> anyhow::Result<()> {
+/// Starts logging and, on `runtime`, the sending of traces. `default` is the filter of lines where `HIGHWATER_LOG` is not set.
+pub(crate) fn start(format: LogFormat, default: &str, runtime: &Handle) -> anyhow::Result<Traces> {
     let wanted = std::env::var("HIGHWATER_LOG").unwrap_or_else(|_| default.to_owned());
     let filter = EnvFilter::try_new(format!("{QUIET},{wanted}"))
         .map_err(|error| anyhow::anyhow!("HIGHWATER_LOG={wanted}: {error}; allowed is, say, info,speed=debug"))?;
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
-    match format {
-        LogFormat::Text => lines.init(),
-        LogFormat::Json => lines.json().flatten_event(true).init(),
-    }
-    Ok(())
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    let lines = match format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    let traces = Traces::start(runtime)?;
+    tracing_subscriber::registry().with(lines.with_filter(filter)).with(traces.layer()).init();
+    Ok(traces)
 }

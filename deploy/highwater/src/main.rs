@@ -19,6 +19,7 @@ mod schedule;
 mod shutdown;
 mod swap;
 mod token;
+mod traces;
 
 use std::process::ExitCode;
 
@@ -43,10 +44,11 @@ fn main() -> ExitCode {
 }
 
 fn start(cli: Cli) -> anyhow::Result<ExitCode> {
-    logging::start(cli.log_format, default_filter(&cli.command))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let code = runtime.block_on(command(cli))?;
-    Ok(code)
+    let traces = logging::start(cli.log_format, default_filter(&cli.command), runtime.handle())?;
+    let ended = runtime.block_on(command(cli));
+    traces.finish();
+    ended
 }
 
 /// Commands that run for long say what they do; the others only what went wrong.

@@ -12,13 +12,18 @@ use std::{
 use axum::{
     Router,
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, header},
+    http::{HeaderName, HeaderValue, Method, header},
     middleware::{self, Next},
     response::Response,
 };
 use common::telemetry::{HttpRequests, Telemetry};
+use opentelemetry::{
+    Context,
+    trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState},
+};
 use tokio::time::Instant;
-use tracing::{Instrument, info_span};
+use tracing::{Instrument, field, info_span};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -39,11 +44,17 @@ pub(super) fn observed(router: Router, telemetry: &Telemetry) -> Router {
 
 async fn observe(State(observer): State<Arc<Observer>>, request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let id = observer.id(request.headers());
+    let caller = request.headers().get("traceparent").and_then(|parent| trace(parent.to_str().ok()?));
+    let id = caller.as_ref().map_or_else(|| observer.id(), |caller| caller.trace_id().to_string());
     let method = known(request.method());
     let route = route(request.uri().path());
-    let span = info_span!("request", id, method, route);
-    let mut response = next.run(request).instrument(span).await;
+    let span = info_span!("request", id, method, route, status = field::Empty);
+    if let Some(caller) = caller {
+        // Nobody hears it where nothing is traced.
+        let _ = span.set_parent(Context::new().with_remote_span_context(caller));
+    }
+    let mut response = next.run(request).instrument(span.clone()).await;
+    span.record("status", response.status().as_u16());
     observer.requests.answered(route, method, response.status().as_u16(), started.elapsed());
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::try_from(id) {
@@ -56,21 +67,25 @@ async fn observe(State(observer): State<Arc<Observer>>, request: Request, next: 
 }
 
 impl Observer {
-    /// The trace that the caller is in (W3C Trace Context), or a number of our own.
-    fn id(&self, headers: &HeaderMap) -> String {
-        let traced = headers.get("traceparent").and_then(|parent| trace(parent.to_str().ok()?));
-        traced.unwrap_or_else(|| format!("{:016x}{:016x}", self.process, self.next.fetch_add(1, Ordering::Relaxed)))
+    /// The id of a request whose caller is in no trace: a number of our own.
+    fn id(&self) -> String {
+        format!("{:016x}{:016x}", self.process, self.next.fetch_add(1, Ordering::Relaxed))
     }
 }
 
-/// The trace id of a `traceparent`: `00-<32 hex digits>-<16 hex digits>-<2 hex digits>`, not all zero.
-fn trace(parent: &str) -> Option<String> {
+/// The span that the caller is in, of a `traceparent` (W3C Trace Context): `00-<32 hex digits>-<16 hex digits>-<2 hex digits>`, the first
+/// two not all zero.
+fn trace(parent: &str) -> Option<SpanContext> {
     let parts: Vec<&str> = parent.split('-').collect();
-    let [version, trace, span, flags] = parts[..] else { return None };
+    let ["00", trace, span, flags] = parts[..] else { return None };
     let hex =
         |text: &str, length| text.len() == length && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let valid = version == "00" && hex(trace, 32) && hex(span, 16) && hex(flags, 2);
-    (valid && trace.bytes().any(|byte| byte != b'0')).then(|| trace.to_owned())
+    if !(hex(trace, 32) && hex(span, 16) && hex(flags, 2)) {
+        return None;
+    }
+    let (trace, span) = (TraceId::from_hex(trace).ok()?, SpanId::from_hex(span).ok()?);
+    let flags = TraceFlags::new(u8::from_str_radix(flags, 16).ok()?);
+    Some(SpanContext::new(trace, span, flags, true, TraceState::NONE)).filter(SpanContext::is_valid)
 }
 
 /// The route of a path, as the API names it; names in paths would each be a series of their own.
@@ -118,14 +133,20 @@ mod tests {
     #[test]
     fn only_a_valid_trace_is_taken() {
         let trace_id = "4bf92f3577b34da6a3ce929d0e0e4736";
-        assert_eq!(trace(&format!("00-{trace_id}-00f067aa0ba902b7-01")).as_deref(), Some(trace_id));
+        let caller = trace(&format!("00-{trace_id}-00f067aa0ba902b7-01")).expect("it is one");
+        assert_eq!(
+            (caller.trace_id().to_string(), caller.span_id().to_string()),
+            (trace_id.into(), "00f067aa0ba902b7".into())
+        );
+        assert!(caller.is_sampled() && caller.is_remote());
         for wrong in [
             "",
             "00-xyz-00f067aa0ba902b7-01",
             "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
             "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
         ] {
-            assert_eq!(trace(wrong), None, "{wrong}");
+            assert!(trace(wrong).is_none(), "{wrong}");
         }
     }
 }

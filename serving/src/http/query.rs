@@ -8,6 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, info_span};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::{
@@ -82,8 +83,10 @@ async fn respond(api: Api, query: Query, form: Form, headers: &HeaderMap) -> Res
 }
 
 async fn answer(api: Api, query: Query, form: Form, cancelled: CancellationToken) -> Result<Written, Problem> {
-    let permit = api.turn().await?;
+    let span = info_span!("query", view = %query.view);
+    let permit = api.turn().instrument(span.clone()).await?;
     let computed = tokio::task::spawn_blocking(move || {
+        let _entered = span.entered();
         let _permit = permit;
         // One query, one set of tiers (L4).
         let tiers = api.served.tiers().ok_or_else(not_ready)?;

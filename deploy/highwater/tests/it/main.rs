@@ -13,4 +13,5 @@ mod page;
 mod process;
 mod rounds;
 mod tools;
+mod traces;
 mod tree;

@@ -49,17 +49,20 @@ impl Server {
 
     /// The same with a pipeline file of any name.
     pub(crate) fn start_with(role: &str, pipeline: &Path) -> Self {
-        let mut child = highwater([role, "--log-format", "json", "--pipeline"])
-            .arg(pipeline)
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
+        let mut command = highwater([role, "--log-format", "json", "--pipeline"]);
+        command.arg(pipeline);
+        Self::of(command)
+    }
+
+    /// Starts `command`, whose log is JSON, and waits until it listens.
+    pub(crate) fn of(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("the program starts");
         let mut log = BufReader::new(child.stderr.take().expect("standard error is piped"));
         let mut lines = String::new();
         let address = loop {
             let start = lines.len();
             let read = log.read_line(&mut lines).expect("log lines are UTF-8");
-            assert!(read > 0, "{role} ended before it listened:\n{lines}");
+            assert!(read > 0, "{command:?} ended before it listened:\n{lines}");
             let line: Value = serde_json::from_str(&lines[start..]).expect("log lines are JSON");
             if line["message"] == "listening" {
                 break line["address"].as_str().expect("the line has an address").parse().expect("it is one");
