@@ -10,7 +10,8 @@ use crate::{cli::LogFormat, traces::Traces};
 /// Told to every filter: the Delta kernel logs as errors what we ask and answer ourselves, such as whether a table is there.
 const QUIET: &str = "buoyant_kernel=off";
 
-/// Starts logging and, on `runtime`, the sending of traces. `default` is the filter of lines where `HIGHWATER_LOG` is not set.
+/// Starts logging and, on `runtime`, the sending of traces. `default` is the filter where `HIGHWATER_LOG` is not set; it is one for both,
+/// since filters of single layers lose lines where a library asks whether it should log (librdkafka's log does).
 pub(crate) fn start(format: LogFormat, default: &str, runtime: &Handle) -> anyhow::Result<Traces> {
     let wanted = std::env::var("HIGHWATER_LOG").unwrap_or_else(|_| default.to_owned());
     let filter = EnvFilter::try_new(format!("{QUIET},{wanted}"))
@@ -22,6 +23,6 @@ pub(crate) fn start(format: LogFormat, default: &str, runtime: &Handle) -> anyho
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
     let traces = Traces::start(runtime)?;
-    tracing_subscriber::registry().with(lines.with_filter(filter)).with(traces.layer()).init();
+    tracing_subscriber::registry().with(filter).with(lines).with(traces.layer()).init();
     Ok(traces)
 }

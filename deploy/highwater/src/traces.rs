@@ -12,11 +12,8 @@ use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{SpanExporter, WithHttpConfig};
 use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
 use tokio::runtime::Handle;
-use tracing::{Level, Subscriber, warn};
-use tracing_subscriber::{Layer, filter::Targets, registry::LookupSpan};
-
-/// What is traced: our own spans, not those of libraries.
-const TRACED: [&str; 4] = ["batch", "highwater", "serving", "speed"];
+use tracing::{Subscriber, warn};
+use tracing_subscriber::{Layer, registry::LookupSpan};
 
 /// Where a collector is named, by the specification of OTLP exporters.
 const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
@@ -48,12 +45,9 @@ impl Traces {
         )))
     }
 
-    /// What hears of spans.
+    /// What hears of the spans that the log's filter lets through.
     pub(crate) fn layer<S: Subscriber + for<'a> LookupSpan<'a>>(&self) -> Option<impl Layer<S> + use<S>> {
-        let traced = Targets::new().with_targets(TRACED.map(|target| (target, Level::INFO)));
-        self.0.as_ref().map(|provider| {
-            tracing_opentelemetry::layer().with_tracer(provider.tracer("highwater")).with_filter(traced)
-        })
+        self.0.as_ref().map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("highwater")))
     }
 
     /// Sends what waits. To be called outside of the runtime, while it still runs.
