@@ -2,6 +2,7 @@
 //! generators; what must be there exactly once goes through [`EventLog::append`](crate::log::EventLog::append).
 
 use std::{
+    collections::BTreeMap,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -51,6 +52,8 @@ pub struct Progress {
     pub failure: Option<String>,
     /// Those acknowledged since this was last asked that were to be watched.
     pub watched: Vec<Acknowledged>,
+    /// The last record of each partition, unless it was watched.
+    pub last: BTreeMap<Partition, Acknowledged>,
 }
 
 impl Kafka {
@@ -107,7 +110,7 @@ impl Stream {
         let mut progress = self.producer.context().kept.lock().unwrap_or_else(PoisonError::into_inner);
         let Progress { acknowledged, failed, .. } = *progress;
         let watched = std::mem::take(&mut progress.watched);
-        Progress { acknowledged, failed, failure: progress.failure.clone(), watched }
+        Progress { acknowledged, failed, failure: progress.failure.clone(), watched, last: progress.last.clone() }
     }
 }
 
@@ -119,17 +122,17 @@ impl ProducerContext for Fates<Mutex<Progress>> {
         match result {
             Ok(record) => {
                 progress.acknowledged += 1;
-                if watched == 0 {
-                    return;
-                }
+                let partition =
+                    Partition(u32::try_from(record.partition()).expect("a delivered record has a partition"));
                 let offset = u64::try_from(record.offset()).expect("a delivered record has an offset");
-                progress.watched.push(Acknowledged {
-                    partition: Partition(
-                        u32::try_from(record.partition()).expect("a delivered record has a partition"),
-                    ),
-                    position: Position(offset),
-                    timestamp_us: record.timestamp().to_millis().unwrap_or_default() * 1000,
-                });
+                let timestamp_us = record.timestamp().to_millis().unwrap_or_default() * 1000;
+                let record = Acknowledged { partition, position: Position(offset), timestamp_us };
+                if watched == 0 {
+                    progress.last.insert(partition, record);
+                } else {
+                    progress.last.remove(&partition);
+                    progress.watched.push(record);
+                }
             }
             Err((error, _)) => {
                 progress.failed += 1;

@@ -32,7 +32,7 @@ const TICK: Duration = Duration::from_millis(1);
 /// Records sent between two looks at the clock, however many are due.
 const BURST: u64 = 1_000;
 
-/// One record of so many is watched.
+/// One record of so many is watched, and the last of each partition.
 const WATCHED_EVERY: u64 = 97;
 
 /// How fast records are sent.
@@ -192,7 +192,9 @@ fn send(
     }
     sender.finish()?;
     let seconds = started.elapsed().as_secs_f64();
-    let progress = sender.progress();
+    let mut progress = sender.progress();
+    // Who sees these has seen all.
+    progress.watched.extend(progress.last.values());
     let (acknowledged, failed, failure) = (progress.acknowledged, progress.failed, progress.failure.clone());
     told(progress);
     if let Some(failure) = failure {

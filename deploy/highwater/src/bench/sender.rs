@@ -8,6 +8,7 @@ use common::{
         kafka::{Acknowledged, Progress, Stream},
     },
     names::SourceName,
+    position::Position,
 };
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -68,14 +69,21 @@ impl Http {
         let accepted = self.runtime.block_on(self.client.append(&self.source, NDJSON, lines, &self.run))?;
         self.run.first_row += self.gathered;
         self.progress.acknowledged += std::mem::take(&mut self.gathered);
-        if std::mem::take(&mut self.watched) {
-            // The log stamps records when they come in; no earlier than they were sent.
-            self.progress.watched.extend(accepted.positions.iter().map(|range| Acknowledged {
-                partition: range.partition,
-                position: common::position::Position(range.to.0.saturating_sub(1)),
-                timestamp_us: sent_us,
-            }));
+        // The log stamps records when they come in; no earlier than they were sent.
+        let records = accepted.positions.iter().map(|range| Acknowledged {
+            partition: range.partition,
+            position: Position(range.to.0.saturating_sub(1)),
+            timestamp_us: sent_us,
+        });
+        for record in records {
+            if self.watched {
+                self.progress.last.remove(&record.partition);
+                self.progress.watched.push(record);
+            } else {
+                self.progress.last.insert(record.partition, record);
+            }
         }
+        self.watched = false;
         Ok(())
     }
 }
@@ -118,7 +126,8 @@ impl Sender {
             Self::Kafka(stream) => stream.progress(),
             Self::Http(http) => {
                 let watched = std::mem::take(&mut http.progress.watched);
-                Progress { acknowledged: http.progress.acknowledged, watched, ..Progress::default() }
+                let Progress { acknowledged, last, .. } = &http.progress;
+                Progress { acknowledged: *acknowledged, watched, last: last.clone(), ..Progress::default() }
             }
         }
     }

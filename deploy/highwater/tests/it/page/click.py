@@ -259,6 +259,7 @@ def phone(browser, token):
     assert not (found := page.evaluate(small)), found
     page.get_by_label("Measure").select_option("mean_delay")
     expect(page.locator("#chart-title")).to_contain_text("Mean delay")
+    expect(page.locator("#table-title")).to_contain_text("Mean delay")
     accessible(page)
     shot(page, "phone")
     nothing_wrong(wrong)
