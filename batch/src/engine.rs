@@ -2,15 +2,10 @@
 //!
 //! Reading and writing waits on the async runtime; folding, merging and encoding never run there.
 
-use std::{
-    num::NonZeroUsize,
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    sync::Arc,
-};
+use std::{num::NonZeroUsize, sync::Arc};
 
 use bytesize::ByteSize;
-use common::pipeline;
-use tokio::sync::oneshot;
+use common::{background, pipeline};
 
 use crate::Error;
 
@@ -28,9 +23,22 @@ impl Engine {
     /// # Errors
     /// [`Error::Engine`].
     pub fn new(cores: NonZeroUsize) -> Result<Self, Error> {
+        Self::on(cores, || {})
+    }
+
+    /// The same for a process that has more urgent work: its threads are as those of [`background`].
+    ///
+    /// # Errors
+    /// [`Error::Engine`].
+    pub fn in_background(cores: NonZeroUsize) -> Result<Self, Error> {
+        Self::on(cores, background::lower)
+    }
+
+    fn on(cores: NonZeroUsize, begin: fn()) -> Result<Self, Error> {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(cores.get())
             .thread_name(|thread| format!("batch-{thread}"))
+            .start_handler(move |_| begin())
             .build()?;
         Ok(Self { pool: Arc::new(pool), cores, memory: bytes(pipeline::Batch::default().memory) })
     }
@@ -57,16 +65,7 @@ impl Engine {
     /// Does `work` on a thread of the pool. A panic in `work` goes on in the caller. If the caller stops waiting, `work`
     /// still runs to its end and what it made is dropped.
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
-        let (done, wait) = oneshot::channel();
-        self.pool.spawn(move || {
-            let outcome = catch_unwind(AssertUnwindSafe(work));
-            // The caller may have stopped waiting; then nobody wants the outcome.
-            let _ = done.send(outcome);
-        });
-        match wait.await.expect("the pool runs every task it was given, and a panic in one is caught") {
-            Ok(made) => made,
-            Err(panic) => resume_unwind(panic),
-        }
+        background::run_on(&self.pool, work).await
     }
 }
 

@@ -28,6 +28,8 @@ pub mod decode;
 pub mod log;
 pub mod registry;
 
+pub mod background;
+
 pub mod archive;
 pub mod dataset;
 pub mod feed;

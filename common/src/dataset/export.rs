@@ -24,6 +24,7 @@ use super::{
     write,
 };
 use crate::{
+    background,
     clock::{Clock, SystemClock},
     position::Version,
     store::Store,
@@ -57,7 +58,7 @@ impl Export {
     pub async fn write(&mut self, rows: RecordBatch) -> Result<(), Error> {
         let (action, schema) = ("encode rows", SchemaRef::clone(&self.schema));
         let encode = move || write::file(&schema, None, &[rows]);
-        let encoded = tokio::task::spawn_blocking(encode).await.map_err(Error::table(action))?;
+        let encoded = background::run(encode).await;
         let file = encoded.map_err(Error::table(action))?;
         let path = format!("part-{:05}-{}.parquet", self.adds.len(), self.id);
         let size = file.bytes.len() as i64;

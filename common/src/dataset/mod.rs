@@ -12,6 +12,7 @@ mod loads;
 mod log;
 mod read;
 mod rewrite;
+mod stats;
 mod table;
 mod vacuum;
 mod write;
@@ -30,6 +31,7 @@ pub use self::{
     rewrite::{ArchiveId, Replacement, Rewrite, Why},
 };
 use crate::{
+    background,
     event::Counts,
     limits::CHECKPOINT_EVERY,
     names::SourceName,
@@ -253,11 +255,11 @@ impl Dataset {
         Ok(commit)
     }
 
-    /// The files of `append`, which is given back; made on the blocking pool.
+    /// The files of `append`, which is given back.
     async fn encode(&self, append: Append) -> Result<(Append, Vec<NewFile>), Error> {
         let inner = Arc::clone(&self.inner);
         let encode = move || inner.encode(&append).map(|files| (append, files));
-        tokio::task::spawn_blocking(encode).await.map_err(Error::table("encode events"))?
+        background::run(encode).await
     }
 
     /// Writes the checkpoint that is due with `commit`, if one is.

@@ -16,7 +16,10 @@ use super::{
     log::{self, EVENT_DATE},
     write,
 };
-use crate::clock::{Clock, SystemClock};
+use crate::{
+    background,
+    clock::{Clock, SystemClock},
+};
 
 /// Why files are rewritten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,8 +140,7 @@ impl Dataset {
             encoded.collect::<Result<Vec<_>, _>>()
         };
         let action = "encode events";
-        let files = tokio::task::spawn_blocking(encode).await.map_err(Error::table(action))?;
-        let files = files.map_err(Error::table(action))?;
+        let files = background::run(encode).await.map_err(Error::table(action))?;
         let adds = self.inner.put(&id, files, rewrite.why != Why::Compaction).await?;
         let made = self.inner.commit(&id, &Rewriting { rewrite: &rewrite, adds: &adds }).await?;
         match &made {

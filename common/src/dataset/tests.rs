@@ -240,6 +240,17 @@ fn texts_give_equal_bytes_and_bounds_with_and_without_codes() {
     assert_eq!(written(&[&coded, &more]), written(&[&plain, &more]), "codes of some batches only");
 }
 
+#[test]
+fn rows_that_a_row_group_has_no_room_for_are_in_the_next() {
+    let batch = |rows| RecordBatch::try_from_iter([("x", Arc::new(Int64Array::from_iter_values(0..rows)) as ArrayRef)]);
+    let groups = write::row_groups(&[batch(700_000).unwrap(), batch(0).unwrap(), batch(700_000).unwrap()]);
+    let rows: Vec<Vec<usize>> = groups.iter().map(|group| group.iter().map(RecordBatch::num_rows).collect()).collect();
+    assert_eq!(rows, [vec![700_000, 348_576], vec![351_424]]);
+    let second = groups[1][0].column(0).as_primitive::<arrow::datatypes::Int64Type>();
+    assert_eq!(second.value(0), 348_576, "it goes on where the first ends");
+    assert!(write::row_groups(&[batch(0).unwrap()]).is_empty());
+}
+
 #[tokio::test]
 async fn events_without_a_date_are_kept() {
     let dataset = open(&memory()).await;

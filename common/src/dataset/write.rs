@@ -7,8 +7,8 @@ use std::{
 };
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array},
-    compute::{cast, max, max_string, min, min_string, take_record_batch},
+    array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array},
+    compute::{cast, take_record_batch},
     datatypes::{
         DataType, Decimal128Type, Field, Float64Type, Int32Type, Int64Type, Schema, SchemaRef, TimestampMicrosecondType,
     },
@@ -16,15 +16,18 @@ use arrow::{
 };
 use bytes::Bytes;
 use parquet::{
-    arrow::{ArrowWriter, arrow_writer::ArrowWriterOptions},
+    arrow::{
+        ArrowWriter,
+        arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowWriterOptions, compute_leaves},
+    },
     basic::{Compression, Encoding, ZstdLevel},
     errors::ParquetError,
-    file::properties::{EnabledStatistics, WriterProperties},
+    file::properties::{DEFAULT_MAX_ROW_GROUP_ROW_COUNT, EnabledStatistics, WriterProperties},
     schema::types::ColumnPath,
 };
-use serde_json::{Map, Value, json};
+use rayon::prelude::*;
 
-use super::Append;
+use super::{Append, stats::stats};
 use crate::{
     event::Counts,
     position::Partition,
@@ -32,9 +35,6 @@ use crate::{
 };
 
 const DAY_US: i64 = 86_400_000_000;
-
-/// The longest text that goes into a file's statistics, in bytes: longer ones make the log large and skip little.
-const STATS_TEXT_MAX: usize = 64;
 
 /// One file to be written.
 #[derive(Debug)]
@@ -167,12 +167,45 @@ pub(super) fn file(schema: &SchemaRef, date: Option<String>, batches: &[RecordBa
     let options =
         ArrowWriterOptions::new().with_properties(properties(schema, batches)?).with_skip_arrow_metadata(true);
     let (written, alike) = alike(schema, batches)?;
-    let mut writer = ArrowWriter::try_new_with_options(Vec::new(), written, options)?;
-    for batch in &alike {
-        writer.write(batch)?;
+    let writer = ArrowWriter::try_new_with_options(Vec::new(), SchemaRef::clone(&written), options)?;
+    let (mut file, columns) = writer.into_serialized_writer()?;
+    for (number, group) in row_groups(&alike).iter().enumerate() {
+        let columns: Vec<ArrowColumnWriter> = columns.create_column_writers(number)?;
+        // Each column by itself: they have nothing in common but the number of their rows.
+        let columns = columns.into_par_iter().enumerate().map(|(index, mut column)| {
+            for batch in group {
+                let leaves = compute_leaves(written.field(index), batch.column(index))?;
+                leaves.iter().try_for_each(|leaf| column.write(leaf))?;
+            }
+            column.close()
+        });
+        let columns: Vec<ArrowColumnChunk> = columns.collect::<Result<_, _>>()?;
+        let mut group = file.next_row_group()?;
+        columns.into_iter().try_for_each(|column| column.append_to_row_group(&mut group))?;
+        group.close()?;
     }
-    let bytes = Bytes::from(writer.into_inner()?);
+    let bytes = Bytes::from(file.into_inner()?);
     Ok(NewFile { date, bytes, stats: stats(schema, batches) })
+}
+
+/// `batches` as the row groups of a file.
+pub(super) fn row_groups(batches: &[RecordBatch]) -> Vec<Vec<RecordBatch>> {
+    let mut groups = Vec::new();
+    let mut room = 0;
+    for batch in batches {
+        let mut at = 0;
+        while at < batch.num_rows() {
+            if room == 0 {
+                groups.push(Vec::new());
+                room = DEFAULT_MAX_ROW_GROUP_ROW_COUNT;
+            }
+            let rows = room.min(batch.num_rows() - at);
+            groups.last_mut().expect("a group has room").push(batch.slice(at, rows));
+            at += rows;
+            room -= rows;
+        }
+    }
+    groups
 }
 
 /// Time stamps and offsets climb in small steps, so their differences are packed; values that repeat get a dictionary while it
@@ -220,76 +253,4 @@ fn hardly_repeats(column: &ArrayRef) -> bool {
 
 fn distinct<T: Hash + Eq>(values: impl Iterator<Item = Option<T>>) -> usize {
     values.flatten().collect::<HashSet<T>>().len()
-}
-
-fn stats(schema: &SchemaRef, batches: &[RecordBatch]) -> String {
-    let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
-    let (mut least, mut greatest, mut nulls) = (Map::new(), Map::new(), Map::new());
-    for (index, field) in schema.fields().iter().enumerate() {
-        let columns: Vec<&ArrayRef> = batches.iter().map(|batch| batch.column(index)).collect();
-        let count: usize = columns.iter().map(|column| column.logical_null_count()).sum();
-        nulls.insert(field.name().clone(), json!(count));
-        if let Some((min, max)) = bounds(field.data_type(), &columns) {
-            least.insert(field.name().clone(), min);
-            greatest.insert(field.name().clone(), max);
-        }
-    }
-    json!({"numRecords": rows, "minValues": least, "maxValues": greatest, "nullCount": nulls}).to_string()
-}
-
-/// The least and the greatest value, for types and values whose bounds are exact in JSON.
-fn bounds(data_type: &DataType, columns: &[&ArrayRef]) -> Option<(Value, Value)> {
-    match data_type {
-        DataType::Int32 => {
-            let columns = columns.iter().map(|column| column.as_primitive::<Int32Type>());
-            let (least, greatest): (Vec<_>, Vec<_>) = columns.map(|column| (min(column), max(column))).unzip();
-            Some((json!(least.into_iter().flatten().min()?), json!(greatest.into_iter().flatten().max()?)))
-        }
-        DataType::Int64 => int_bounds(columns).map(|(least, greatest)| (json!(least), json!(greatest))),
-        DataType::Timestamp(..) => {
-            let columns: Vec<ArrayRef> =
-                columns.iter().map(|column| cast(column, &DataType::Int64)).collect::<Result<_, _>>().ok()?;
-            let (least, greatest) = int_bounds(&columns.iter().collect::<Vec<_>>())?;
-            let text = |time_us| jiff::Timestamp::from_microsecond(time_us).ok().map(|time| json!(time.to_string()));
-            Some((text(least)?, text(greatest)?))
-        }
-        DataType::Float64 => {
-            let columns = columns.iter().map(|column| column.as_primitive::<Float64Type>());
-            let bounds = columns.filter_map(|column| min(column).zip(max(column)));
-            // In the total order a NaN is at one of the ends; JSON has none, so there are no bounds then.
-            let (least, greatest) = bounds.reduce(|a, b| {
-                (std::cmp::min_by(a.0, b.0, f64::total_cmp), std::cmp::max_by(a.1, b.1, f64::total_cmp))
-            })?;
-            (least.is_finite() && greatest.is_finite()).then(|| (json!(least), json!(greatest)))
-        }
-        DataType::Utf8 => {
-            let bounds = columns.iter().filter_map(|column| text_bounds(column));
-            let (least, greatest) = bounds.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))?;
-            let short = least.len() <= STATS_TEXT_MAX && greatest.len() <= STATS_TEXT_MAX;
-            short.then(|| (json!(least), json!(greatest)))
-        }
-        _ => None,
-    }
-}
-
-/// The least and the greatest text; of a dictionary those that occur, which may be few.
-fn text_bounds(column: &ArrayRef) -> Option<(&str, &str)> {
-    let Some(coded) = column.as_dictionary_opt::<Int32Type>() else {
-        let texts = column.as_string::<i32>();
-        return min_string(texts).zip(max_string(texts));
-    };
-    let texts = coded.values().as_string::<i32>();
-    let mut occurs = vec![false; texts.len()];
-    coded.keys().iter().flatten().for_each(|code| occurs[code as usize] = true);
-    let texts = texts.iter().zip(occurs).filter_map(|(text, occurs)| text.filter(|_| occurs));
-    texts.fold(None, |bounds: Option<(&str, &str)>, text| {
-        let (least, greatest) = bounds.unwrap_or((text, text));
-        Some((least.min(text), greatest.max(text)))
-    })
-}
-
-fn int_bounds(columns: &[&ArrayRef]) -> Option<(i64, i64)> {
-    let columns = columns.iter().map(|column| column.as_primitive::<Int64Type>());
-    let bounds = columns.filter_map(|column: &Int64Array| min(column).zip(max(column)));
-    bounds.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
 }

@@ -68,7 +68,7 @@ pub(super) fn image(state: &[u8], precision: u8) -> Result<Vec<u8>, Error> {
 
 /// The sum of 2^-rank over the registers whose rank is in `of`: exact, as its terms are multiples of the least.
 fn inverse_powers(ranks: &[u8], of: std::ops::Range<u8>) -> f64 {
-    let ranks = ranks.iter().filter(|rank| of.contains(rank));
+    let ranks = ranks.iter().filter(|rank| of.contains(*rank));
     ranks.fold(0.0, |sum, &rank| sum + f64::from_bits((1023 - u64::from(rank)) << 52))
 }
 
