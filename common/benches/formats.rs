@@ -23,7 +23,7 @@ use arrow_avro::{
 use bytes::Bytes;
 use common::{
     decode::{CsvLayout, Decoder, Format, Rules, Schemas, WriterSchema},
-    event::Record,
+    event::Run,
 };
 use prost_reflect::{DynamicMessage, MessageDescriptor, Value, prost::Message as _};
 
@@ -42,7 +42,7 @@ const PROTO: &str = "syntax = \"proto3\"; import \"google/protobuf/timestamp.pro
                      string session_id = 9; }";
 
 /// A way to read values: gives how many it read.
-type Way<'a> = (&'static str, &'a [Bytes], Box<dyn FnMut(Vec<Record>) -> usize>);
+type Way<'a> = (&'static str, &'a [Bytes], Box<dyn FnMut(&Run) -> usize>);
 
 fn main() {
     let mut arguments = std::env::args().skip(1).filter_map(|argument| argument.parse().ok());
@@ -73,7 +73,7 @@ fn main() {
             let (mut seconds, mut read) = (0.0, 0);
             for run in data::runs(values) {
                 let start = thread_seconds();
-                read += way(run);
+                read += way(&run);
                 seconds += thread_seconds() - start;
             }
             times.push(seconds * 1e9 / rows as f64);
@@ -88,29 +88,29 @@ fn main() {
     }
 }
 
-fn ours(format: Format) -> Box<dyn FnMut(Vec<Record>) -> usize> {
+fn ours(format: Format) -> Box<dyn FnMut(&Run) -> usize> {
     let mut decoder = Decoder::new(Rules { format, ..data::rules() });
     Box::new(move |records| black_box(decoder.decode(records)).events.num_rows())
 }
 
-fn arrow_avro(schema: &str) -> Box<dyn FnMut(Vec<Record>) -> usize> {
+fn arrow_avro(schema: &str) -> Box<dyn FnMut(&Run) -> usize> {
     let mut store = SchemaStore::new_with_type(FingerprintAlgorithm::Id);
     store.set(Fingerprint::Id(ID), AvroSchema::new(schema.to_owned())).unwrap();
     let builder = ReaderBuilder::new().with_batch_size(1 << 14).with_writer_schema_store(store);
     let mut decoder = builder.build_decoder().unwrap();
     Box::new(move |records| {
-        for record in &records {
-            let value = record.value.as_ref().unwrap();
+        for at in 0..records.len() {
+            let value = records.value(at).unwrap();
             assert_eq!(decoder.decode(value).unwrap(), value.len());
         }
         black_box(decoder.flush().unwrap()).map_or(0, |batch| batch.num_rows())
     })
 }
 
-fn prost_reflect(message: MessageDescriptor) -> Box<dyn FnMut(Vec<Record>) -> usize> {
+fn prost_reflect(message: MessageDescriptor) -> Box<dyn FnMut(&Run) -> usize> {
     Box::new(move |records| {
-        let parse = |record: &Record| DynamicMessage::decode(message.clone(), record.value.clone().unwrap()).unwrap();
-        records.iter().for_each(|record| drop(black_box(parse(record))));
+        let parse = |at: usize| DynamicMessage::decode(message.clone(), records.value(at).unwrap()).unwrap();
+        (0..records.len()).for_each(|at| drop(black_box(parse(at))));
         records.len()
     })
 }
@@ -118,7 +118,7 @@ fn prost_reflect(message: MessageDescriptor) -> Box<dyn FnMut(Vec<Record>) -> us
 /// The events of `lines`, no strings as dictionaries.
 fn clicks(lines: &[Bytes]) -> RecordBatch {
     let mut decoder = Decoder::new(data::rules());
-    let batches = data::runs(lines).map(|run| plain(&decoder.decode(run).events)).collect::<Vec<_>>();
+    let batches = data::runs(lines).map(|run| plain(&decoder.decode(&run).events)).collect::<Vec<_>>();
     arrow::compute::concat_batches(&batches[0].schema(), &batches).unwrap()
 }
 

@@ -1,11 +1,14 @@
 //! Records as a log delivers them, and what they become: events, dead letters or tombstones (L7).
 
+mod run;
+
 use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+pub use self::run::{RecordRef, Run};
 use crate::position::Partition;
 
 /// One message of a log.
@@ -25,16 +28,6 @@ pub struct Record {
     pub headers: Vec<(String, Bytes)>,
     /// The value; `None` is a tombstone.
     pub value: Option<Bytes>,
-}
-
-impl Record {
-    /// The same, with bytes of its own.
-    #[must_use]
-    pub fn detached(self) -> Self {
-        let own = |bytes: Bytes| Bytes::copy_from_slice(&bytes);
-        let headers = self.headers.into_iter().map(|(name, value)| (name, own(value))).collect();
-        Self { key: self.key.map(own), headers, value: self.value.map(own), ..self }
-    }
 }
 
 /// Why a record could not become an event.

@@ -12,7 +12,7 @@ use common::{
 
 use crate::{
     error::Error,
-    tail::{Job, Tail, record_bytes},
+    tail::{Job, Tail},
 };
 
 /// Where the tail of a lane is.
@@ -127,14 +127,14 @@ impl Lane {
         }
         if !run.range.is_empty() {
             self.next = run.range.to;
-            let bytes = run.records.iter().map(record_bytes).sum();
+            let bytes = run.records.size();
             self.queued_bytes += bytes;
             self.uncut = true;
             self.unsealed = true;
             match self.queue.last_mut() {
                 Some(Job::Read(before, bytes_before)) if fits(before, *bytes_before, &run, bytes) => {
                     before.range.to = run.range.to;
-                    before.records.extend(run.records);
+                    before.records.append(&run.records);
                     *bytes_before += bytes;
                 }
                 _ => self.queue.push(Job::Read(run, bytes)),

@@ -185,13 +185,13 @@ impl Tail {
             return Err(Error::Unchained { partition, expected: self.next, got: range });
         }
         let delivered = records.len() as u64;
-        let newest_us = records.iter().map(|r| r.timestamp_us).max();
-        let oldest_us = records.iter().map(|r| r.timestamp_us).min();
+        let newest_us = records.timestamps_us().max();
+        let oldest_us = records.timestamps_us().min();
         self.as_of_us = self.as_of_us.max(newest_us);
         self.oldest_us = [self.oldest_us, oldest_us].into_iter().flatten().min();
 
         let began = Instant::now();
-        let decoded = self.decoder.decode(records);
+        let decoded = self.decoder.decode(&records);
         let decoding = began.elapsed();
         let counts = Counts {
             events: decoded.events.num_rows() as u64,
@@ -212,9 +212,7 @@ impl Tail {
         let reasons: Vec<_> = decoded.dead_letters.iter().map(|letter| letter.reason).collect();
         let read = telemetry::Read { counts, bytes, dead_letters: &reasons, decoding, folding };
         self.metrics.read(partition, &read);
-        for mut letter in decoded.dead_letters {
-            // Logs give out records as slices of a whole run, which one letter would keep until it is committed.
-            letter.record = letter.record.detached();
+        for letter in decoded.dead_letters {
             self.part.bytes += record_bytes(&letter.record);
             self.part.dead_letters.push(letter);
         }

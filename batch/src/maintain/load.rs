@@ -12,9 +12,9 @@ use common::{
     dataset::{self, Append, Dataset, LoadId},
     dead_letter,
     decode::{Decoder, Rules},
-    event::{Counts, DeadLetter, Record},
+    event::{self, Counts, DeadLetter},
     limits::LOG_RUN_RECORDS_MAX,
-    log::files::{self, Row, Rows},
+    log::files::{self, Rows},
     names::SourceName,
     position::{OffsetRange, Partition, Position},
     store::Store,
@@ -172,13 +172,13 @@ impl Reader {
             Run { events: Vec::new(), letters: Vec::new(), counts: Counts::default(), rows: 0, failure: None };
         let mut bytes = 0;
         while bytes < bytes_max && (run.rows as usize) < ROWS_MAX && run.failure.is_none() {
-            let mut records = Vec::new();
+            let mut records = event::Run::with_capacity(Arc::clone(&self.topic), self.partition, 0, 0);
             while records.len() < LOG_RUN_RECORDS_MAX && bytes < bytes_max {
                 match self.rows.next() {
                     None => break,
                     Some(Ok(row)) => {
                         bytes += row.value.len() as u64;
-                        records.push(self.record(row));
+                        records.push(row.number, self.file.timestamp_us, None, Vec::new(), Some(&row.value));
                     }
                     Some(Err(failure)) => {
                         run.failure = Some(failure);
@@ -190,7 +190,7 @@ impl Reader {
                 break;
             }
             run.rows += records.len() as u64;
-            let decoded = self.decoder.decode(records);
+            let decoded = self.decoder.decode(&records);
             let (events, dead_letters) = (decoded.events.num_rows() as u64, decoded.dead_letters.len() as u64);
             run.counts += Counts { events, dead_letters, tombstones: decoded.tombstones };
             run.letters.extend(decoded.dead_letters.into_iter().map(|letter| self.addressed(letter)));
@@ -199,18 +199,6 @@ impl Reader {
             }
         }
         (run.rows > 0 || run.failure.is_some()).then_some(run)
-    }
-
-    fn record(&self, row: Row) -> Record {
-        Record {
-            topic: Arc::clone(&self.topic),
-            partition: self.partition,
-            offset: row.number,
-            timestamp_us: self.file.timestamp_us,
-            key: None,
-            headers: Vec::new(),
-            value: Some(row.value),
-        }
     }
 
     /// The letter with file and row, counted from 1 as people do.

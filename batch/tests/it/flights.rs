@@ -49,7 +49,7 @@ fn commits(source: &Source, file: &Path) -> Vec<RecordBatch> {
             headers: Vec::new(),
             value: Some(row.value.clone()),
         });
-        let decoded = decoder.decode(records.collect());
+        let decoded = decoder.decode(&records.collect());
         assert!(decoded.dead_letters.is_empty(), "{:?}", decoded.dead_letters[0]);
         decoded.events
     });

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use common::{
     decode::Rules,
-    event::Record,
+    event::Run,
     position::Partition,
     schema::{Column, ColumnType, Schema, TimestampFormat},
 };
@@ -117,26 +117,15 @@ fn weighted(random: &mut StdRng, limits: &[f64]) -> usize {
     limits.iter().filter(|&&limit| at >= limit).count()
 }
 
-/// The lines as the embedded log delivers them, run by run: one allocation holds the values of a run, which was just read.
-pub(super) fn runs(lines: &[Bytes]) -> impl Iterator<Item = Vec<Record>> {
+/// The lines as logs deliver them, run by run, each of which was just read.
+pub(super) fn runs(lines: &[Bytes]) -> impl Iterator<Item = Run> {
     let topic: Arc<str> = "clicks".into();
     let offsets = (0..).step_by(RUN);
     lines.chunks(RUN).zip(offsets).map(move |(lines, from)| {
-        let values = Bytes::from(lines.concat());
-        let mut start = 0;
-        let record = |(offset, line): (u64, &Bytes)| {
-            let value = values.slice(start..start + line.len());
-            start += line.len();
-            Record {
-                topic: Arc::clone(&topic),
-                partition: Partition(0),
-                offset,
-                timestamp_us: 1_790_000_000_000_000,
-                key: None,
-                headers: Vec::new(),
-                value: Some(value),
-            }
-        };
-        (from..).zip(lines).map(record).collect()
+        let mut run = Run::with_capacity(Arc::clone(&topic), Partition(0), lines.len(), 0);
+        for (offset, line) in (from..).zip(lines) {
+            run.push(offset, 1_790_000_000_000_000, None, Vec::new(), Some(line));
+        }
+        run
     })
 }

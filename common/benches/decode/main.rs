@@ -17,7 +17,7 @@ use std::{collections::BTreeMap, hint::black_box, sync::Arc};
 use arrow::record_batch::RecordBatch;
 use common::{
     decode::Decoder,
-    event::Record,
+    event::Run,
     fold::Fold,
     names::SourceName,
     pipeline::{OnGap, Source},
@@ -40,7 +40,7 @@ const VIEWS: [&str; 3] = [
 ];
 
 /// A way to make a batch of a run of records.
-type Way<'a> = (&'static str, Box<dyn FnMut(Vec<Record>) -> RecordBatch + 'a>);
+type Way<'a> = (&'static str, Box<dyn FnMut(&Run) -> RecordBatch + 'a>);
 
 /// Nanoseconds a row of each round.
 #[derive(Default)]
@@ -86,22 +86,22 @@ fn main() {
 
 fn ways<'a>() -> Vec<Way<'a>> {
     let mut decoder = Decoder::new(data::rules());
-    let ours = move |records| {
+    let ours = move |records: &Run| {
         let decoded = decoder.decode(records);
         assert!(decoded.dead_letters.is_empty(), "every record of the benchmark is an event");
         decoded.events
     };
     vec![
         ("highwater", Box::new(ours)),
-        ("sonic-rs", Box::new(|records| peers::decode(&records, |line| sonic_rs::from_slice(line).unwrap()))),
-        ("serde_json", Box::new(|records| peers::decode(&records, |line| serde_json::from_slice(line).unwrap()))),
+        ("sonic-rs", Box::new(|records| peers::decode(records, |line| sonic_rs::from_slice(line).unwrap()))),
+        ("serde_json", Box::new(|records| peers::decode(records, |line| serde_json::from_slice(line).unwrap()))),
     ]
 }
 
 /// One way through all records: decodes run by run, folds each batch, and takes the partials, whose text tells whether two
 /// ways have made the same.
 fn round(
-    mut way: impl FnMut(Vec<Record>) -> RecordBatch,
+    mut way: impl FnMut(&Run) -> RecordBatch,
     lines: &[bytes::Bytes],
     views: &[Arc<View>],
     times: &mut Times,
@@ -110,7 +110,7 @@ fn round(
     let (mut decoding, mut folding) = (0.0, 0.0);
     for run in data::runs(lines) {
         let start = thread_seconds();
-        let batch = black_box(way(run));
+        let batch = black_box(way(&run));
         let decoded = thread_seconds();
         fold.fold(&batch).unwrap();
         decoding += decoded - start;

@@ -12,7 +12,7 @@ use arrow::{
     },
     datatypes::Int32Type,
 };
-use common::event::Record;
+use common::event::Run;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -29,15 +29,15 @@ pub(super) struct Click<'a> {
 }
 
 /// A batch of `records`, each parsed by `parse`.
-pub(super) fn decode<'a>(records: &'a [Record], parse: impl Fn(&'a [u8]) -> Click<'a>) -> RecordBatch {
+pub(super) fn decode<'a>(records: &'a Run, parse: impl Fn(&'a [u8]) -> Click<'a>) -> RecordBatch {
     let rows = records.len();
     let mut ts = TimestampMicrosecondBuilder::with_capacity(rows).with_timezone("UTC");
     let mut ints = [(); 3].map(|()| Int64Builder::with_capacity(rows));
     let mut texts = [(); 3].map(|()| StringDictionaryBuilder::<Int32Type>::new());
     let mut amounts = Decimal128Builder::with_capacity(rows).with_precision_and_scale(12, 2).unwrap();
     let mut sessions = StringBuilder::with_capacity(rows, rows * 16);
-    for record in records {
-        let click = parse(record.value.as_ref().unwrap());
+    for at in 0..rows {
+        let click = parse(records.value(at).unwrap());
         ts.append_value(click.ts * 1_000);
         for (builder, value) in ints.iter_mut().zip([click.user_id, click.status, click.latency_ms]) {
             builder.append_value(value);

@@ -6,7 +6,7 @@ use super::{
     text,
 };
 use crate::{
-    event::Record,
+    event::RecordRef,
     schema::{Column, Origin},
 };
 
@@ -25,11 +25,11 @@ impl Around {
 
     /// Appends what `record` has of it.
     #[inline]
-    pub(super) fn append(&mut self, record: &Record) -> Result<(), Fault> {
+    pub(super) fn append(&mut self, record: &RecordRef<'_>) -> Result<(), Fault> {
         let Self { column, builder } = self;
         let typed = match &column.origin {
             Origin::Header(name) => return append_header(column, builder, record, name),
-            Origin::Topic => Typed::Text(&record.topic),
+            Origin::Topic => Typed::Text(record.topic),
             Origin::Partition => Typed::Int(record.partition.0.into()),
             Origin::Offset => i64::try_from(record.offset).map_or(Typed::Large(record.offset), Typed::Int),
             Origin::Timestamp => Typed::Instant(Some(record.timestamp_us)),
@@ -40,7 +40,12 @@ impl Around {
 }
 
 /// Of headers with the same name the last one counts, as for Kafka's own `lastHeader`.
-fn append_header(column: &Column, builder: &mut ColumnBuilder, record: &Record, name: &str) -> Result<(), Fault> {
+fn append_header(
+    column: &Column,
+    builder: &mut ColumnBuilder,
+    record: &RecordRef<'_>,
+    name: &str,
+) -> Result<(), Fault> {
     let header = record.headers.iter().rev().find(|(other, _)| other == name);
     let text = header.map(|(_, bytes)| std::str::from_utf8(bytes)).transpose();
     let text = text.map_err(|_| Fault::malformed(format!("the header {name} is not UTF-8")))?;

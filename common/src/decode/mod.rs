@@ -92,7 +92,7 @@ pub use self::{
     schemas::{OnIncompatible, RegisteredSchemas, SchemaFault, Schemas, WriterSchema},
 };
 use crate::{
-    event::{DeadLetter, Decoded, Record},
+    event::{DeadLetter, Decoded, RecordRef, Run},
     schema::{Column, ColumnType, Origin, Path, Schema},
 };
 
@@ -238,43 +238,45 @@ impl Decoder {
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn prepare(&mut self, records: &[Record]) -> Result<(), Error> {
+    pub async fn prepare(&mut self, records: &Run) -> Result<(), Error> {
         // What a tombstone's key was written with is of no interest, and neither is the key of a value that is refused.
-        let present = || records.iter().filter(|record| record.value.is_some());
-        self.value.prepare(present().filter_map(|record| record.value.as_deref())).await?;
+        let present = || (0..records.len()).filter(|at| records.value(*at).is_some());
+        self.value.prepare(present().filter_map(|at| records.value(at))).await?;
         match &mut self.key {
-            Some(key) => key.prepare(present().filter_map(|record| record.key.as_deref())).await,
+            Some(key) => key.prepare(present().filter_map(|at| records.key(at))).await,
             None => Ok(()),
         }
     }
 
-    /// Decodes a run of records of one partition. Never fails: what cannot be an event is a dead letter.
+    /// Decodes a run of records. Never fails: what cannot be an event is a dead letter.
     ///
     /// # Panics
-    /// If records name schemas that [`Self::prepare`] was not called for. If the records have 2 GiB of text in one column: logs give out runs that are far smaller.
+    /// If records name schemas that [`Self::prepare`] was not called for. If the records have 2 GiB of text in one column: logs
+    /// give out runs that are far smaller.
     #[must_use]
-    pub fn decode(&mut self, records: Vec<Record>) -> Decoded {
+    pub fn decode(&mut self, records: &Run) -> Decoded {
         let delivered = records.len();
         self.builders().for_each(|column| column.reserve(delivered));
         // Where records stand that are no events, and what is wrong with them: nothing with a tombstone.
         let mut others: Vec<(usize, Option<Fault>)> = Vec::new();
         let mut at = 0;
         while at < delivered {
-            let progress = self.append_run(&records[at..], at - others.len());
+            let progress = self.append_run(records, at, at - others.len());
             at += progress.records;
             if !progress.odd {
                 continue;
             }
             let row = at - others.len();
-            if let Err(fault) = self.append(&records[at], row) {
+            if let Err(fault) = self.append(records.at(at), row) {
                 self.truncate(row);
                 others.push((at, fault));
             }
             at += 1;
         }
-        let events = self.finish(Envelopes::around(&records, others.iter().map(|(at, _)| *at)));
+        let events = self.finish(Envelopes::around(records, others.iter().map(|(at, _)| *at)));
         let tombstones = others.iter().filter(|(_, fault)| fault.is_none()).count() as u64;
-        let dead_letters = dead_letters(records, others);
+        let letter = |(at, fault): (usize, Option<Fault>)| Some(fault?.letter(records.at(at).to_record()));
+        let dead_letters: Vec<DeadLetter> = others.into_iter().filter_map(letter).collect();
         let accounted = (events.num_rows() + dead_letters.len()) as u64 + tombstones;
         assert_eq!(accounted, delivered as u64, "L7: every record is an event, a dead letter or a tombstone");
         let Some(protected) = &self.rules.protected else { return Decoded { events, dead_letters, tombstones } };
@@ -283,16 +285,17 @@ impl Decoder {
         Decoded { events, dead_letters, tombstones }
     }
 
-    /// Appends the events in `records` to the columns, which have `row` rows, up to the first that is not written as usual;
-    /// and not more than are read at once.
-    fn append_run(&mut self, records: &[Record], row: usize) -> Progress {
-        let read = self.value.append_run(records.iter().map_while(|record| record.value.as_deref()), row);
+    /// Appends the events in `records` from place `from` on to the columns, which have `row` rows, up to the first that is not
+    /// written as usual; and not more than are read at once.
+    fn append_run(&mut self, records: &Run, from: usize, row: usize) -> Progress {
+        let read = self.value.append_run((from..records.len()).map_while(|at| records.value(at)), row);
         if self.key.is_none() && self.around.is_empty() && self.ahead_max.is_none() && self.behind_max.is_none() {
             return read;
         }
-        for (at, record) in records[..read.records].iter().enumerate() {
-            let appended = self.append_rest(record);
-            if appended.is_err() || self.untimely(record, row + at).is_some() {
+        for at in 0..read.records {
+            let record = records.at(from + at);
+            let appended = self.append_rest(&record);
+            if appended.is_err() || self.untimely(&record, row + at).is_some() {
                 self.truncate(row + at);
                 return Progress { records: at, odd: true };
             }
@@ -302,20 +305,20 @@ impl Decoder {
 
     /// Appends the event in `record` to the columns, which have `row` rows; it is none with no fault if it is a tombstone. After
     /// an error some of the columns may have one more.
-    fn append(&mut self, record: &Record, row: usize) -> Result<(), Option<Fault>> {
-        let value = record.value.as_deref().ok_or(None)?;
+    fn append(&mut self, record: RecordRef<'_>, row: usize) -> Result<(), Option<Fault>> {
+        let value = record.value.ok_or(None)?;
         self.value.append(value)?;
-        self.append_rest(record)?;
-        match self.untimely(record, row) {
-            Some(untimely) => Err(Some(self.wrong_event_time(value, record, untimely))),
+        self.append_rest(&record)?;
+        match self.untimely(&record, row) {
+            Some(untimely) => Err(Some(self.wrong_event_time(value, &record, untimely))),
             None => Ok(()),
         }
     }
 
     /// Appends what a record has beside its value.
-    fn append_rest(&mut self, record: &Record) -> Result<(), Fault> {
+    fn append_rest(&mut self, record: &RecordRef<'_>) -> Result<(), Fault> {
         if let Some(key) = &mut self.key {
-            match &record.key {
+            match record.key {
                 Some(bytes) => key.append(bytes).map_err(Fault::of_key)?,
                 None => key.append_absent()?,
             }
@@ -325,7 +328,7 @@ impl Decoder {
 
     /// What is wrong with the event time of `record`, whose event is in this row.
     #[inline]
-    fn untimely(&mut self, record: &Record, row: usize) -> Option<Untimely> {
+    fn untimely(&mut self, record: &RecordRef<'_>, row: usize) -> Option<Untimely> {
         let (ahead_max, behind_max) = (self.ahead_max, self.behind_max);
         if ahead_max.is_none() && behind_max.is_none() {
             return None;
@@ -338,10 +341,10 @@ impl Decoder {
     }
 
     #[cold]
-    fn wrong_event_time(&mut self, value: &[u8], record: &Record, untimely: Untimely) -> Fault {
+    fn wrong_event_time(&mut self, value: &[u8], record: &RecordRef<'_>, untimely: Untimely) -> Fault {
         let found = match (self.event_time, &mut self.key) {
             (Seat::Value(at), _) => self.value.found(value, at),
-            (Seat::Key(at), Some(key)) => key.found(record.key.as_deref().unwrap_or_default(), at),
+            (Seat::Key(at), Some(key)) => key.found(record.key.unwrap_or_default(), at),
             (seat, _) => self.builder(seat).last_timestamp().map_or_else(String::new, fault::instant),
         };
         let column = self.rules.schema.column(&self.rules.event_time).expect("the event time is a column");
@@ -385,17 +388,6 @@ impl Decoder {
         }
         RecordBatch::try_new(Arc::clone(&self.schema), columns).expect("the columns are built by the schema")
     }
-}
-
-/// What becomes of those of `records` at the places of `faults`, which ascend; a tombstone has none.
-fn dead_letters(records: Vec<Record>, faults: Vec<(usize, Option<Fault>)>) -> Vec<DeadLetter> {
-    let (mut records, mut passed) = (records.into_iter(), 0);
-    let letters = faults.into_iter().filter_map(|(at, fault)| {
-        let record = records.nth(at - passed)?;
-        passed = at + 1;
-        Some(fault?.letter(record))
-    });
-    letters.collect()
 }
 
 /// Where each of `columns` is built.

@@ -148,7 +148,7 @@ mod tests {
             headers: vec![("from".to_owned(), "ann".into())],
             value: Some(value.to_owned().into()),
         };
-        Decoder::new(rules).decode((0..3).map(record).collect())
+        Decoder::new(rules).decode(&(0..3).map(record).collect())
     }
 
     fn column(events: &RecordBatch, name: &str) -> Vec<Option<String>> {

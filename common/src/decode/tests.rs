@@ -18,7 +18,7 @@ mod protobuf;
 
 use super::{json::Json, part::Reader, *};
 use crate::{
-    event::{DeadLetter, Reason},
+    event::{DeadLetter, Reason, Record},
     limits::RECORD_BYTES_MAX,
     position::Partition,
     schema::{Column, Range, TimestampFormat},
@@ -62,6 +62,13 @@ fn columns_of_all_types() -> Vec<Column> {
     ]
 }
 
+impl Decoder {
+    /// As [`Self::decode`], of records of which each has bytes of its own.
+    pub(crate) fn decode_records(&mut self, records: impl IntoIterator<Item = Record>) -> Decoded {
+        self.decode(&records.into_iter().collect())
+    }
+}
+
 fn records<V: AsRef<[u8]>>(values: impl IntoIterator<Item = V>) -> Vec<Record> {
     let record = |(offset, value): (usize, V)| Record {
         topic: "flights".into(),
@@ -78,7 +85,7 @@ fn records<V: AsRef<[u8]>>(values: impl IntoIterator<Item = V>) -> Vec<Record> {
 /// The one dead letter that `value` becomes.
 #[track_caller]
 fn letter(decoder: &mut Decoder, value: impl AsRef<[u8]>) -> DeadLetter {
-    let mut decoded = decoder.decode(records([value]));
+    let mut decoded = decoder.decode_records(records([value]));
     assert_eq!(decoded.events.num_rows(), 0);
     decoded.dead_letters.pop().expect("a dead letter")
 }
@@ -123,7 +130,7 @@ fn value_in(events: &RecordBatch, column: usize, row: usize) -> String {
 fn check_column(column: &Column, cases: &[(&str, Result<&str, Reason>)]) {
     for (value, expected) in cases {
         let decoded =
-            decoder(vec![column.clone()]).decode(records([format!(r#"{{"at":0,"{}":{value}}}"#, column.name)]));
+            decoder(vec![column.clone()]).decode_records(records([format!(r#"{{"at":0,"{}":{value}}}"#, column.name)]));
         let found = match decoded.dead_letters.first() {
             Some(letter) => Err(letter.reason),
             None => Ok(first_value(&decoded)),
@@ -257,7 +264,7 @@ fn event_times_are_held_against_the_records_time_stamp() {
     let hour_us = 3_600_000_000;
     let event = |us: i64| format!(r#"{{"at":{us}}}"#);
     let allowed = [event(NOON_US + hour_us), event(NOON_US - 2 * hour_us)];
-    assert_eq!(decoder.decode(records(allowed)).events.num_rows(), 2);
+    assert_eq!(decoder.decode_records(records(allowed)).events.num_rows(), 2);
     let ahead = letter(&mut decoder, event(NOON_US + hour_us + 1));
     assert_eq!(ahead.reason, Reason::TooFarAhead);
     assert_eq!(
@@ -311,7 +318,7 @@ fn objects_and_arrays_nest_as_deep_as_serde_json_lets_them() {
     for pairs in 58..68 {
         let (open, close) = (r#"[{"y":"#.repeat(pairs), "}]".repeat(pairs));
         for text in [format!(r#"{{"at":0,"x":{open}1{close}}}"#), format!(r#"{{"at":0,"x":{open}[]{close}}}"#)] {
-            let accepted = decoder(vec![]).decode(records([&text])).events.num_rows() == 1;
+            let accepted = decoder(vec![]).decode_records(records([&text])).events.num_rows() == 1;
             assert_eq!(accepted, serde_json::from_str::<serde_json::Value>(&text).is_ok(), "{text}");
         }
     }
@@ -321,7 +328,7 @@ fn objects_and_arrays_nest_as_deep_as_serde_json_lets_them() {
 fn a_value_over_the_limit_is_too_large() {
     let mut decoder = decoder(vec![]);
     let filled = |length: usize| format!(r#"{{"at":0{}}}"#, " ".repeat(length - 8));
-    assert_eq!(decoder.decode(records([filled(RECORD_BYTES_MAX)])).events.num_rows(), 1);
+    assert_eq!(decoder.decode_records(records([filled(RECORD_BYTES_MAX)])).events.num_rows(), 1);
     let letter = letter(&mut decoder, filled(RECORD_BYTES_MAX + 1));
     assert_eq!(letter.reason, Reason::TooLarge);
     assert_eq!(letter.detail, "the value has 4194305 bytes; allowed are at most 4194304");
@@ -359,9 +366,9 @@ fn a_broken_record_leaves_no_trace_in_the_events() {
         format!(r#"{{"at":99{}}}"#, values.collect::<String>())
     });
     let mixed: Vec<String> = broken.into_iter().enumerate().flat_map(|(n, broken)| [broken, good(n)]).collect();
-    let decoded = decoder.decode(records(mixed));
+    let decoded = decoder.decode_records(records(mixed));
     assert_eq!(decoded.dead_letters.len(), 6);
-    let clean = decoder.decode(records((0..6).map(good)));
+    let clean = decoder.decode_records(records((0..6).map(good)));
     let own = 0..decoder.rules.schema.columns().len();
     assert_eq!(decoded.events.num_rows(), 6);
     assert_eq!(plain(&decoded).columns()[own.clone()], plain(&clean).columns()[own]);
@@ -371,7 +378,7 @@ fn a_broken_record_leaves_no_trace_in_the_events() {
 
 #[test]
 fn every_event_says_where_it_came_from() {
-    let decoded = decoder(vec![]).decode(records([r#"{"at":1}"#, r#"{"at":2}"#]));
+    let decoded = decoder(vec![]).decode_records(records([r#"{"at":1}"#, r#"{"at":2}"#]));
     let events = plain(&decoded);
     let column = |name: &str| events.column_by_name(name).unwrap();
     assert_eq!(column("_topic").as_string::<i32>().value(1), "flights");
@@ -396,7 +403,7 @@ fn nested() -> Vec<Column> {
 #[test]
 fn paths_lead_through_objects_and_arrays() {
     let row = |record: &str| {
-        let decoded = decoder(nested()).decode(records([record]));
+        let decoded = decoder(nested()).decode_records(records([record]));
         assert_eq!(decoded.dead_letters, [], "{record}");
         (1..=4).map(|column| value_in(&plain(&decoded), column, 0)).collect::<Vec<_>>().join(" ")
     };
@@ -425,7 +432,7 @@ fn strings_are_dictionaries_while_they_repeat() {
     let is_coded = |decoded: &Decoded| matches!(decoded.events.column(1).data_type(), DataType::Dictionary(..));
     let mut decoder = decoder(vec![column("x", ColumnType::String)]);
     let decode = |decoder: &mut Decoder, texts: &[String]| {
-        let decoded = decoder.decode(records(texts.iter().map(|text| format!(r#"{{"at":0,"x":"{text}"}}"#))));
+        let decoded = decoder.decode_records(records(texts.iter().map(|text| format!(r#"{{"at":0,"x":"{text}"}}"#))));
         let events = plain(&decoded);
         let found = events.column(1).as_string::<i32>().iter().map(Option::unwrap);
         assert!(found.eq(texts.iter().map(String::as_str)));
@@ -489,7 +496,7 @@ fn odd_records_leave_those_around_them_as_they_are() {
     for (record, value) in delivered.iter_mut().zip(&values) {
         record.value = record.value.take().filter(|_| value.is_some());
     }
-    let together = decoder(columns()).decode(delivered.clone());
+    let together = decoder(columns()).decode_records(delivered.clone());
     let general = properties::generally(decoder(columns()), delivered);
     assert_eq!(together.dead_letters, general.dead_letters);
     assert_eq!((plain(&together), together.tombstones), (plain(&general), general.tombstones));

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::{
-    event::Record,
+    event::Run,
     limits::PRODUCER_LENGTH_MAX,
     names::InvalidName,
     position::{OffsetRange, Partition, Position},
@@ -168,7 +168,7 @@ pub struct Records {
     /// What this run covers: runs of a partition chain without a gap. May hold more offsets than records.
     pub range: OffsetRange,
     /// The records, in offset order.
-    pub records: Vec<Record>,
+    pub records: Run,
 }
 
 /// What a subscription says.

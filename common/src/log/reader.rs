@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::{Error, LogEvent, Records, Subscription};
 use crate::{
-    event::Record,
+    event::Run,
     position::{OffsetRange, Partition, Position},
 };
 
@@ -25,7 +25,7 @@ pub(crate) trait Readable: Send + Sync + 'static {
 
     /// Records from the start of `range` on, without a gap, at most to its end and within [`crate::limits`]; at least one.
     /// `None` when the first one was trimmed meanwhile.
-    async fn read(&self, partition: Partition, range: OffsetRange) -> Result<Option<Vec<Record>>, Error>;
+    async fn read(&self, partition: Partition, range: OffsetRange) -> Result<Option<Run>, Error>;
 }
 
 /// One reader's stream of a [`Readable`] log. Every partition is assigned to it.
@@ -98,8 +98,8 @@ impl<R: Readable> Subscription for Reader<R> {
                 continue;
             };
             let Some(records) = self.log.read(partition(index), range).await? else { continue };
-            let last = records.last().expect("a read returns at least one record");
-            let to = Position(last.offset + 1);
+            let last = records.offsets().last().expect("a read returns at least one record");
+            let to = Position(last + 1);
             self.positions[index] = Some(to);
             self.turn = (index + 1) % self.positions.len();
             let range = OffsetRange::new(range.from, to);

@@ -254,7 +254,7 @@ pub fn delta(partition: u32, epoch: u64, offsets: Range<u64>) -> Delta {
             offset % 90
         ))),
     };
-    let events = Decoder::new(source.rules).decode(offsets.map(record).collect()).events;
+    let events = Decoder::new(source.rules).decode(&offsets.map(record).collect()).events;
     let views = views();
     let mut fold = Fold::new(&views);
     fold.fold(&events).expect("the events are the source's");

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     clock::{Clock, SystemClock},
-    event::Record,
+    event::{Record, Run},
     log::NewRecord,
     position::Partition,
     registry::{Registered, SchemaKind},
@@ -228,9 +228,9 @@ impl Encoder {
             headers: record.headers,
             value: record.value,
         };
-        let records: Vec<Record> = self.encode(batch)?.into_iter().enumerate().map(record).collect();
+        let records: Run = self.encode(batch)?.into_iter().enumerate().map(record).collect();
         self.decoder.prepare(&records).await?;
-        let decoded = self.decoder.decode(records);
+        let decoded = self.decoder.decode(&records);
         if let Some(letter) = decoded.dead_letters.into_iter().next() {
             let why = format!("it would be a dead letter ({}): {}", letter.reason.as_str(), letter.detail);
             let what = Unwritable { column: letter.column, why };

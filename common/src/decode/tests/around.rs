@@ -27,7 +27,7 @@ fn record(key: Option<&[u8]>, headers: &[(&str, &[u8])], value: &str) -> Record 
 /// The columns of the first event as text, or the detail of the dead letter.
 fn row(decoder: &mut Decoder, record: Record) -> String {
     let columns = decoder.rules.schema.columns().len();
-    let mut decoded = decoder.decode(vec![record]);
+    let mut decoded = decoder.decode_records(vec![record]);
     match decoded.dead_letters.pop() {
         Some(letter) => format!("{:?}: {}", letter.reason, letter.detail),
         None => (0..columns).map(|at| value_in(&plain(&decoded), at, 0)).collect::<Vec<_>>().join(" "),
@@ -125,6 +125,7 @@ fn l7_a_tombstone_is_counted_whatever_its_key_says() {
     tombstone.value = None;
     let mut keyless = tombstone.clone();
     keyless.key = None;
-    let decoded = decoder.decode(vec![record(Some(b"7"), &[], "{}"), tombstone, keyless, record(None, &[], "{}")]);
+    let decoded =
+        decoder.decode_records(vec![record(Some(b"7"), &[], "{}"), tombstone, keyless, record(None, &[], "{}")]);
     assert_eq!((decoded.events.num_rows(), decoded.tombstones, decoded.dead_letters.len()), (1, 2, 1));
 }

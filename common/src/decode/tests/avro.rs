@@ -54,7 +54,7 @@ fn decoder_by(schema: &str, columns: Vec<Column>) -> Decoder {
 /// What the column `x` of one field `x` has: its value as text, or the detail of the dead letter.
 fn read(field_type: &str, column: Column, value: &[u8]) -> String {
     let schema = record_schema(&format!(r#"{{"name": "x", "type": {field_type}}}"#));
-    let mut decoded = decoder_by(&schema, vec![column]).decode(records([[long(5), value.to_vec()].concat()]));
+    let mut decoded = decoder_by(&schema, vec![column]).decode_records(records([[long(5), value.to_vec()].concat()]));
     decoded.dead_letters.pop().map_or_else(|| first_value(&decoded), |letter| letter.detail)
 }
 
@@ -223,7 +223,7 @@ fn paths_lead_through_records_maps_arrays_and_unions() {
     let user = [long(1), text("Bo"), long(1), long(1), friend].concat();
     let items = [long(1), map(&[("tax", 7)]), long(1), map(&[("price", 9)]), long(0)].concat();
     let mut row = |value: Vec<u8>| {
-        let decoded = decoder.decode(records([value]));
+        let decoded = decoder.decode_records(records([value]));
         assert_eq!(decoded.dead_letters, []);
         (1..=4).map(|column| value_in(&plain(&decoded), column, 0)).collect::<Vec<_>>().join(" ")
     };
@@ -238,7 +238,7 @@ fn what_the_writer_lacks_is_null_and_what_it_has_more_is_passed_over() {
     );
     let mut decoder = decoder_by(&schema, vec![column("x", ColumnType::String), column("y", ColumnType::Int)]);
     let more = [long(2), long(0), long(1), text("z"), long(0)].concat();
-    let decoded = decoder.decode(records([[long(0), more, long(7)].concat()]));
+    let decoded = decoder.decode_records(records([[long(0), more, long(7)].concat()]));
     assert_eq!(decoded.dead_letters, []);
     assert_eq!(
         (value_in(&plain(&decoded), 1, 0), value_in(&plain(&decoded), 2, 0)),
@@ -295,9 +295,9 @@ pub(super) fn registered(server: &TestRegistry, subject: &str, on_incompatible: 
 }
 
 async fn prepared(decoder: &mut Decoder, values: Vec<Vec<u8>>) -> Result<Decoded, Error> {
-    let records = records(values);
+    let records: Run = records(values).into_iter().collect();
     decoder.prepare(&records).await?;
-    Ok(decoder.decode(records))
+    Ok(decoder.decode(&records))
 }
 
 #[tokio::test]
@@ -414,8 +414,9 @@ async fn keys_are_records_or_whole() {
     records[1].key = Some(framed(record, &text("b")).into());
     records[2].key = None;
     records[3].key = Some(Bytes::from_static(b"c"));
+    let records: Run = records.into_iter().collect();
     decoder.prepare(&records).await.unwrap();
-    let decoded = decoder.decode(records);
+    let decoded = decoder.decode(&records);
     let found: Vec<String> = (0..3).map(|row| value_in(&plain(&decoded), 1, row)).collect();
     assert_eq!(found, ["a", "b", "null"]);
     assert!(decoded.dead_letters[0].detail.starts_with("the key: at byte 0: found 99;"));
@@ -429,7 +430,7 @@ proptest! {
             {"name": "bool", "type": ["boolean", "null", "long"]}"#;
         let columns = ["int", "string", "bool"].map(|name| columns_of_all_types().into_iter().find(|c| c.name == name).unwrap());
         let mut decoder = decoder_by(&record_schema(fields), columns.to_vec());
-        let decoded = decoder.decode(records(&values));
+        let decoded = decoder.decode_records(records(&values));
         prop_assert_eq!(decoded.events.num_rows() + decoded.dead_letters.len(), values.len());
     }
 }

@@ -21,12 +21,12 @@ fn a_line_is_one_record() {
     let mut decoder = decoder_of_lines(columns_of_all_types(), b',');
     let good = "2013-01-01T00:00:00Z,TRUE,\"a \"\"b\"\", c\",1.25,-0.5,7,5,x";
     for line in [good.to_owned(), format!("{good}\r\n"), format!("{good}\n"), good.replace("7,5,x", "7.0,5,")] {
-        let decoded = decoder.decode(records([&line]));
+        let decoded = decoder.decode_records(records([&line]));
         assert_eq!(decoded.dead_letters, [], "{line}");
         let row: Vec<String> = (0..7).map(|at| value_in(&plain(&decoded), at, 0)).collect();
         assert_eq!(row, ["5", "7", "-0.5", "1.25", "a \"b\", c", "true", "1356998400000000"]);
     }
-    let nulls = decoder.decode(records([",,,,,,5,"]));
+    let nulls = decoder.decode_records(records([",,,,,,5,"]));
     assert!((1..7).all(|at| value_in(&plain(&nulls), at, 0) == "null"), "an empty field is null");
     for (line, detail) in [
         ("", "found 0 fields; allowed are exactly 8"),
@@ -60,7 +60,7 @@ fn an_empty_line_of_one_field_is_a_null() {
     let columns = vec![at, column("x", ColumnType::String)];
     let format = Format::Csv(CsvLayout { fields: vec!["x".to_owned()], delimiter: b'\t' });
     let mut decoder = Decoder::new(Rules { format, ..Rules::new(Arc::new(Schema::new(columns)), "at") });
-    let decoded = decoder.decode(records(["", "a,b", "\n"]));
+    let decoded = decoder.decode_records(records(["", "a,b", "\n"]));
     let found: Vec<String> = (0..3).map(|row| value_in(&plain(&decoded), 1, row)).collect();
     assert_eq!(found, ["null", "a,b", "null"]);
 }
@@ -76,7 +76,7 @@ proptest! {
             writer.write_record(fields).unwrap();
             writer.into_inner().unwrap()
         };
-        let decoded = decoder.decode(records(texts.iter().map(line)));
+        let decoded = decoder.decode_records(records(texts.iter().map(line)));
         prop_assert_eq!(&decoded.dead_letters, &[]);
         let events = plain(&decoded);
         for (row, texts) in texts.iter().enumerate() {
@@ -89,7 +89,7 @@ proptest! {
     #[test]
     fn random_lines_become_events_or_letters(lines in vec(prop_oneof![vec(any::<u8>(), 0..60), "[0-9,\"\n]{0,40}".prop_map(String::into_bytes)], 1..40)) {
         let mut decoder = decoder_of_lines(columns_of_all_types(), b',');
-        let decoded = decoder.decode(records(&lines));
+        let decoded = decoder.decode_records(records(&lines));
         prop_assert_eq!(decoded.events.num_rows() + decoded.dead_letters.len(), lines.len());
     }
 }

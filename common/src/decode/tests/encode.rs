@@ -62,10 +62,10 @@ async fn there_and_back(rules: &Rules, batch: &RecordBatch) -> (Vec<crate::log::
         headers: made.headers.clone(),
         value: made.value.clone(),
     };
-    let records: Vec<Record> = made.iter().enumerate().map(record).collect();
+    let records: Run = made.iter().enumerate().map(record).collect();
     let mut decoder = Decoder::new(rules.clone());
     decoder.prepare(&records).await.unwrap();
-    let decoded = decoder.decode(records);
+    let decoded = decoder.decode(&records);
     assert_eq!(decoded.dead_letters, []);
     (made, plain(&decoded))
 }
@@ -121,7 +121,7 @@ fn deep() -> (Vec<Column>, RecordBatch) {
         r#"{"at":2,"items":[null,{"price":200}]}"#,
         r#"{"at":3}"#,
     ];
-    let decoded = Decoder::new(rules(columns.clone(), Format::default())).decode(records(rows));
+    let decoded = Decoder::new(rules(columns.clone(), Format::default())).decode_records(records(rows));
     assert_eq!(decoded.dead_letters, []);
     (columns, decoded.events)
 }
@@ -196,7 +196,9 @@ async fn what_cannot_be_written_is_said_by_name() {
 #[tokio::test]
 async fn an_event_that_would_be_another_one_is_said_before_it_is_sent() {
     let text = |json: &str| {
-        Decoder::new(rules(vec![column("x", ColumnType::String)], Format::default())).decode(records([json])).events
+        Decoder::new(rules(vec![column("x", ColumnType::String)], Format::default()))
+            .decode_records(records([json]))
+            .events
     };
     let fields = vec!["at".to_owned(), "x".to_owned()];
     let csv = rules(vec![column("x", ColumnType::String)], Format::Csv(CsvLayout { fields, delimiter: b',' }));

@@ -145,7 +145,7 @@ fn decoded(format: Format, values: Vec<Vec<u8>>) -> Decoded {
     let at = Column { timestamp_format: TimestampFormat::Micros, ..Column::new("at", ColumnType::Timestamp) };
     let columns = std::iter::once(at).chain(columns_of_all_types()).collect();
     let rules = Rules { format, ..Rules::new(Arc::new(Schema::new(columns)), "at") };
-    Decoder::new(rules).decode(records(values))
+    Decoder::new(rules).decode_records(records(values))
 }
 
 /// All bytes of the columns.

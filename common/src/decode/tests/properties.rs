@@ -165,17 +165,19 @@ fn alike() -> impl Strategy<Value = Vec<Vec<u8>>> {
 
 /// What the general path alone makes of `records`.
 pub(super) fn generally(mut decoder: Decoder, records: Vec<Record>) -> Decoded {
+    let records: Run = records.into_iter().collect();
     let mut others = Vec::new();
-    for (at, record) in records.iter().enumerate() {
+    for at in 0..records.len() {
         let row = at - others.len();
-        if let Err(fault) = decoder.append(record, row) {
+        if let Err(fault) = decoder.append(records.at(at), row) {
             decoder.truncate(row);
             others.push((at, fault));
         }
     }
     let tombstones = others.iter().filter(|(_, fault)| fault.is_none()).count() as u64;
     let events = decoder.finish(Envelopes::around(&records, others.iter().map(|(at, _)| *at)));
-    Decoded { events, dead_letters: dead_letters(records, others), tombstones }
+    let letter = |(at, fault): (usize, Option<Fault>)| Some(fault?.letter(records.at(at).to_record()));
+    Decoded { events, dead_letters: others.into_iter().filter_map(letter).collect(), tombstones }
 }
 
 /// `text`, a number in JSON's grammar, times 10^`scale`; `None` if that is not whole or has more than 38 digits. By moving
@@ -275,7 +277,7 @@ proptest! {
         // A number too large for a double is well-formed all the same; serde_json cannot hold it.
         prop_assume!(!matches!(&parsed, Err(error) if error.to_string().contains("out of range")));
         let mut decoder = decoder(columns());
-        let decoded = decoder.decode(records([&value]));
+        let decoded = decoder.decode_records(records([&value]));
         let letter = decoded.dead_letters.first();
         let text = String::from_utf8_lossy(&value);
         if !parsed.is_ok_and(|value| value.is_object()) {
@@ -299,7 +301,7 @@ proptest! {
 
     #[test]
     fn both_paths_make_the_same_of_every_record(values in prop_oneof![alike(), vec(broken_object(), 1..12)]) {
-        let bet = decoder(columns()).decode(records(&values));
+        let bet = decoder(columns()).decode_records(records(&values));
         let general = generally(decoder(columns()), records(&values));
         prop_assert_eq!(&bet.dead_letters, &general.dead_letters);
         prop_assert_eq!(plain(&bet), plain(&general));
@@ -313,11 +315,11 @@ proptest! {
 
     #[test]
     fn a_record_is_read_the_same_whatever_came_before(values in alike()) {
-        let together = decoder(columns()).decode(records(&values));
+        let together = decoder(columns()).decode_records(records(&values));
         let events = plain(&together);
         let mut row = 0;
         for record in records(&values) {
-            let alone = decoder(columns()).decode(vec![record]);
+            let alone = decoder(columns()).decode_records(vec![record]);
             match alone.dead_letters.first() {
                 Some(letter) => prop_assert!(together.dead_letters.contains(letter)),
                 None => {
@@ -337,7 +339,7 @@ proptest! {
                 record.value = None;
             }
         }
-        let decoded = decoder(columns()).decode(delivered.clone());
+        let decoded = decoder(columns()).decode_records(delivered.clone());
         let offsets = decoded.events.column_by_name("_offset").unwrap().as_primitive::<Int64Type>();
         let mut events = offsets.values().iter().map(|&offset| offset as u64).peekable();
         let mut letters = decoded.dead_letters.iter().peekable();

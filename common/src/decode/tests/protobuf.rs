@@ -60,7 +60,7 @@ const AT: &[u8] = &[0x0A, 4, 8, 5, 16, 7];
 /// What the column `x` has of a message with the field `x = 2` that is declared so, and written so after the time.
 fn read(declared: &str, beside: &str, column: Column, written: &[u8]) -> String {
     let mut decoder = decoder_by(&file(declared, beside), vec![column]);
-    let mut decoded = decoder.decode(records([[AT, written].concat()]));
+    let mut decoded = decoder.decode_records(records([[AT, written].concat()]));
     decoded.dead_letters.pop().map_or_else(|| first_value(&decoded), |letter| letter.detail)
 }
 
@@ -129,7 +129,7 @@ fn absence_is_null_where_it_is_told_from_a_default() {
     }
     let proto2 = "syntax = \"proto2\"; package shop; message Event { required string at = 1; optional int32 x = 2 [default = 7]; }";
     let mut decoder = decoder_by(proto2, vec![column("x", ColumnType::Int)]);
-    let decoded = decoder.decode(records([b"\x0a\x141970-01-01T00:00:01Z"]));
+    let decoded = decoder.decode_records(records([b"\x0a\x141970-01-01T00:00:01Z"]));
     assert_eq!(first_value(&decoded), "null", "also where proto2 declares a default");
 }
 
@@ -181,7 +181,7 @@ fn deep() -> (String, Vec<Column>) {
 
 fn row(decoder: &mut Decoder, message: Vec<u8>) -> String {
     let columns = decoder.rules.schema.columns().len();
-    let decoded = decoder.decode(records([message]));
+    let decoded = decoder.decode_records(records([message]));
     assert_eq!(decoded.dead_letters, []);
     (1..columns).map(|column| value_in(&plain(&decoded), column, 0)).collect::<Vec<_>>().join(" ")
 }
@@ -237,7 +237,7 @@ fn what_nobody_wants_is_passed_over_and_checked() {
         &[0x73, 0x50, 1, 0x7B, 0x7C, 0x74],
         AT,
     ];
-    assert_eq!(decoder.decode(records([unknown.concat()])).events.num_rows(), 1);
+    assert_eq!(decoder.decode_records(records([unknown.concat()])).events.num_rows(), 1);
     for (bytes, expected) in [
         (&[0x50][..], "at byte 7: allowed is as many bytes as the value needs"),
         (&[0x00], "at byte 6: allowed is the number of a field"),
@@ -335,15 +335,16 @@ async fn the_framing_leads_to_the_message() {
     let value = [AT, &[0x12, 4, 0x0A, 2, b'B', b'o']].concat();
     let good = framed(&[4, 2, 0], &value);
     let run = records([good.clone(), framed(&[4, 8, 0], &value), framed(&[], &[]), framed(&[1], &value), good]);
+    let run: Run = run.into_iter().collect();
     decoder.prepare(&run).await.unwrap();
-    let decoded = decoder.decode(run);
+    let decoded = decoder.decode(&run);
     assert_eq!((decoded.events.num_rows(), first_value(&decoded).as_str()), (2, "Bo"));
     let details: Vec<String> =
         decoded.dead_letters.iter().map(|l| l.detail.replace(server.url.as_str(), "…")).collect();
     assert_eq!(details[0], "schema 2 of … has no message at [4, 0]");
     assert_eq!(details[1..], ["at byte 5: allowed are the numbers that lead to a message"; 2]);
     // The first message does not fit.
-    let run = records([framed(&[0], &[])]);
+    let run: Run = records([framed(&[0], &[])]).into_iter().collect();
     let error = decoder.prepare(&run).await.unwrap_err().to_string();
     assert!(
         error.contains("schema 2 of") && error.contains("message First {") && error.contains("at timestamp at $.at"),
@@ -357,7 +358,7 @@ proptest! {
         let (text, columns) = deep();
         let mut decoder = decoder_by(&text, columns);
         let values: Vec<Vec<u8>> = values.iter().map(|value| [AT, value].concat()).collect();
-        let decoded = decoder.decode(records(&values));
+        let decoded = decoder.decode_records(records(&values));
         prop_assert_eq!(decoded.events.num_rows() + decoded.dead_letters.len(), values.len());
         // What is read here is a message to others too.
         let event = descriptor(&text, "shop.Event");

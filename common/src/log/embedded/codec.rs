@@ -14,14 +14,12 @@
 //! Topic, partition and offset are not repeated: they are where the record stands. What is read is checked to its last byte.
 //! (fjall keeps checksums of its blocks and journals.)
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 
 use crate::{
-    event::Record,
+    event::Run,
     log::NewRecord,
-    position::{OffsetRange, Partition, Position},
+    position::{OffsetRange, Position},
 };
 
 const VERSION: u8 = 1;
@@ -79,13 +77,8 @@ pub(super) fn record_bytes(record: &NewRecord) -> usize {
     headers + record.key.as_ref().map_or(0, Bytes::len) + record.value.as_ref().map_or(0, Bytes::len)
 }
 
-/// The record in `bytes`, which it keeps alive instead of copying them.
-pub(super) fn decode_record(
-    topic: &Arc<str>,
-    partition: Partition,
-    offset: u64,
-    mut bytes: Bytes,
-) -> Result<Record, Corrupt> {
+/// Adds the record in `bytes` to `run`; nothing, if it is corrupt.
+pub(super) fn decode_record(run: &mut Run, offset: u64, mut bytes: &[u8]) -> Result<(), Corrupt> {
     let head = take(&mut bytes, 2)?;
     let (version, flags) = (head[0], head[1]);
     if version != VERSION {
@@ -95,20 +88,21 @@ pub(super) fn decode_record(
         return Err(Corrupt::Flags(flags));
     }
     let timestamp = take(&mut bytes, 8)?;
-    let timestamp_us = i64::from_le_bytes(timestamp[..].try_into().expect("eight bytes were taken"));
+    let timestamp_us = i64::from_le_bytes(timestamp.try_into().expect("eight bytes were taken"));
     let key = if flags & HAS_KEY != 0 { Some(take_bytes(&mut bytes)?) } else { None };
     let count = take_length(&mut bytes)?;
     // A header has two bytes or more, so a corrupt count cannot ask for more memory than the record has.
     let mut headers = Vec::with_capacity(count.min(bytes.len() / 2));
     for _ in 0..count {
-        let name = String::from_utf8(take_bytes(&mut bytes)?.into()).map_err(|_| Corrupt::HeaderName)?;
-        headers.push((name, take_bytes(&mut bytes)?));
+        let name = str::from_utf8(take_bytes(&mut bytes)?).map_err(|_| Corrupt::HeaderName)?;
+        headers.push((name.to_owned(), Bytes::copy_from_slice(take_bytes(&mut bytes)?)));
     }
     let value = if flags & HAS_VALUE != 0 { Some(take_bytes(&mut bytes)?) } else { None };
     if !bytes.is_empty() {
         return Err(Corrupt::Long);
     }
-    Ok(Record { topic: Arc::clone(topic), partition, offset, timestamp_us, key, headers, value })
+    run.push(offset, timestamp_us, key, headers, value);
+    Ok(())
 }
 
 fn put_length(out: &mut Vec<u8>, mut length: usize) {
@@ -124,14 +118,11 @@ fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-fn take(bytes: &mut Bytes, length: usize) -> Result<Bytes, Corrupt> {
-    if length > bytes.len() {
-        return Err(Corrupt::Short);
-    }
-    Ok(bytes.split_to(length))
+fn take<'b>(bytes: &mut &'b [u8], length: usize) -> Result<&'b [u8], Corrupt> {
+    bytes.split_off(..length).ok_or(Corrupt::Short)
 }
 
-fn take_length(bytes: &mut Bytes) -> Result<usize, Corrupt> {
+fn take_length(bytes: &mut &[u8]) -> Result<usize, Corrupt> {
     let mut length = 0_u64;
     for shift in (0..35).step_by(7) {
         let byte = take(bytes, 1)?[0];
@@ -143,7 +134,7 @@ fn take_length(bytes: &mut Bytes) -> Result<usize, Corrupt> {
     Err(Corrupt::Short)
 }
 
-fn take_bytes(bytes: &mut Bytes) -> Result<Bytes, Corrupt> {
+fn take_bytes<'b>(bytes: &mut &'b [u8]) -> Result<&'b [u8], Corrupt> {
     let length = take_length(bytes)?;
     take(bytes, length)
 }
@@ -191,6 +182,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::{event::Record, position::Partition};
 
     fn bytes() -> impl Strategy<Value = Bytes> {
         prop::collection::vec(any::<u8>(), 0..300).prop_map(Bytes::from)
@@ -206,7 +198,8 @@ mod tests {
     }
 
     fn decode(bytes: Vec<u8>) -> Result<Record, Corrupt> {
-        decode_record(&"t".into(), Partition(1), 2, Bytes::from(bytes))
+        let mut run = Run::with_capacity("t".into(), Partition(1), 0, 0);
+        decode_record(&mut run, 2, &bytes).map(|()| run.at(0).to_record())
     }
 
     proptest! {

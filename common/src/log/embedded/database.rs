@@ -15,7 +15,6 @@
 
 use std::{fmt, path::Path, sync::Arc};
 
-use bytes::Bytes;
 use fjall::{
     AbstractTree, Database as Fjall, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode,
     config::{BlockSizePolicy, FilterPolicy},
@@ -23,7 +22,7 @@ use fjall::{
 
 use super::codec::{Corrupt, PartitionState, decode_record};
 use crate::{
-    event::Record,
+    event::Run,
     limits::{LOG_CACHE_BYTES, LOG_JOURNAL_BYTES_MAX, LOG_RUN_BYTES_MAX, LOG_RUN_RECORDS_MAX, LOG_TABLE_BYTES},
     position::{OffsetRange, Partition},
 };
@@ -180,37 +179,29 @@ impl Stored {
         topic: &Arc<str>,
         partition: Partition,
         range: OffsetRange,
-    ) -> Result<Option<Vec<Record>>, Fault> {
-        let mut bytes = Vec::new();
-        let mut ends = Vec::new();
+    ) -> Result<Option<Run>, Fault> {
+        let mut run = Run::with_capacity(Arc::clone(topic), partition, 0, 0);
+        let mut bytes = 0;
         let keys = range.from.0.to_be_bytes()..range.to.0.to_be_bytes();
         for (due, item) in (range.from.0..).zip(self.records.range(keys)) {
             let (key, value) = item.into_inner().map_err(Fault::new)?;
             let found = offset_of(&key)?;
-            if found != due && ends.is_empty() {
+            if found != due && run.is_empty() {
                 return Ok(None);
             }
             if found != due {
                 return Err(Fault::new(Corrupt::Offset { expected: Some(due), found: Some(found) }));
             }
-            if !ends.is_empty() && bytes.len() + value.len() > LOG_RUN_BYTES_MAX {
+            bytes += value.len();
+            if !run.is_empty() && bytes > LOG_RUN_BYTES_MAX {
                 break;
             }
-            bytes.extend_from_slice(&value);
-            ends.push(bytes.len());
-            if ends.len() == LOG_RUN_RECORDS_MAX {
+            decode_record(&mut run, due, &value).map_err(Fault::new)?;
+            if run.len() == LOG_RUN_RECORDS_MAX {
                 break;
             }
         }
-        if ends.is_empty() {
-            return Ok(None);
-        }
-        // One allocation holds the whole run; the records are slices of it.
-        let bytes = Bytes::from(bytes);
-        let starts = std::iter::once(0).chain(ends.iter().copied());
-        let decode = |((start, end), offset)| decode_record(topic, partition, offset, bytes.slice(start..end));
-        let records = starts.zip(ends.iter().copied()).zip(range.from.0..).map(decode);
-        records.collect::<Result<_, _>>().map(Some).map_err(Fault::new)
+        Ok((!run.is_empty()).then_some(run))
     }
 
     /// Writes what is in memory to a table, as happens by itself after [`LOG_TABLE_BYTES`].

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::database::{Fault, Stored};
 use crate::{
-    event::Record,
+    event::Run,
     log::{Error, reader::Readable},
     position::{OffsetRange, Partition},
 };
@@ -73,7 +73,7 @@ impl Readable for Topic {
         self.bounds.subscribe()
     }
 
-    async fn read(&self, partition: Partition, range: OffsetRange) -> Result<Option<Vec<Record>>, Error> {
+    async fn read(&self, partition: Partition, range: OffsetRange) -> Result<Option<Run>, Error> {
         let (stored, topic) = (self.stored(partition), Arc::clone(&self.name));
         let read = tokio::task::spawn_blocking(move || stored.read(&topic, partition, range));
         let records = read.await.map_err(Fault::new).flatten().map_err(|fault| self.failed("read", fault))?;

@@ -271,7 +271,7 @@ impl Poller {
             Ok(())
         })();
         match restarted {
-            Ok(()) => _ = self.lanes.insert(partition, Lane::new(partition, position, term)),
+            Ok(()) => _ = self.lanes.insert(partition, Lane::new(&self.topic, partition, position, term)),
             Err(error) => {
                 warn!(%partition, %position, %error, "a partition could not be started, trying again");
                 self.lanes.remove(&partition);
@@ -291,10 +291,10 @@ impl Poller {
             let lane = partition.and_then(|partition| self.lanes.get_mut(&partition));
             match (message.error(), lane) {
                 (None, Some(lane)) => {
-                    if lane.push(message) == Taken::No {
+                    if lane.push(&message) == Taken::No {
                         skipped.extend(partition);
                     } else if lane.is_full() {
-                        self.backlog.extend(run(lane, &self.topic));
+                        self.backlog.extend(run(lane));
                     }
                 }
                 (Some(Code::PartitionEOF), Some(lane)) => {
@@ -306,7 +306,7 @@ impl Poller {
                 (Some(Code::AutoOffsetReset), Some(lane)) => {
                     let (term, position) = (lane.term, lane.next());
                     let partition = message.partition().expect("its lane was found by it");
-                    self.backlog.extend(run(lane, &self.topic));
+                    self.backlog.extend(run(lane));
                     self.backlog.push_back(match message.offset() {
                         Some(_) => Said::Gone { term, partition, position },
                         // Leaders' epochs tell so, if there is no offset (`rd_kafka_toppar_handle_OffsetForLeaderEpoch`).
@@ -318,7 +318,7 @@ impl Poller {
                 (None, None) => {}
             }
         }
-        self.backlog.extend(self.lanes.values_mut().filter_map(|lane| run(lane, &self.topic)));
+        self.backlog.extend(self.lanes.values_mut().filter_map(run));
         for partition in skipped {
             if let Some((next, term)) = self.lanes.get(&partition).map(|lane| (lane.next(), lane.term)) {
                 debug!(%partition, position = %next, "something may have been passed over after a rebalance, reading it again");
@@ -344,9 +344,9 @@ impl Poller {
     }
 }
 
-fn run(lane: &mut Lane, topic: &Arc<str>) -> Option<Said> {
+fn run(lane: &mut Lane) -> Option<Said> {
     let term = lane.term;
-    lane.take_run(topic).map(|run| Said::Run { term, run })
+    lane.take_run().map(|run| Said::Run { term, run })
 }
 
 /// Passes on what needs somebody to act; librdkafka recovers from the rest by itself.

@@ -1,13 +1,10 @@
-//! From librdkafka's memory to runs of records: the keys and values of a run are copied into one buffer, of which each
-//! record has its slices, so that a run costs two allocations, however many records it has.
+//! From librdkafka's memory to runs of records.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::native::Message;
 use crate::{
-    event::Record,
+    event::Run,
     limits::{LOG_RUN_BYTES_MAX, LOG_RUN_RECORDS_MAX},
     log::Records,
     position::{OffsetRange, Partition, Position},
@@ -23,7 +20,7 @@ pub(super) struct Lane {
     next: Position,
     /// Where the run starts that is gathered.
     from: Position,
-    gathered: Vec<Message>,
+    gathered: Run,
     bytes: usize,
     /// Whether the last thing heard was that the partition ends at `next`.
     ended: bool,
@@ -41,8 +38,9 @@ pub(super) enum Taken {
 }
 
 impl Lane {
-    pub(super) fn new(partition: Partition, position: Position, term: u64) -> Self {
-        Self { term, partition, next: position, from: position, gathered: Vec::new(), bytes: 0, ended: false }
+    pub(super) fn new(topic: &Arc<str>, partition: Partition, position: Position, term: u64) -> Self {
+        let gathered = Run::with_capacity(Arc::clone(topic), partition, 0, 0);
+        Self { term, partition, next: position, from: position, gathered, bytes: 0, ended: false }
     }
 
     /// The next offset to read.
@@ -51,15 +49,18 @@ impl Lane {
     }
 
     /// Takes a record.
-    pub(super) fn push(&mut self, message: Message) -> Taken {
+    pub(super) fn push(&mut self, message: &Message) -> Taken {
         let Some(offset) = message.offset().filter(|offset| *offset >= self.next.0) else { return Taken::Yes };
         if self.skips(offset) {
             return Taken::No;
         }
         self.ended = false;
-        self.bytes += length(&message);
         self.next = Position(offset + 1);
-        self.gathered.push(message);
+        let (key, value) = (message.key(), message.value());
+        self.bytes += key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len);
+        // A record of the oldest format has no time stamp.
+        let timestamp_us = message.timestamp_ms().max(0).saturating_mul(1_000);
+        self.gathered.push(offset, timestamp_us, key, message.headers(), value);
         Taken::Yes
     }
 
@@ -83,38 +84,16 @@ impl Lane {
     }
 
     /// The run that was gathered, if the position moved. It may have no records.
-    pub(super) fn take_run(&mut self, topic: &Arc<str>) -> Option<Records> {
+    pub(super) fn take_run(&mut self) -> Option<Records> {
         let range = OffsetRange::new(self.from, self.next);
         self.from = self.next;
-        let records = copy(topic, self.partition, &self.gathered, std::mem::take(&mut self.bytes));
-        self.gathered.clear();
-        (!range.is_empty()).then_some(Records { partition: self.partition, range, records })
+        if range.is_empty() {
+            return None;
+        }
+        // The next one is about as large.
+        let (records, bytes) = (self.gathered.len(), std::mem::take(&mut self.bytes));
+        let next = Run::with_capacity(Arc::clone(self.gathered.topic()), self.partition, records, bytes);
+        let records = std::mem::replace(&mut self.gathered, next);
+        Some(Records { partition: self.partition, range, records })
     }
-}
-
-fn length(message: &Message) -> usize {
-    message.key().map_or(0, <[u8]>::len) + message.value().map_or(0, <[u8]>::len)
-}
-
-fn copy(topic: &Arc<str>, partition: Partition, messages: &[Message], bytes: usize) -> Vec<Record> {
-    let mut buffer = Vec::with_capacity(bytes);
-    for message in messages {
-        buffer.extend_from_slice(message.key().unwrap_or_default());
-        buffer.extend_from_slice(message.value().unwrap_or_default());
-    }
-    let mut rest = Bytes::from(buffer);
-    // A run has a name of its own: the counter of one that all runs shared would go from core to core with each record that one
-    // of them makes and another drops.
-    let topic: Arc<str> = Arc::from(&**topic);
-    let record = |message: &Message| Record {
-        topic: Arc::clone(&topic),
-        partition,
-        offset: message.offset().expect("only messages with an offset are gathered"),
-        // A record of the oldest format has none.
-        timestamp_us: message.timestamp_ms().max(0).saturating_mul(1_000),
-        key: message.key().map(|key| rest.split_to(key.len())),
-        headers: message.headers(),
-        value: message.value().map(|value| rest.split_to(value.len())),
-    };
-    messages.iter().map(record).collect()
 }

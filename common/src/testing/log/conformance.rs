@@ -276,7 +276,7 @@ pub async fn reading_goes_back<S: Subject>(subject: Arc<S>) {
     for position in [0, 4, 9, 0] {
         start(&mut reader, Partition(0), position).await;
         let run = next_records(&mut reader).await;
-        assert_eq!((run.range.from.0, number(&run.records[0])), (position, position));
+        assert_eq!((run.range.from.0, number(&run.records.at(0).to_record())), (position, position));
     }
 }
 
@@ -349,7 +349,7 @@ pub async fn next_waits_and_wakes<S: Subject>(subject: Arc<S>) {
     let waiting = tokio::spawn(async move { next_records(&mut reader).await });
     tokio::task::yield_now().await;
     append(&log, numbered(0..1)).await;
-    assert_eq!(values(&waiting.await.expect("the reader does not panic").records), [0]);
+    assert_eq!(values(&waiting.await.expect("the reader does not panic").records.to_records()), [0]);
 }
 
 /// Dropping `next` at any moment loses and repeats nothing.

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::{
     clock::{Clock, SystemClock},
-    event::Record,
+    event::{Record, Run},
     limits::{LOG_RUN_BYTES_MAX, LOG_RUN_RECORDS_MAX},
     log::{
         Appended, Error, EventLog, NewRecord, Placement, ProducerRun, Subscription, duplicates,
@@ -256,7 +256,7 @@ impl Readable for Shared {
         self.bounds.subscribe()
     }
 
-    async fn read(&self, partition: Partition, range: OffsetRange) -> Result<Option<Vec<Record>>, Error> {
+    async fn read(&self, partition: Partition, range: OffsetRange) -> Result<Option<Run>, Error> {
         let mut state = self.state();
         if strikes(&mut state.faults.reads) {
             return Err(self.injected("read"));

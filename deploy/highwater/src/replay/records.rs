@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use arrow::array::{Array, RecordBatch};
 use common::{
     decode::{Decoder, EncodeError, Encoder, Rules},
-    event::Record,
+    event::Run,
     log::{
         files::{Row, Rows},
         records,
@@ -106,16 +106,9 @@ impl FileEvents {
     }
 
     fn events(&mut self, rows: Vec<Row>) -> anyhow::Result<RecordBatch> {
-        let record = |row: Row| Record {
-            topic: "".into(),
-            partition: Partition(0),
-            offset: row.number,
-            timestamp_us: 0,
-            key: None,
-            headers: Vec::new(),
-            value: Some(row.value),
-        };
-        let decoded = self.decoder.decode(rows.into_iter().map(record).collect());
+        let mut records = Run::with_capacity("".into(), Partition(0), rows.len(), 0);
+        rows.iter().for_each(|row| records.push(row.number, 0, None, Vec::new(), Some(&row.value)));
+        let decoded = self.decoder.decode(&records);
         if let Some(letter) = decoded.dead_letters.first() {
             let (file, row) = (self.path.display(), letter.record.offset + 1);
             let column = letter.column.as_deref().map(|column| format!("column `{column}`: ")).unwrap_or_default();

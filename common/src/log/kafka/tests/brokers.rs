@@ -57,7 +57,7 @@ impl Counter {
     async fn read(&self, reader: &mut Reader, read: &mut Vec<String>) {
         while (read.len() as u64) < self.next {
             match reader.next().await.unwrap() {
-                LogEvent::Records(run) => read.extend(texts(&run.records).into_iter().map(str::to_owned)),
+                LogEvent::Records(run) => read.extend(texts(&run.records.to_records()).into_iter().map(str::to_owned)),
                 // A coordinator that was away may have the group join anew.
                 LogEvent::Assigned(partitions) => {
                     for partition in partitions {

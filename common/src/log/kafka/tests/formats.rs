@@ -16,7 +16,7 @@ use rdkafka::{
 use super::lab::Lab;
 use crate::{
     decode::{Decoder, Format, KeyFormat, OnIncompatible, RegisteredSchemas, Rules, Schemas},
-    event::Reason,
+    event::{Reason, Run},
     limits::KAFKA_TIMEOUT,
     registry::{Login, Registry, Settings},
     schema::{Column, ColumnType, Origin, Schema, TimestampFormat},
@@ -71,10 +71,10 @@ async fn l7_framed_values_keys_headers_and_tombstones_are_all_accounted_for() {
     send(None, None, Some(framed(99, b"")));
     producer.flush(KAFKA_TIMEOUT).unwrap();
 
-    let records = lab.read().await;
+    let records: Run = lab.read().await.into_iter().collect();
     let mut decoder = Decoder::new(rules(&server));
     decoder.prepare(&records).await.unwrap();
-    let decoded = decoder.decode(records);
+    let decoded = decoder.decode(&records);
     assert_eq!((decoded.events.num_rows(), decoded.tombstones), (2, 1));
     let reasons: Vec<Reason> = decoded.dead_letters.iter().map(|letter| letter.reason).collect();
     assert_eq!(reasons, [Reason::Malformed, Reason::Schema]);
