@@ -31,7 +31,7 @@ use common::{
 use serde_json::json;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const DAY_US: i64 = 86_400_000_000;
 const START_US: i64 = 1_357_516_800_000_000;

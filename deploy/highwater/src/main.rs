@@ -25,11 +25,12 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use cli::{Cli, Command};
-use mimalloc::MiMalloc;
+use tikv_jemallocator::Jemalloc;
 
-// Partials and batches are many short-lived allocations of all sizes, on all threads.
+// Partials and batches are many short-lived allocations of all sizes, on all threads. It is also what librdkafka allocates by, whose
+// every record is taken by one thread and given back by another.
 #[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
