@@ -316,13 +316,22 @@ pub(crate) fn cores() -> NonZeroUsize {
     std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
+/// The batch layer beside the others of a process, which go before it.
 pub(crate) fn batch_layer(pipeline: &Arc<Pipeline>, store: &Store) -> anyhow::Result<Batch> {
-    batch_layer_on(pipeline, store, cores())
+    batch_layer_by(pipeline, store, Engine::in_background(cores()))
 }
 
-/// The batch layer on so many cores.
+/// The batch layer by itself, on so many cores.
 pub(crate) fn batch_layer_on(pipeline: &Arc<Pipeline>, store: &Store, cores: NonZeroUsize) -> anyhow::Result<Batch> {
-    let engine = Engine::new(cores).context("cannot start the batch layer's threads")?;
+    batch_layer_by(pipeline, store, Engine::new(cores))
+}
+
+fn batch_layer_by(
+    pipeline: &Arc<Pipeline>,
+    store: &Store,
+    engine: Result<Engine, batch::Error>,
+) -> anyhow::Result<Batch> {
+    let engine = engine.context("cannot start the batch layer's threads")?;
     let engine = engine.with_memory(pipeline.batch.memory);
     Ok(Batch::new(store.clone(), Arc::clone(pipeline), engine, Arc::new(SystemClock)))
 }

@@ -20,7 +20,7 @@ use crate::{
 
 pub(super) fn open(path: &Path) -> anyhow::Result<Batch> {
     let pipeline = Arc::new(crate::check::load(path)?);
-    run::batch_layer(&pipeline, &house::store(&pipeline)?)
+    run::batch_layer_on(&pipeline, &house::store(&pipeline)?, run::cores())
 }
 
 /// Puts small files together, and says of how many.
