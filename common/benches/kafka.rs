@@ -61,7 +61,7 @@ async fn read(log: &impl EventLog) -> (Duration, Duration) {
     while read < RECORDS {
         if let LogEvent::Records(run) = reader.next().await.expect("the broker answers") {
             read += run.records.len() as u64;
-            newest.push(run.records.last().map(|record| record.partition));
+            newest.push(run.records.iter().last().map(|record| record.partition));
         }
     }
     let taken = (started.elapsed(), cpu().saturating_sub(used));

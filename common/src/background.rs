@@ -16,10 +16,15 @@ use tokio::sync::oneshot;
 const PRIORITY: u8 = 22;
 
 /// As many threads as there are cores.
-static POOL: LazyLock<ThreadPool> = LazyLock::new(|| {
-    let pool = ThreadPoolBuilder::new().thread_name(|thread| format!("background-{thread}"));
-    pool.start_handler(|_| lower()).build().expect("the system lets a process have as many threads as cores")
-});
+static BACKGROUND: LazyLock<ThreadPool> = LazyLock::new(|| pool("background", lower));
+
+/// The same for such work when it is waited for after all.
+static URGENT: LazyLock<ThreadPool> = LazyLock::new(|| pool("urgent", || {}));
+
+fn pool(name: &'static str, begin: fn()) -> ThreadPool {
+    let pool = ThreadPoolBuilder::new().thread_name(move |thread| format!("{name}-{thread}"));
+    pool.start_handler(move |_| begin()).build().expect("the system lets a process have as many threads as cores")
+}
 
 /// Gives the thread that this is called on the small claim, for good. A system that refuses leaves it as it is.
 pub fn lower() {
@@ -32,7 +37,12 @@ pub fn lower() {
 /// Does `work` on a thread of the background; what it gives to rayon goes to the others of them. A panic in `work` goes on in the
 /// caller. If the caller stops waiting, `work` still runs to its end.
 pub async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    run_on(&POOL, work).await
+    run_on(&BACKGROUND, work).await
+}
+
+/// Does `work` likewise, on threads with as large a claim as all others if it is `urgent`.
+pub async fn run_or_hurry<T: Send + 'static>(urgent: bool, work: impl FnOnce() -> T + Send + 'static) -> T {
+    run_on(if urgent { &URGENT } else { &BACKGROUND }, work).await
 }
 
 /// Does `work` on a thread of `pool`, likewise.

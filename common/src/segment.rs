@@ -7,6 +7,7 @@ use arrow::record_batch::RecordBatch;
 use object_store::path::Path;
 
 use crate::{
+    background,
     dataset::{Commit, Dataset},
     fold::Fold,
     names::SourceName,
@@ -45,7 +46,7 @@ pub async fn write(
     partial: &RecordBatch,
 ) -> Result<(), Error> {
     let partial = partial.clone();
-    let bytes = tokio::task::spawn_blocking(move || partial::to_parquet(&partial)).await??;
+    let bytes = background::run(move || partial::to_parquet(&partial)).await?;
     Ok(store.put(&path(source, version, view), bytes).await?)
 }
 

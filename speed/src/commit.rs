@@ -71,17 +71,18 @@ pub(crate) struct Made {
 }
 
 impl Committer {
-    /// Steps 1 and 2: makes `parts` durable, all but the fenced ones in one commit. Done when it is durable.
+    /// Steps 1 and 2: makes `parts` durable, all but the fenced ones in one commit. Done when it is durable. It is `urgent` if the next
+    /// one waits for it.
     ///
     /// # Errors
     /// [`Error::DeadLetters`], [`Error::Dataset`] when no try is left: no part counts as committed. [`Error::Segment`].
     #[instrument(name = "commit", skip_all, fields(source = %self.source))]
-    pub(crate) async fn commit(&self, mut parts: Vec<Part>) -> Result<Outcome, Error> {
+    pub(crate) async fn commit(&self, mut parts: Vec<Part>, urgent: bool) -> Result<Outcome, Error> {
         self.write_dead_letters(&parts).await?;
         let mut failures = self.locator.retry.failures();
         let mut fenced = Vec::new();
         while !parts.is_empty() {
-            match self.locator.dataset.append(append(&parts)).await {
+            match self.locator.dataset.append_or_hurry(append(&parts), urgent).await {
                 Ok(commit) => return Ok(Outcome { made: Some(self.made(commit, parts).await?), fenced }),
                 Err(dataset::Error::Fenced { partition, expected, actual }) => {
                     warn!(source = %self.source, %partition, %expected, ?actual, "fenced, another worker has committed");

@@ -242,9 +242,17 @@ impl Dataset {
     /// # Errors
     /// [`Error::Fenced`] (L3), [`Error::Contradiction`], [`Error::Schema`], [`Error::Table`], [`Error::Store`].
     pub async fn append(&self, append: Append) -> Result<Commit, Error> {
+        self.append_or_hurry(append, false).await
+    }
+
+    /// As [`Self::append`]; if it is `urgent`, because more waits for it to end, not in the [background](crate::background).
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn append_or_hurry(&self, append: Append, urgent: bool) -> Result<Commit, Error> {
         self.inner.check_positions(&self.snapshot().await?, &append)?;
         let id = Uuid::now_v7().to_string();
-        let (append, files) = self.encode(append).await?;
+        let (append, files) = self.encode(append, urgent).await?;
         let adds = self.inner.put(&id, files, true).await?;
         let committed = self.inner.commit(&id, &Appending { append: &append, adds: &adds }).await;
         if let Err(Error::Fenced { .. }) = committed {
@@ -256,10 +264,10 @@ impl Dataset {
     }
 
     /// The files of `append`, which is given back.
-    async fn encode(&self, append: Append) -> Result<(Append, Vec<NewFile>), Error> {
+    async fn encode(&self, append: Append, urgent: bool) -> Result<(Append, Vec<NewFile>), Error> {
         let inner = Arc::clone(&self.inner);
         let encode = move || inner.encode(&append).map(|files| (append, files));
-        background::run(encode).await
+        background::run_or_hurry(urgent, encode).await
     }
 
     /// Writes the checkpoint that is due with `commit`, if one is.

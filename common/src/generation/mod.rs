@@ -8,6 +8,7 @@ use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    background,
     history::Kept,
     names::{SourceName, ViewName},
     partial,
@@ -251,14 +252,14 @@ pub async fn put_chunk(store: &Store, chunk: &Chunk, bytes: Bytes) -> Result<(),
 pub async fn read_chunk(store: &Store, view: &Arc<View>, chunk: &Chunk) -> Result<RecordBatch, Error> {
     let corrupt = |message: String| Error::Corrupt { path: chunk.path.clone(), message };
     let bytes = store.get(&chunk_path(chunk)?).await?.ok_or_else(|| Error::Gone { path: chunk.path.clone() })?;
-    let found = checksum(&bytes);
+    let view = Arc::clone(view);
+    let (length, (found, partial)) =
+        background::run(move || (bytes.len(), (checksum(&bytes), partial::from_parquet(&view, bytes)))).await;
     if found != chunk.checksum {
-        let length = bytes.len();
         let message = format!("has {length} bytes with checksum {found}, not {} with {}", chunk.bytes, chunk.checksum);
         return Err(corrupt(message));
     }
-    let view = Arc::clone(view);
-    Ok(tokio::task::spawn_blocking(move || partial::from_parquet(&view, bytes)).await??)
+    Ok(partial?)
 }
 
 fn manifest_path(number: u64) -> Path {

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::record_batch::RecordBatch;
 use common::{
+    background,
     dataset::{Commit, Dataset},
     generation::{self, Generation, ViewFiles},
     limits::STORE_CONCURRENCY_MAX,
@@ -170,14 +171,14 @@ async fn chunk(
         Some(cache) => Table::from(Cached::new(cache, view, file)),
         None => {
             let (partial, view) = (generation::read_chunk(store, view, file).await?, Arc::clone(view));
-            tokio::task::spawn_blocking(move || coded(&view, &partial)).await??.into()
+            background::run(move || coded(&view, &partial)).await?.into()
         }
     };
     // What was asked of the chunk that this one takes the place of will be asked of it.
     if before.iter().any(|before| before.is_warm()) {
         let wanted: Vec<_> = before.iter().flat_map(|before| before.rolled()).collect();
         let (view, table) = (Arc::clone(view), table.clone());
-        tokio::task::spawn_blocking(move || table.warm(&view, wanted)).await??;
+        background::run(move || table.warm(&view, wanted)).await?;
     }
     Ok(Chunk { path: file.path.clone(), from_us: file.from_us, to_us: file.to_us, table })
 }
@@ -192,7 +193,7 @@ pub(super) async fn warm(cache: Arc<Cache>, tiers: Arc<Tiers>) -> Result<(), Err
             break;
         }
         let table = chunk.table.clone();
-        match tokio::task::spawn_blocking(move || table.partial().map(drop)).await? {
+        match background::run(move || table.partial().map(drop)).await {
             // A newer generation is there.
             Err(chunks::Error::Generation(generation::Error::Gone { .. })) => break,
             mapped => mapped?,

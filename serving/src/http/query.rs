@@ -1,5 +1,7 @@
 //! `POST /v1/query`, and the same question as a link, `GET /v1/views/{view}`.
 
+use std::sync::Arc;
+
 use axum::{
     Extension,
     body::Body,
@@ -17,7 +19,10 @@ use super::{
     answers::{Answered, asked, within},
     problem::{Kind, Problem},
 };
-use crate::query::{self, Answer, Form, Query};
+use crate::{
+    query::{self, Answer, Form, Query},
+    tiers::Tiers,
+};
 
 /// The provenance of an answer whose form has no place for it, as ASCII JSON.
 const PROVENANCE: HeaderName = HeaderName::from_static("highwater-provenance");
@@ -84,21 +89,29 @@ async fn respond(api: Api, query: Query, form: Form, headers: &HeaderMap) -> Res
 
 async fn answer(api: Api, query: Query, form: Form, cancelled: CancellationToken) -> Result<Written, Problem> {
     let span = info_span!("query", view = %query.view);
+    // One query, one set of tiers (L4).
+    let tiers = api.served.tiers().ok_or_else(not_ready)?;
+    if query::is_light(&api.served, &tiers, &query)? {
+        return span.in_scope(|| written(&api, &tiers, &query, form, &cancelled));
+    }
     let permit = api.turn().instrument(span.clone()).await?;
     let computed = tokio::task::spawn_blocking(move || {
         let _entered = span.entered();
         let _permit = permit;
-        // One query, one set of tiers (L4).
-        let tiers = api.served.tiers().ok_or_else(not_ready)?;
-        let answer = query::answer(&api.served, &tiers, &query, &cancelled)?;
-        Ok(Written {
-            form,
-            etag: etag(&answer, &query, form),
-            body: form.write(&answer)?,
-            headers: beside(&answer, form),
-        })
+        written(&api, &tiers, &query, form, &cancelled)
     });
     computed.await.map_err(|panic| Problem::internal(&panic))?
+}
+
+fn written(
+    api: &Api,
+    tiers: &Arc<Tiers>,
+    query: &Query,
+    form: Form,
+    cancelled: &CancellationToken,
+) -> Result<Written, Problem> {
+    let answer = query::answer(&api.served, tiers, query, cancelled)?;
+    Ok(Written { form, etag: etag(&answer, query, form), body: form.write(&answer)?, headers: beside(&answer, form) })
 }
 
 /// An answer as it is sent.

@@ -24,6 +24,7 @@ mod tests;
 
 use std::sync::Arc;
 
+use common::limits::QUERY_LIGHT_ROWS_MAX;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use answer::Whole;
@@ -117,18 +118,39 @@ pub fn answer(
     query: &Query,
     cancelled: &CancellationToken,
 ) -> Result<Answer, Error> {
-    let mut plan = plan::Plan::of(query, served.views(), served.limits())?;
     let held = query.cursor.as_deref().map(|cursor| served.pins().resume(cursor, query)).transpose()?;
     let (tiers, offset) = held.as_ref().map_or((tiers, 0), |(tiers, offset)| (tiers, *offset));
-    plan.offset = offset;
-    if plan.layer != Layer::Live {
-        let kept = tiers.kept(&plan.view.name);
-        history::fit(&mut plan, &kept)?;
-    }
+    let plan = Plan { offset, ..planned(served, tiers, query)? };
     let mut answer = execute::execute(&plan, query.since.as_deref(), tiers, cancelled)?;
     let reached = offset + answer.rows.num_rows();
     if query.paged && reached < answer.stats.groups {
         answer.next = Some(served.pins().hold(tiers, query, reached));
     }
     Ok(answer)
+}
+
+/// Whether the answer takes so little that it costs less than to hand the query to another thread. Polars, which takes conditions
+/// apart, may not be asked for it on a thread of the async runtime.
+///
+/// # Errors
+/// As of [`answer`].
+pub(crate) fn is_light(served: &Served, tiers: &Tiers, query: &Query) -> Result<bool, Error> {
+    if query.filter.is_some() || query.having.is_some() || query.cursor.is_some() || query.since.is_some() {
+        return Ok(false);
+    }
+    let plan = planned(served, tiers, query)?;
+    let (from_us, to_us, _) = plan.range(None);
+    let tables = tiers.tables(&plan.view.name, plan.layer, from_us, to_us).unwrap_or_default();
+    let wanted = plan.wanted(None);
+    let efforts: Option<usize> = tables.into_iter().map(|table| table.effort(&wanted, from_us, to_us)).sum();
+    Ok(plan.shift.is_none() && efforts.is_some_and(|rows| rows <= QUERY_LIGHT_ROWS_MAX))
+}
+
+fn planned(served: &Served, tiers: &Tiers, query: &Query) -> Result<Plan, Error> {
+    let mut plan = Plan::of(query, served.views(), served.limits())?;
+    if plan.layer != Layer::Live {
+        let kept = tiers.kept(&plan.view.name);
+        history::fit(&mut plan, &kept)?;
+    }
+    Ok(plan)
 }

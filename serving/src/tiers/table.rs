@@ -191,6 +191,27 @@ impl Table {
         Ok(())
     }
 
+    /// About how many rows [`Self::slices`] goes through, those of roll-ups that it makes included; `None` if it has to read some
+    /// first.
+    pub(crate) fn effort(&self, wanted: &Wanted, from_us: i64, to_us: i64) -> Option<usize> {
+        let Partial::Held(partial) = &self.partial else { return None };
+        let fine = wanted.fine.as_ref().and_then(|fine| self.ready(fine));
+        let edge = |from, to| match &fine {
+            _ if from >= to => 0,
+            Some(rows) => in_range(rows, from, to).num_rows(),
+            None => partial.num_rows(),
+        };
+        if let Some(coarse) = &wanted.coarse
+            && let Some(rows) = self.ready(coarse)
+        {
+            let (from, to) = inside(coarse.grain, from_us, to_us);
+            if from < to {
+                return Some(in_range(&rows, from, to).num_rows() + edge(from_us, from) + edge(to, to_us));
+            }
+        }
+        Some(edge(from_us, to_us))
+    }
+
     /// Rows that together are the table's of buckets in `[from_us, to_us)`, as few as there are.
     pub(crate) fn slices(&self, view: &View, wanted: &Wanted, from_us: i64, to_us: i64) -> Result<Vec<Slice>, Error> {
         let mut slices = Vec::new();

@@ -71,6 +71,8 @@ pub struct Worker {
     commit_due: Option<Instant>,
     /// When the present commit, or else the last one, began.
     commit_began: Instant,
+    /// Whether a commit's worth of events was held while the one before was still on its way.
+    crowded: bool,
     /// When the lag is to be measured next; `None` while it is being measured.
     lag_due: Option<Instant>,
     /// How many partitions the log had when last asked; 0 before.
@@ -123,6 +125,7 @@ impl Worker {
             delta_due: None,
             commit_due: None,
             commit_began: Instant::now(),
+            crowded: false,
             lag_due: None,
             log_partitions: 0,
             read_after: None,
@@ -311,6 +314,7 @@ impl Worker {
 
     /// Begins a commit if one is due and none is under way, and moves one along whose lanes have all answered.
     fn begin_commit(&mut self) {
+        self.crowded |= !self.may_commit() && self.held_bytes() >= self.settings.commit_size_bytes;
         if self.may_commit() && self.wants_commit() {
             self.commit_due = None;
             self.commit_began = Instant::now();

@@ -81,8 +81,8 @@ impl Worker {
     }
 
     pub(super) fn write(&mut self, parts: Vec<Part>) {
-        let committer = self.committer.clone();
-        self.tasks.spawn(async move { Outcome::Written(committer.commit(parts).await) });
+        let (committer, urgent) = (self.committer.clone(), std::mem::take(&mut self.crowded));
+        self.tasks.spawn(async move { Outcome::Written(committer.commit(parts, urgent).await) });
     }
 
     pub(super) fn measure_lag(&mut self) {

@@ -101,8 +101,10 @@ impl Sender {
     pub(super) fn pause(&mut self, patience: Duration) -> anyhow::Result<()> {
         match self {
             Self::Kafka(stream) => stream.poll(patience),
-            Self::Http(http) if http.gathered > 0 => http.send()?,
-            Self::Http(http) => http.runtime.block_on(tokio::time::sleep(patience)),
+            Self::Http(http) => {
+                http.send()?;
+                http.runtime.block_on(tokio::time::sleep(patience));
+            }
         }
         Ok(())
     }
