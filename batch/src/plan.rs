@@ -252,10 +252,8 @@ async fn plan_source(
             tasks.extend(tasks_of(&dataset, &readers, group(files, task_bytes).into_iter().map(Input::Files)));
         }
         // The history whose raw files are gone.
-        for version in head.archives.values().filter(|version| **version <= mark.version) {
-            let removals = dataset.commits(Version(version.0 - 1), *version).await?;
-            tasks.extend(tasks_of(&dataset, &raw, removals.into_iter().map(Input::Commit)));
-        }
+        let removals = dataset.removals(&head, mark.version).await?;
+        tasks.extend(tasks_of(&dataset, &raw, removals.into_iter().map(Input::Commit)));
     }
     let carried: Vec<&ViewPlan> = views.iter().filter(|view| view.base.is_some()).collect();
     if let Some(from) = from

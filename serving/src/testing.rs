@@ -267,6 +267,19 @@ pub(crate) fn served() -> Arc<Served> {
     served
 }
 
+/// 120 events of two partitions: the first of each in generation 1, the rest in tails.
+pub(crate) fn tiers() -> Arc<Tiers> {
+    let first = positions(&[(0, 30), (1, 25)]);
+    let changes = [
+        Change::Commit(source(), commit(1, &positions(&[]), &first)),
+        Change::Generation(generation(1, 1, &first, &["delays", "totals"])),
+        Change::Delta(delta(0, 1, 30, 70)),
+        Change::Delta(delta(1, 1, 25, 50)),
+    ];
+    let empty = Tiers::new(&views(), Feed::Silent);
+    Arc::new(changes.into_iter().fold(empty, |tiers, change| tiers.apply(change).unwrap()))
+}
+
 /// Shows what `change` makes of what is shown.
 pub(crate) fn change(served: &Served, change: Change) {
     served.show(Arc::new(Arc::unwrap_or_clone(served.tiers().unwrap()).apply(change).unwrap()));

@@ -179,8 +179,8 @@ impl Batch {
             Some(number) => generation::load(&self.store, number).await?,
             None => None,
         };
-        let files = generation.iter().flat_map(|g| g.views.values().filter(|files| files.id == view.id));
-        let chunks: Vec<_> = files.flat_map(|files| &files.chunks).collect();
+        let files = generation.as_ref().and_then(|generation| generation.of(&view.id));
+        let chunks = files.map(|files| files.chunks.as_slice()).unwrap_or_default();
         let commits = dataset.commits(answered.mark.unwrap_or_default(), snapshot.version).await?;
         for difference in &mut audit.differing {
             let Some((_, Cell::Time(bucket))) = difference.group.first() else { continue };
@@ -202,14 +202,9 @@ impl Batch {
 
 /// The end of the last date of which retention has removed raw events; `None` if it never has.
 async fn raw_since(dataset: &Dataset, head: &Snapshot) -> Result<Option<i64>, Error> {
-    let mut since_us = None;
-    for version in head.archives.values() {
-        for commit in dataset.commits(Version(version.0 - 1), *version).await? {
-            let ends = commit.removed.iter().filter_map(dates::of_path).map(|times| times.end);
-            since_us = since_us.max(ends.max());
-        }
-    }
-    Ok(since_us)
+    let removals = dataset.removals(head, head.version).await?;
+    let removed = removals.iter().flat_map(|commit| &commit.removed);
+    Ok(removed.filter_map(dates::of_path).map(|times| times.end).max())
 }
 
 /// Waits until everything before `positions` is committed.

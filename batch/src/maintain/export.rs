@@ -41,7 +41,7 @@ impl Batch {
         let number = newest.as_ref().map_or(0, |newest| newest.number);
         let not_covered = || Error::NotCovered { view: view.name.clone(), generation: number };
         let newest = newest.ok_or_else(not_covered)?;
-        let files = newest.views.values().find(|files| files.id == view.id).ok_or_else(not_covered)?;
+        let files = newest.of(&view.id).ok_or_else(not_covered)?;
         let mark = newest.marks.get(&view.source).ok_or_else(not_covered)?.clone();
         let schema = finished_schema(view);
         let mut export = Export::new(to, view.name.as_str(), &schema);

@@ -170,7 +170,7 @@ async fn covered(
     views: &[Arc<View>],
 ) -> Result<BTreeSet<object_store::path::Path>, Error> {
     let Some(generation) = generation else { return Ok(BTreeSet::new()) };
-    let has = |view: &Arc<View>| generation.views.values().any(|files| files.id == view.id);
+    let has = |view: &Arc<View>| generation.of(&view.id).is_some();
     let mark = generation.marks.get(&source.name).filter(|_| views.iter().all(has));
     let Some(mark) = mark else { return Ok(BTreeSet::new()) };
     Ok(dataset.files(mark.version).await?.into_iter().map(|file| file.path).collect())

@@ -1,5 +1,7 @@
 //! The runs that are in the store: those to go on with, and those to clear away.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use common::store::Store;
 use object_store::{ObjectStore, path::Path};
 use tracing::info;
@@ -43,8 +45,7 @@ impl Batch {
     /// Removes all runs, whatever they are of. Returns how many objects.
     pub(crate) async fn remove_runs(&self) -> Result<u64, Error> {
         let objects = self.store.list(&Path::from(DIRECTORY)).await?;
-        let ids: std::collections::BTreeSet<String> =
-            objects.iter().filter_map(|path| Some(path.parts().nth(1)?.as_ref().to_owned())).collect();
+        let ids: BTreeSet<String> = objects.iter().filter_map(id_of).collect();
         let mut removed = 0;
         for id in ids {
             removed += remove(&self.store, &id).await?;
@@ -80,9 +81,9 @@ impl Batch {
     /// # Errors
     /// [`Error::Store`].
     pub async fn vacuum_runs(&self, before_us: i64) -> Result<Vec<String>, Error> {
-        let mut newest = std::collections::BTreeMap::new();
+        let mut newest = BTreeMap::new();
         for object in self.store.list_objects(&Path::from(DIRECTORY)).await? {
-            let Some(id) = object.path.parts().nth(1).map(|part| part.as_ref().to_owned()) else { continue };
+            let Some(id) = id_of(&object.path) else { continue };
             let at = newest.entry(id).or_insert(i64::MIN);
             *at = (*at).max(object.modified_us);
         }
@@ -121,6 +122,11 @@ impl Stored {
             ended => ended,
         }
     }
+}
+
+/// The run that an object is of.
+fn id_of(path: &Path) -> Option<String> {
+    Some(path.parts().nth(1)?.as_ref().to_owned())
 }
 
 /// Removes a run, its plan first: what has no plan is not gone on with, and a task that is at work finds that out and takes back what

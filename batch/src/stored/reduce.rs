@@ -41,7 +41,8 @@ impl Stored {
     /// Does the reduce task of this number, unless it is finished. About `memory` bytes of groups are held.
     ///
     /// # Errors
-    /// [`Error::Unfinished`] if map tasks are not finished, [`Error::Removed`] if the run was removed. See [`Error`]; nothing is lost by doing it again.
+    /// [`Error::Unfinished`] if map tasks are not finished, [`Error::Removed`] if the run was removed. See [`Error`]; nothing is lost
+    /// by doing it again.
     pub async fn reduce(&self, index: usize, memory: usize) -> Result<Reduced, Error> {
         self.or_removed(self.do_reduce(index, memory).await).await
     }

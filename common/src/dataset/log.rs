@@ -61,8 +61,8 @@ enum Subject {
 }
 
 /// The app ids of one source's `txn` actions: `highwater/<cluster>/<topic>/<partition>`; `…/load/<id>`, whose version is the
-/// load's partition; `…/archive/<id>`, whose version is that of the commit; `…/erased`, whose version is that of the last erasure; and `…/events`, `…/dead_letters` and `…/tombstones` for the
-/// totals.
+/// load's partition; `…/archive/<id>`, whose version is that of the commit; `…/erased`, whose version is that of the last
+/// erasure; and `…/events`, `…/dead_letters` and `…/tombstones` for the totals.
 #[derive(Debug, Clone)]
 pub(super) struct AppIds {
     prefix: String,

@@ -290,6 +290,18 @@ impl Dataset {
         entries.into_iter().map(|(version, entry)| entry.into_commit(version, &root)).collect()
     }
 
+    /// The commits of `head` by which retention has removed events, up to `version`.
+    ///
+    /// # Errors
+    /// [`Error::NoEntry`], [`Error::Table`], [`Error::Store`].
+    pub async fn removals(&self, head: &Snapshot, up_to: Version) -> Result<Vec<Commit>, Error> {
+        let mut removals = Vec::new();
+        for version in head.archives.values().filter(|version| **version <= up_to) {
+            removals.extend(self.commits(Version(version.0 - 1), *version).await?);
+        }
+        Ok(removals)
+    }
+
     /// All files of the dataset at `version`, by path.
     ///
     /// # Errors
@@ -299,8 +311,8 @@ impl Dataset {
     }
 
     /// The events in `file`, which is read whole and decoded as batches are asked for: these have at least the columns named,
-    /// strings as `Dictionary(Int32, Utf8)` and decimals of up to 18 digits as `Decimal64`. A column that the table was given after the file was written is null. Asking for
-    /// the next batch is CPU work.
+    /// strings as `Dictionary(Int32, Utf8)` and decimals of up to 18 digits as `Decimal64`. A column that the table was given
+    /// after the file was written is null. Asking for the next batch is CPU work.
     ///
     /// # Errors
     /// [`Error::Gone`], [`Error::Table`], [`Error::Store`].

@@ -23,7 +23,7 @@ use parquet::{
 use super::Error;
 use crate::{
     position::{OffsetRange, Partition},
-    schema::{OFFSET, PARTITION, Schema},
+    schema::{OFFSET, PARTITION, Schema, coded_type},
 };
 
 /// Rows of one batch: large enough that a batch's fixed costs vanish, small enough to stay in the cache.
@@ -92,7 +92,7 @@ fn wanted(schema: &Schema, columns: &[String]) -> Result<SchemaRef, ParquetError
 /// The field in the form that is read and folded fastest: what Parquet has, not what it stands for.
 fn compact(field: &Field) -> Field {
     let data_type = match *field.data_type() {
-        DataType::Utf8 => DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)),
+        DataType::Utf8 => coded_type(),
         DataType::Decimal128(precision, scale) if precision <= DECIMAL64_MAX_PRECISION => {
             DataType::Decimal64(precision, scale)
         }

@@ -31,7 +31,7 @@ use super::{Append, stats::stats};
 use crate::{
     event::Counts,
     position::Partition,
-    schema::{OFFSET, PARTITION},
+    schema::{OFFSET, PARTITION, coded_type},
 };
 
 const DAY_US: i64 = 86_400_000_000;
@@ -89,7 +89,7 @@ pub(super) fn conform(events: &RecordBatch, schema: &SchemaRef) -> Result<Record
         let column = column.ok_or_else(|| ArrowError::SchemaError(format!("no column {}", field.name())))?;
         match column.data_type() {
             there if there == field.data_type() => Ok(ArrayRef::clone(column)),
-            there if *there == coded() && *field.data_type() == DataType::Utf8 => Ok(ArrayRef::clone(column)),
+            there if *there == coded_type() && *field.data_type() == DataType::Utf8 => Ok(ArrayRef::clone(column)),
             DataType::Dictionary(..) => cast(column, field.data_type()),
             there => Err(ArrowError::SchemaError(format!("{} is {there}, not {}", field.name(), field.data_type()))),
         }
@@ -100,17 +100,12 @@ pub(super) fn conform(events: &RecordBatch, schema: &SchemaRef) -> Result<Record
     RecordBatch::try_new(Arc::new(Schema::new(fields.collect::<Vec<Field>>())), columns)
 }
 
-/// The type of texts that decoders give codes to.
-fn coded() -> DataType {
-    DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
-}
-
 /// `batches` of `schema` in one schema, as the writer needs them: strings are dictionaries where they are in all of them, since
 /// only their codes have to be looked at then.
 fn alike(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<(SchemaRef, Vec<RecordBatch>), ArrowError> {
     let fields = schema.fields().iter().enumerate().map(|(index, field)| {
-        let is_coded = batches.iter().all(|batch| *batch.column(index).data_type() == coded());
-        let data_type = if is_coded { coded() } else { field.data_type().clone() };
+        let is_coded = batches.iter().all(|batch| *batch.column(index).data_type() == coded_type());
+        let data_type = if is_coded { coded_type() } else { field.data_type().clone() };
         field.as_ref().clone().with_data_type(data_type)
     });
     let schema = Arc::new(Schema::new(fields.collect::<Vec<Field>>()));

@@ -114,7 +114,6 @@ impl Hashed {
             let segment = hashed.segment(key);
             segment.make_room(keys);
             segment.put(key, group);
-            segment.taken += 1;
         }
         hashed.slots = hashed.segments.iter().map(|segment| segment.slots.len()).sum();
         hashed
@@ -162,7 +161,6 @@ impl Hashed {
         let grown = segment.slots.len() - before;
         keys.push(key);
         segment.put(key, keys.len() as u32);
-        segment.taken += 1;
         self.slots += grown;
         keys.len() as u32 - 1
     }
@@ -186,6 +184,7 @@ impl Segment {
     #[cold]
     fn grow(&mut self, keys: &[u64]) {
         let slots = vec![0; (self.slots.len() * 2).max(SLOTS_MIN)];
+        self.taken = 0;
         for group in std::mem::replace(&mut self.slots, slots) {
             if group > 0 {
                 self.put(keys[group as usize - 1], group);
@@ -201,6 +200,7 @@ impl Segment {
             at = (at + 1) & (self.slots.len() - 1);
         }
         self.slots[at] = group;
+        self.taken += 1;
     }
 }
 

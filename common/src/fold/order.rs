@@ -2,6 +2,8 @@
 
 use std::{cmp::Ordering, mem};
 
+use crate::measure::rows::starts;
+
 /// Groups to be sorted by columns in turn. Each column takes as few bits as its values need, so that nearly always one
 /// 128-bit number a group decides.
 #[derive(Debug)]
@@ -90,10 +92,7 @@ fn sort_by_digit(words: &[u64], shift: u32, sorted: &mut [u64]) -> bool {
     if next.contains(&words.len()) {
         return false;
     }
-    let mut start = 0;
-    for next in &mut next {
-        start += mem::replace(next, start);
-    }
+    starts(&mut next);
     for &word in words {
         let at = &mut next[digit(word)];
         sorted[*at] = word;

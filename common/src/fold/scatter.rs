@@ -1,7 +1,7 @@
 //! Rows on their way to the shard that their group is in: columns of many batches put together and sorted by shard, so that
 //! each shard gets a run of them that is worth its while.
 
-use std::{mem, sync::Arc};
+use std::sync::Arc;
 
 use arrow::{
     array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, PrimitiveArray, UInt32Array},
@@ -15,7 +15,7 @@ use super::{
     table::{Events, GroupTable, StateReads},
 };
 use crate::{
-    measure::{Error, input::Input},
+    measure::{Error, input::Input, rows::starts},
     schema::ColumnType,
 };
 
@@ -104,10 +104,7 @@ impl Backlog {
 fn places(shards: &[u8]) -> (Vec<u32>, Vec<u32>) {
     let mut next = vec![0_u32; SHARDS];
     shards.iter().for_each(|&shard| next[shard as usize] += 1);
-    let mut start = 0;
-    for next in &mut next {
-        start += mem::replace(next, start);
-    }
+    starts(&mut next);
     let place = |&shard: &u8| {
         let at = &mut next[shard as usize];
         *at += 1;

@@ -206,8 +206,8 @@ pub trait EventLog: Debug + Send + Sync + 'static {
     /// Dropping the future leaves open whether the records were appended; a `run` makes it safe to send them again.
     ///
     /// # Errors
-    /// [`Error::OutOfSequence`], [`Error::InvalidProducer`], [`Error::TooLarge`], [`Error::Io`]. After the last the records may still turn up when
-    /// the log is opened again: the disk failed before it could say.
+    /// [`Error::OutOfSequence`], [`Error::InvalidProducer`], [`Error::TooLarge`], [`Error::Io`]. After the last the
+    /// records may still turn up when the log is opened again: the disk failed before it could say.
     async fn append(&self, records: Vec<NewRecord>, run: Option<ProducerRun>) -> Result<Appended, Error>;
 
     /// The number of the next row due from `producer`; 0 for one never heard of.

@@ -14,7 +14,7 @@ use super::{
     Error,
     bytes::{ByteColumn, ByteRows},
     distinct::sketches,
-    rows::Rows,
+    rows::{Rows, starts},
 };
 
 /// Items that wait, at least, before they are added; as many as there are groups if that is more.
@@ -242,10 +242,7 @@ impl<S: Sketch> Sketches<S> {
 fn by_group<T: Copy + Default>(items: &[(u32, T)], groups: usize) -> (Vec<T>, Vec<u32>) {
     let mut next = vec![0_u32; groups];
     items.iter().for_each(|&(group, _)| next[group as usize] += 1);
-    let mut start = 0;
-    for next in &mut next {
-        start += mem::replace(next, start);
-    }
+    starts(&mut next);
     let mut sorted = vec![T::default(); items.len()];
     for &(group, item) in items {
         let at = &mut next[group as usize];

@@ -37,7 +37,8 @@ const EVENT_TIME: Kind<String> = Kind {
     parse: TEXT.parse,
 };
 
-/// The source `name` as `value` has it, its pseudonyms made with the key; `None` if its columns or event time cannot be known, which is noted.
+/// The source `name` as `value` has it, its pseudonyms made with the key; `None` if its columns or event time cannot be
+/// known, which is noted.
 pub(super) fn source(
     reader: &mut Reader<'_>,
     name: &str,

@@ -43,7 +43,7 @@ pub enum ColumnType {
 }
 
 impl ColumnType {
-    /// The Arrow type of a column of this type. Strings may also arrive as `Dictionary(Int32, Utf8)`.
+    /// The Arrow type of a column of this type. Strings may also arrive as [`coded_type`].
     #[must_use]
     pub fn arrow(self) -> DataType {
         match self {
@@ -239,6 +239,12 @@ fn system_fields() -> [Field; 5] {
         Field::new(TIMESTAMP, timestamp_type(), false),
         Field::new(KEY, DataType::Binary, true),
     ]
+}
+
+/// The one Arrow type of texts that are written once each and named by codes.
+#[must_use]
+pub fn coded_type() -> DataType {
+    DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
 }
 
 /// The one Arrow type of timestamps: microseconds, UTC.

@@ -83,6 +83,7 @@ pub(crate) struct Running {
 
 /// Runs until `stop`, or until a layer fails. Views that have changed are answered as they were until they are computed.
 pub(crate) async fn run(pipeline: Pipeline, roles: Roles, stop: CancellationToken) -> anyhow::Result<()> {
+    let pipeline = Arc::new(pipeline);
     if roles.serve {
         swap::until_ready(&pipeline, roles, &stop).await?;
         if stop.is_cancelled() {
@@ -94,8 +95,7 @@ pub(crate) async fn run(pipeline: Pipeline, roles: Roles, stop: CancellationToke
 
 impl Running {
     /// Opens what `roles` need and starts them.
-    pub(crate) async fn start(pipeline: Pipeline, roles: Roles, stop: CancellationToken) -> anyhow::Result<Self> {
-        let pipeline = Arc::new(pipeline);
+    pub(crate) async fn start(pipeline: Arc<Pipeline>, roles: Roles, stop: CancellationToken) -> anyhow::Result<Self> {
         let store = house::store(&pipeline)?;
         let datasets = house::datasets(&pipeline, &store).await?;
         let mut running = Self {
@@ -241,8 +241,7 @@ impl Running {
         listen: SocketAddr,
         most: usize,
     ) -> anyhow::Result<()> {
-        let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen at {listen}"))?;
-        let address = listener.local_addr()?;
+        let (listener, address) = bound(listen).await?;
         info!(%address, "speaking Postgres' protocol");
         let (server, stop) = (Arc::new(server), self.stop.clone());
         self.tasks.spawn(async move { server.serve(listener, most, stop).await.context("the Postgres server failed") });
@@ -250,9 +249,7 @@ impl Running {
     }
 
     async fn start_http(&mut self, pipeline: &Pipeline, access: Arc<Access>, door: Door) -> anyhow::Result<()> {
-        let listen = pipeline.serving.listen;
-        let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen at {listen}"))?;
-        let address = listener.local_addr()?;
+        let (listener, address) = bound(pipeline.serving.listen).await?;
         let body_limit =
             usize::try_from(pipeline.serving.body_limit.as_u64()).context("serving.body_limit is too large")?;
         let ingests = self.logs.iter().map(|(source, log)| {
@@ -303,6 +300,13 @@ impl Running {
         self.stop.cancel();
         self.finish().await
     }
+}
+
+/// A listener at `listen`, and its address: the port may be any.
+async fn bound(listen: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen at {listen}"))?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
 }
 
 /// Where nobody listens to the live feed, the speed layer need not know.

@@ -8,7 +8,7 @@ use std::{pin::pin, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use batch::{Batch, Request, Watch};
-use common::{generation, pipeline::Pipeline};
+use common::{generation, pipeline::Pipeline, store::Store};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -22,16 +22,20 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Runs the layers of `roles` with the views as the newest generation has them, until one has them all as `pipeline` does. Returns at
 /// once if it does already; at `stop`, when everything has stopped.
-pub(crate) async fn until_ready(pipeline: &Pipeline, roles: Roles, stop: &CancellationToken) -> anyhow::Result<()> {
-    let pipeline = Arc::new(pipeline.clone());
-    let batch = run::batch_layer(&pipeline, &house::store(&pipeline)?)?;
-    let Some(before) = before(&batch).await? else { return Ok(()) };
+pub(crate) async fn until_ready(
+    pipeline: &Arc<Pipeline>,
+    roles: Roles,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let store = house::store(pipeline)?;
+    let Some(before) = before(&store, pipeline).await? else { return Ok(()) };
+    let batch = run::batch_layer(pipeline, &store)?;
     let old = |name: &&common::names::ViewName| before.views[*name].id != pipeline.views[*name].id;
     for view in before.views.keys().filter(old) {
         info!(%view, "the view has changed, its old definition is answered until the new one is computed");
     }
     let swap = stop.child_token();
-    let running = Running::start(before, roles.without_batch(), swap.clone()).await?;
+    let running = Running::start(Arc::new(before), roles.without_batch(), swap.clone()).await?;
     let mut running = pin!(running.finish());
     tokio::select! {
         ended = &mut running => return ended,
@@ -44,16 +48,16 @@ pub(crate) async fn until_ready(pipeline: &Pipeline, roles: Roles, stop: &Cancel
 }
 
 /// The pipeline with the definitions of the newest generation, if some are others.
-async fn before(batch: &Batch) -> anyhow::Result<Option<Pipeline>> {
-    let Some(newest) = generation::latest(&batch.store).await? else { return Ok(None) };
-    let pipeline = Arc::clone(&batch.pipeline);
+async fn before(store: &Store, pipeline: &Arc<Pipeline>) -> anyhow::Result<Option<Pipeline>> {
+    let Some(newest) = generation::latest(store).await? else { return Ok(None) };
+    let pipeline = Arc::clone(pipeline);
     tokio::task::spawn_blocking(move || pipeline.as_in(&newest)).await.context("reading old definitions panicked")
 }
 
 /// Waits until a generation has all views as the pipeline of `batch` does, and makes it if this process has the batch layer.
 async fn ready(batch: &Batch, roles: Roles, stop: &CancellationToken) -> anyhow::Result<()> {
     let watch = Watch { cancel: stop.child_token(), ..Watch::default() };
-    while before(batch).await?.is_some() {
+    while before(&batch.store, &batch.pipeline).await?.is_some() {
         if roles.has_batch() {
             match job::leased(batch, &Request::Advance, &watch).await {
                 Ok(_) => continue,

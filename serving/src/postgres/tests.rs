@@ -15,22 +15,13 @@ use tokio_postgres::{NoTls, SimpleQueryMessage, error::SqlState};
 
 use super::*;
 use crate::{
-    testing::{commit, delta, generation, positions, source, views, views_by_name},
-    tiers::{Change, Feed, Tiers},
+    testing::{tiers, views_by_name},
     tls::Certificate,
 };
 
 fn served(limits: QueryLimits) -> Arc<Served> {
-    let first = positions(&[(0, 30), (1, 25)]);
-    let changes = [
-        Change::Commit(source(), commit(1, &positions(&[]), &first)),
-        Change::Generation(generation(1, 1, &first, &["delays", "totals"])),
-        Change::Delta(delta(0, 1, 30, 70)),
-        Change::Delta(delta(1, 1, 25, 50)),
-    ];
-    let empty = Tiers::new(&views(), Feed::Silent);
     let served = Arc::new(Served::new(views_by_name()).with_limits(limits));
-    served.show(Arc::new(changes.into_iter().fold(empty, |tiers, change| tiers.apply(change).unwrap())));
+    served.show(tiers());
     served
 }
 

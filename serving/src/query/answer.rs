@@ -10,6 +10,7 @@ use arrow::{
     datatypes::{DataType, Decimal128Type, Float64Type, Int64Type, TimestampMicrosecondType},
     error::ArrowError,
 };
+use base64::{Engine, engine::general_purpose::STANDARD};
 use common::{
     measure::{Measure, StateSpec, ValueType},
     schema::ColumnType,
@@ -21,7 +22,6 @@ use serde::{
 };
 use utoipa::ToSchema;
 
-use super::base64;
 use crate::tiers::Provenance;
 
 /// A column of an answer.
@@ -280,7 +280,7 @@ impl Serialize for Cell<'_> {
                 let us = column.as_primitive::<TimestampMicrosecondType>().value(row);
                 serializer.serialize_str(&zone.map_or_else(|| timestamp_text(us), |zone| zoned_text(us, zone)))
             }
-            DataType::Binary => serializer.serialize_str(&base64::encode(column.as_binary::<i32>().value(row))),
+            DataType::Binary => serializer.serialize_str(&STANDARD.encode(column.as_binary::<i32>().value(row))),
             DataType::List(_) => {
                 let items = column.as_list::<i32>().value(row);
                 let mut sequence = serializer.serialize_seq(Some(items.len()))?;

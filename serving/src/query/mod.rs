@@ -2,7 +2,6 @@
 //! (`execute`, `answer`). Nothing here knows HTTP, and nothing changes what is served.
 
 mod answer;
-mod base64;
 mod changes;
 mod columns;
 mod cursor;

@@ -9,21 +9,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     query::{self, Query},
-    testing::{commit, delta, generation, positions, source, views, views_by_name},
-    tiers::{Change, Feed},
+    testing::{tiers, views_by_name},
 };
-
-fn tiers() -> Arc<Tiers> {
-    let first = positions(&[(0, 30), (1, 25)]);
-    let changes = [
-        Change::Commit(source(), commit(1, &positions(&[]), &first)),
-        Change::Generation(generation(1, 1, &first, &["delays", "totals"])),
-        Change::Delta(delta(0, 1, 30, 70)),
-        Change::Delta(delta(1, 1, 25, 50)),
-    ];
-    let empty = Tiers::new(&views(), Feed::Silent);
-    Arc::new(changes.into_iter().fold(empty, |tiers, change| tiers.apply(change).unwrap()))
-}
 
 fn asked(sql: &str, params: Value) -> Result<Value, Error> {
     let request = Request::from_json(json!({"sql": sql, "params": params}).to_string().as_bytes())?;

@@ -12,14 +12,14 @@ use std::{
 use arrow::{
     array::{ArrayRef, AsArray, RecordBatch},
     compute::cast,
-    datatypes::{DataType, TimestampMicrosecondType},
+    datatypes::TimestampMicrosecondType,
 };
 use common::{
     fold::GroupTable,
     grain::Grain,
     limits::{ROLL_UP_RATIO, ROLL_UP_ROWS_MIN, ROLL_UPS_MAX},
     measure::StateSpec,
-    schema::ColumnType,
+    schema::{ColumnType, coded_type},
     view::View,
 };
 
@@ -107,11 +107,10 @@ impl From<Arc<Cached>> for Table {
 
 /// A canonical partial of `view` whose texts have codes: they take less memory, and are looked at once each.
 pub(crate) fn coded(view: &View, partial: &RecordBatch) -> Result<RecordBatch, common::measure::Error> {
-    let coded = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
     let mut columns = partial.columns().to_vec();
     for (at, dimension) in view.dimensions.iter().enumerate() {
         if dimension.column_type() == ColumnType::String {
-            columns[1 + at] = cast(&columns[1 + at], &coded)?;
+            columns[1 + at] = cast(&columns[1 + at], &coded_type())?;
         }
     }
     let names = partial.schema_ref().fields().iter().map(|field| field.name().clone());
@@ -168,9 +167,10 @@ impl Table {
     pub(crate) fn decoded(&self) -> RecordBatch {
         let partial = self.partial().expect("the chunk can be read");
         let names = partial.schema_ref().fields().iter().map(|field| field.name().clone());
-        let columns = partial.columns().iter().map(|column| match column.data_type() {
-            DataType::Dictionary(..) => cast(column, &DataType::Utf8).expect("codes are of texts"),
-            _ => Arc::clone(column),
+        let texts = ColumnType::String.arrow();
+        let columns = partial.columns().iter().map(|column| {
+            let is_coded = *column.data_type() == coded_type();
+            if is_coded { cast(column, &texts).expect("codes are of texts") } else { Arc::clone(column) }
         });
         let columns = names.zip(columns).map(|(name, column)| (name, column, true));
         RecordBatch::try_from_iter_with_nullable(columns).expect("the columns are of one length")

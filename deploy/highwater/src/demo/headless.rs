@@ -69,12 +69,12 @@ struct MergedFrom {
 
 /// Runs to the end and prints the report.
 pub(super) async fn run(
-    pipeline: Pipeline,
+    pipeline: Arc<Pipeline>,
     files: Files,
     rate: Rate,
     stop: CancellationToken,
 ) -> anyhow::Result<ExitCode> {
-    let running = Running::start(pipeline.clone(), Roles::ALL, stop.clone()).await?;
+    let running = Running::start(Arc::clone(&pipeline), Roles::ALL, stop.clone()).await?;
     let client = Client::of(running.address.context("the demo takes events over HTTP")?)?;
     let replayed = replay_all(&client, &pipeline.sources, &files, rate, &stop).await?;
     ensure!(!stop.is_cancelled(), "stopped before the end");
@@ -87,7 +87,7 @@ pub(super) async fn run(
 
 async fn compare(
     running: &Running,
-    pipeline: &Pipeline,
+    pipeline: &Arc<Pipeline>,
     files: &Files,
     replayed: &BTreeMap<SourceName, Replayed>,
 ) -> anyhow::Result<Report> {
@@ -106,7 +106,7 @@ async fn compare(
     let generation_equals_merged = from_generation == merged;
 
     let recomputed = running.batch.recomputed(&Watch::default()).await?;
-    let (of, raw) = (pipeline.clone(), files.iter().map(|(s, f)| (s.clone(), vec![f.clone()])).collect());
+    let (of, raw) = (Arc::clone(pipeline), files.iter().map(|(s, f)| (s.clone(), vec![f.clone()])).collect());
     let audit = blocking(move || {
         let mut answers = BTreeMap::new();
         for (name, merged) in merged {

@@ -5,6 +5,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
 };
 
 use anyhow::{Context, bail};
@@ -38,7 +39,7 @@ type Files = BTreeMap<SourceName, PathBuf>;
 
 /// Runs the demo; fails where a headless one finds a difference.
 pub(crate) async fn demo(options: cli::Demo, stop: CancellationToken) -> anyhow::Result<ExitCode> {
-    let pipeline = pipeline(&options)?;
+    let pipeline = Arc::new(pipeline(&options)?);
     let files = files(&pipeline, &options)?;
     if options.headless {
         return headless::run(pipeline, files, options.rate.unwrap_or(Rate::Max), stop).await;
@@ -87,16 +88,15 @@ fn files(pipeline: &Pipeline, options: &cli::Demo) -> anyhow::Result<Files> {
 }
 
 /// Replays with the page open, then keeps running until told to stop.
-async fn watch(pipeline: Pipeline, files: Files, rate: Rate, stop: CancellationToken) -> anyhow::Result<()> {
-    let sources = pipeline.sources.clone();
-    let running = Running::start(pipeline, Roles::ALL, stop.clone()).await?;
+async fn watch(pipeline: Arc<Pipeline>, files: Files, rate: Rate, stop: CancellationToken) -> anyhow::Result<()> {
+    let running = Running::start(Arc::clone(&pipeline), Roles::ALL, stop.clone()).await?;
     let address = running.address.context("the demo serves a page")?;
     say!("Highwater is open at http://{address}/#view=departures_by_hour")?;
     say!(
         "A generation is published every 15 seconds; the numbers do not jump. Ctrl-C stops, and the next demo goes on."
     )?;
     let client = Client::of(address)?;
-    let replayed = replay_all(&client, &sources, &files, rate, &stop).await?;
+    let replayed = replay_all(&client, &pipeline.sources, &files, rate, &stop).await?;
     if !stop.is_cancelled() {
         let rows: u64 = replayed.values().map(|r| r.accepted + r.before).sum();
         say!("All {rows} events are in. Still open at http://{address}/")?;

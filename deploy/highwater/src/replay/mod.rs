@@ -1,5 +1,5 @@
-//! `highwater replay`: files, or the events of a dataset, go in as if their rows came in now, each row once however often the replay is stopped and
-//! started again.
+//! `highwater replay`: files, or the events of a dataset, go in as if their rows came in now, each row once however
+//! often the replay is stopped and started again.
 //!
 //! Highwater itself remembers, together with the rows, how far a producer has come: a replay asks for the next row due and
 //! goes on from there.

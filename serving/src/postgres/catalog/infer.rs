@@ -1,11 +1,11 @@
-//! The types of expressions over the catalogue: what clients are told before there is a row, and where there is none.
+//! The names and types of expressions over the catalogue: what clients are told before there is a row, and where there is none.
 
 use pgwire::api::Type;
-use sqlparser::ast::{BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Value as Literal};
+use sqlparser::ast::{BinaryOperator, Expr, FunctionArguments, SelectItem, Value as Literal};
 
 use super::{
     Engine,
-    evaluate::last_name,
+    calls::{arguments, last_name},
     functions,
     relation::{Found, Scope},
 };
@@ -81,15 +81,10 @@ impl Engine<'_> {
             Expr::Position { .. } => Type::INT4,
             Expr::Function(function) => {
                 let name = last_name(&function.name);
-                let first = match &function.args {
-                    FunctionArguments::List(list) => list.args.first(),
-                    FunctionArguments::Subquery(_) => return Type::TEXT_ARRAY,
-                    FunctionArguments::None => None,
-                };
-                let of_first = || match first {
-                    Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))) => self.column_type(expr, scope),
-                    _ => Type::TEXT,
-                };
+                if let FunctionArguments::Subquery(_) = function.args {
+                    return Type::TEXT_ARRAY;
+                }
+                let of_first = || arguments(function).next().map_or(Type::TEXT, |of| self.column_type(of, scope));
                 match name.as_str() {
                     "count" | "sum" => Type::INT8,
                     "bool_and" | "bool_or" => Type::BOOL,
@@ -101,6 +96,30 @@ impl Engine<'_> {
             }
             _ => Type::TEXT,
         }
+    }
+}
+
+/// What Postgres calls a column of `expr`.
+pub(super) fn column_name(expr: &Expr) -> String {
+    match expr {
+        Expr::Identifier(name) => name.value.clone(),
+        Expr::CompoundIdentifier(parts) => parts.last().map(|name| name.value.clone()).unwrap_or_default(),
+        Expr::Function(function) => last_name(&function.name),
+        Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => column_name(inner),
+        Expr::CompoundFieldAccess { root, .. } => column_name(root),
+        Expr::Cast { expr, data_type, .. } => match column_name(expr) {
+            name if name == "?column?" => types::Known::of(&types::named(&data_type.to_string())).name.to_owned(),
+            name => name,
+        },
+        Expr::Case { .. } => "case".to_owned(),
+        Expr::Exists { .. } => "exists".to_owned(),
+        Expr::Array(_) => "array".to_owned(),
+        Expr::Subquery(query) => match query.body.as_select().and_then(|select| select.projection.first()) {
+            Some(SelectItem::ExprWithAlias { alias, .. }) => alias.value.clone(),
+            Some(SelectItem::UnnamedExpr(expr)) => column_name(expr),
+            _ => "?column?".to_owned(),
+        },
+        _ => "?column?".to_owned(),
     }
 }
 

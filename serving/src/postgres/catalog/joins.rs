@@ -4,13 +4,13 @@ use std::collections::HashMap;
 
 use pgwire::api::Type;
 use sqlparser::ast::{
-    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, Ident, Join, JoinConstraint, JoinOperator, ObjectName,
-    TableAlias, TableFactor, TableWithJoins,
+    BinaryOperator, Expr, FunctionArg, Ident, Join, JoinConstraint, JoinOperator, ObjectName, TableAlias, TableFactor,
+    TableWithJoins,
 };
 
 use super::{
     Engine,
-    evaluate::last_name,
+    calls::{expression, last_name},
     relation::{Column, Found, Relation, Row, Scope},
     tables,
     value::Value,
@@ -157,8 +157,8 @@ impl Engine<'_> {
         let called = last_name(name);
         let scope =
             Scope { relation: left, row: left.rows.first(), group: None, around: Some(around), named: around.named };
-        let args = args.iter().map(|arg| match arg {
-            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) if self.rows => self.value(expr, &scope),
+        let args = args.iter().map(|arg| match expression(arg) {
+            Some(expr) if self.rows => self.value(expr, &scope),
             _ => Ok(Value::Null),
         });
         let args = args.collect::<Result<Vec<_>, _>>()?;

@@ -4,13 +4,16 @@
 //! that make rows. The tables are small and in memory, so queries over them are answered by walking their expressions, row by row, within
 //! a bound of steps. Nothing here ever reads a view's data.
 
+mod calls;
 mod evaluate;
 mod functions;
 mod infer;
 mod joins;
+mod operators;
 mod relation;
 mod select;
 mod tables;
+mod texts;
 mod value;
 
 #[cfg(test)]

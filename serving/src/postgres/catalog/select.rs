@@ -10,7 +10,8 @@ use sqlparser::ast::{
 
 use super::{
     Engine,
-    evaluate::{column_name, is_aggregate},
+    calls::aggregates,
+    infer::column_name,
     relation::{Column, Relation, Row, Scope},
     value::Value,
 };
@@ -169,7 +170,7 @@ impl Engine<'_> {
             GroupByExpr::Expressions(by, _) => by.as_slice(),
             GroupByExpr::All(_) => return Err(Fault::unsupported("GROUP BY ALL")),
         };
-        let aggregated = items.iter().any(|(_, item)| matches!(item, Item::Expr(expr) if is_aggregate(expr)));
+        let aggregated = items.iter().any(|(_, item)| matches!(item, Item::Expr(expr) if aggregates(expr)));
         if by.is_empty() && !aggregated {
             return Ok(rows.iter().map(|row| (row.clone(), None)).collect());
         }
