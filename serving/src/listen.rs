@@ -95,7 +95,12 @@ pub(crate) struct Patient<S> {
 
 impl<S> Patient<S> {
     pub(crate) fn new(stream: S) -> Self {
-        Self { stream, most: WRITE_STALL_MAX, stalled: None }
+        Self::for_at_most(WRITE_STALL_MAX, stream)
+    }
+
+    /// One that is as patient as that.
+    pub(crate) fn for_at_most(most: Duration, stream: S) -> Self {
+        Self { stream, most, stalled: None }
     }
 
     /// What `polled` says, or that the other side took nothing for `most`.
@@ -165,7 +170,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_takes_nothing_is_cut() {
         let (ours, mut theirs) = tokio::io::duplex(4);
-        let mut ours = Patient { most: Duration::from_millis(1), ..Patient::new(ours) };
+        let mut ours = Patient::for_at_most(Duration::from_millis(1), ours);
         let error = ours.write_all(&[0; 16]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         theirs.read_exact(&mut [0; 4]).await.unwrap();

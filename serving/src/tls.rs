@@ -4,8 +4,8 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::Arc,
-    time::SystemTime,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
 };
 
 use arc_swap::ArcSwap;
@@ -55,12 +55,17 @@ pub enum Error {
     Io(#[from] io::Error),
 }
 
+/// When each of two files last changed.
+type Changed = [Option<SystemTime>; 2];
+
 /// The certificate that is shown now.
 #[derive(Debug)]
 pub struct Certificate {
     files: TlsFiles,
     clock: Arc<dyn Clock>,
     shown: ArcSwap<CertifiedKey>,
+    /// How the files were when they were last read, for good or not.
+    seen: Mutex<Changed>,
 }
 
 impl ResolvesServerCert for Certificate {
@@ -75,8 +80,10 @@ impl Certificate {
     /// # Errors
     /// If a file cannot be read, they do not belong together, or the certificate is not valid now.
     pub fn load(files: TlsFiles, clock: Arc<dyn Clock>) -> Result<Arc<Self>, Error> {
+        // Looked at first: what changes while it is read is read again.
+        let seen = Mutex::new(changed(&files));
         let shown = ArcSwap::from_pointee(read(&files, clock.as_ref())?);
-        Ok(Arc::new(Self { files, clock, shown }))
+        Ok(Arc::new(Self { files, clock, shown, seen }))
     }
 
     /// Takes connections with it, of this application protocol.
@@ -97,6 +104,7 @@ impl Certificate {
     /// # Errors
     /// As [`Self::load`]; the one before is shown then.
     pub fn reload(&self) -> Result<(), Error> {
+        *self.seen() = changed(&self.files);
         self.shown.store(Arc::new(read(&self.files, self.clock.as_ref())?));
         Ok(())
     }
@@ -106,19 +114,20 @@ impl Certificate {
     /// # Errors
     /// If signals cannot be listened to.
     pub async fn watch(self: Arc<Self>, stop: CancellationToken) -> Result<(), Error> {
+        self.watch_every(CERTIFICATE_INTERVAL, stop).await
+    }
+
+    async fn watch_every(&self, interval: Duration, stop: CancellationToken) -> Result<(), Error> {
         let mut hangups = signal(SignalKind::hangup())?;
-        let mut known = self.changed();
         loop {
             let asked = tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 _ = hangups.recv() => true,
-                () = tokio::time::sleep(CERTIFICATE_INTERVAL) => false,
+                () = tokio::time::sleep(interval) => false,
             };
-            let now = self.changed();
-            if !asked && now == known {
+            if !asked && *self.seen() == changed(&self.files) {
                 continue;
             }
-            known = now;
             match self.reload() {
                 Ok(()) => info!("the certificate was read again"),
                 Err(failure) => error!(%failure, "the certificate cannot be used, the one before goes on"),
@@ -126,10 +135,13 @@ impl Certificate {
         }
     }
 
-    /// When the files last changed.
-    fn changed(&self) -> [Option<SystemTime>; 2] {
-        [&self.files.certificate, &self.files.key].map(|path| std::fs::metadata(path).and_then(|of| of.modified()).ok())
+    fn seen(&self) -> MutexGuard<'_, Changed> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn changed(files: &TlsFiles) -> Changed {
+    [&files.certificate, &files.key].map(|path| std::fs::metadata(path).and_then(|of| of.modified()).ok())
 }
 
 fn read(files: &TlsFiles, clock: &dyn Clock) -> Result<CertifiedKey, Error> {
@@ -212,31 +224,11 @@ fn time(tag: u8, text: &[u8]) -> Option<Timestamp> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
-    use std::process::Command;
-
     use axum::{Router, routing::get};
-    use common::clock::SystemClock;
+    use common::{clock::SystemClock, testing::certificates::Authority};
 
     use super::*;
     use crate::http::{self, Door};
-
-    /// A certificate for `localhost` and its key, signed by an authority of their own, `<name>-ca.pem`.
-    fn made(folder: &Path, name: &str) -> TlsFiles {
-        let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
-        std::fs::write(folder.join("names"), "subjectAltName=DNS:localhost\n").unwrap();
-        for arguments in [
-            format!("req -x509 {key} -keyout {name}-ca.key -out {name}-ca.pem -subj /CN=authority -days 2"),
-            format!("req {key} -keyout {name}.key -out {name}.csr -subj /CN=localhost"),
-            format!(
-                "x509 -req -in {name}.csr -out {name}.pem -CA {name}-ca.pem -CAkey {name}-ca.key -CAcreateserial -days 2 -extfile names"
-            ),
-        ] {
-            let output = Command::new("openssl").args(arguments.split(' ')).current_dir(folder).output();
-            let output = output.expect("openssl makes certificates for tests");
-            assert!(output.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&output.stderr));
-        }
-        TlsFiles { certificate: folder.join(format!("{name}.pem")), key: folder.join(format!("{name}.key")) }
-    }
 
     #[derive(Debug)]
     struct At(i64);
@@ -250,7 +242,8 @@ mod tests {
     #[test]
     fn what_is_wrong_with_a_certificate_is_said() {
         let folder = tempfile::tempdir().unwrap();
-        let (one, other) = (made(folder.path(), "one"), made(folder.path(), "other"));
+        let authority = Authority::new(folder.path(), "authority");
+        let (one, other) = (authority.sign("one"), authority.sign("other"));
         let refused =
             |files: &TlsFiles, clock: Arc<dyn Clock>| Certificate::load(files.clone(), clock).unwrap_err().to_string();
         let now: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -267,9 +260,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn https_shows_a_new_certificate_after_a_reload_and_the_old_one_if_it_is_wrong() {
+    async fn https_shows_a_new_certificate_when_it_was_read_and_the_old_one_if_it_is_wrong() {
         let folder = tempfile::tempdir().unwrap();
-        let (first, second) = (made(folder.path(), "first"), made(folder.path(), "second"));
+        let signed = |name: &str| Authority::new(folder.path(), &format!("{name}-ca")).sign(name);
+        let (first, second) = (signed("first"), signed("second"));
         let shown = TlsFiles { certificate: folder.path().join("shown.pem"), key: folder.path().join("shown.key") };
         let show = |files: &TlsFiles| {
             std::fs::copy(&files.certificate, &shown.certificate).unwrap();
@@ -280,6 +274,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let stop = CancellationToken::new();
+        let stopping = stop.clone();
         let door = Door { tls: Some(certificate.acceptor(http::ALPN).unwrap()), ..Door::default() };
         let router = Router::new().route("/", get(async || "over TLS"));
         let serving = tokio::spawn(http::serve(listener, router, door, stop.clone()));
@@ -301,7 +296,15 @@ mod tests {
         std::fs::copy(&first.key, &shown.key).unwrap();
         certificate.reload().unwrap_err();
         assert_eq!(asked("second").await, told());
+        // Whoever watches the files reads them when both have changed, whatever was there in between.
+        let watching = Arc::clone(&certificate);
+        let watching = async move { watching.watch_every(Duration::from_millis(1), stopping).await };
+        let watching = tokio::spawn(watching);
+        show(&first);
+        while asked("first").await != told() {}
+        assert!(asked("second").await.is_err());
         stop.cancel();
         serving.await.unwrap().unwrap();
+        watching.await.unwrap().unwrap();
     }
 }

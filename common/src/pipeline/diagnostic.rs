@@ -61,10 +61,9 @@ impl Diagnostic {
         }
     }
 
-    /// The same without the line at fault: it may have a secret.
-    #[must_use]
-    pub fn without_excerpt(self) -> Self {
-        Self { excerpt: None, ..self }
+    /// Takes the line at fault away: it may have a secret.
+    pub(super) fn hide_excerpt(&mut self) {
+        self.excerpt = None;
     }
 
     /// The same with a line that says what is allowed.

@@ -127,7 +127,7 @@ impl Properties<'_, '_> {
             let Some(text) = text else { continue };
             match check_property(&property, &text) {
                 Ok(()) => _ = self.properties.insert(property, text),
-                Err(why) => self.reader.secret_fault(key.span(), why, PROPERTY.allowed),
+                Err(why) => self.reader.fault(key.span(), why, PROPERTY.allowed),
             }
         }
     }

@@ -12,6 +12,7 @@ use toml::de::DeTable;
 use super::{
     COMMIT_INTERVAL, COMMIT_SIZE, Diagnostic, LOG_DIRECTORY, Pipeline, Source, Sources, batch, history, kafka, privacy,
     reader::{Environment, Reader, Section},
+    secrets,
     serving::serving,
     source::source,
     store,
@@ -34,6 +35,7 @@ pub(super) fn load(path: &Path, environment: Environment<'_>) -> Result<Pipeline
         let fault =
             |error: toml::de::Error| Diagnostic::at(&file, &text, error.span().unwrap_or(0..0), error.message());
         let mut faults: Vec<Diagnostic> = errors.into_iter().map(fault).collect();
+        secrets::hide(&text, table.get_ref(), &mut faults);
         faults.sort_by_key(place);
         return Err(faults);
     }
@@ -50,6 +52,7 @@ pub(super) fn load(path: &Path, environment: Environment<'_>) -> Result<Pipeline
     let whole = views.as_ref().filter(|_| of_views.is_empty());
     let histories = whole.map(|views| history::histories(&mut reader, &root, views)).unwrap_or_default();
     let mut faults = reader.faults;
+    secrets::hide(&text, table.get_ref(), &mut faults);
     faults.sort_by_key(place);
     faults.append(&mut of_views);
     match (pipeline, sources, views) {

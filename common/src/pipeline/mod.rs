@@ -30,6 +30,7 @@ mod privacy;
 mod reader;
 mod schemas;
 mod scram;
+mod secrets;
 mod serving;
 mod source;
 mod store;

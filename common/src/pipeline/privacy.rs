@@ -38,7 +38,7 @@ pub(super) fn key(reader: &mut Reader<'_>, root: &Section<'_>, directory: &Path)
     };
     let secret = store::option(reader, "privacy.key", value, directory)?;
     if secret.chars().count() < KEY_CHARS_MIN {
-        reader.secret_fault(value.span(), "`privacy.key` is too short", KEY_HELP);
+        reader.fault(value.span(), "`privacy.key` is too short", KEY_HELP);
         return None;
     }
     Some(PseudonymKey::new(&secret))

@@ -10,7 +10,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{Diagnostic, values::Kind};
+use super::{Diagnostic, secrets, values::Kind};
 use crate::suggest;
 
 /// Gives the value of an environment variable.
@@ -51,7 +51,7 @@ impl<'a> Section<'a> {
     }
 }
 
-/// Reads one file.
+/// Reads one file. What it notes may quote secrets, which [`secrets::hide`] takes away.
 pub(super) struct Reader<'a> {
     file: &'a str,
     text: &'a str,
@@ -74,11 +74,6 @@ impl<'a> Reader<'a> {
     /// Notes a fault of the bytes `span`.
     pub(super) fn fault(&mut self, span: Range<usize>, message: impl Into<String>, help: impl Into<String>) {
         self.faults.push(Diagnostic::at(self.file, self.text, span, message).help(help));
-    }
-
-    /// Notes a fault of the bytes `span`, without quoting the line they stand in.
-    pub(super) fn secret_fault(&mut self, span: Range<usize>, message: impl Into<String>, help: impl Into<String>) {
-        self.faults.push(Diagnostic::at(self.file, self.text, span, message).help(help).without_excerpt());
     }
 
     /// Notes every key of `section` that is not `allowed`.
@@ -148,7 +143,8 @@ impl<'a> Reader<'a> {
         };
         let parsed = (kind.parse)(&text);
         if parsed.is_none() {
-            self.fault(value.span(), format!("`{path}` is \"{text}\", which is not {}", kind.what), kind.allowed);
+            let shown = if secrets::may_be(path) { String::new() } else { format!("\"{text}\", which is ") };
+            self.fault(value.span(), format!("`{path}` is {shown}not {}", kind.what), kind.allowed);
         }
         parsed
     }

@@ -192,7 +192,7 @@ fn secret(reader: &mut Reader<'_>, table: &Section<'_>, key: &str, file_key: &st
         Some(value) if value.get_ref().is_str() => Some(Secret(reader.optional(table, key, &TEXT)?)),
         Some(value) => {
             let message = format!("`{}` is not a text in quotes", table.path_of(key));
-            reader.secret_fault(value.span(), message, format!("write it in quotes, or name a file by `{file_key}`"));
+            reader.fault(value.span(), message, format!("write it in quotes, or name a file by `{file_key}`"));
             return None;
         }
         None => None,

@@ -177,6 +177,14 @@ pub(super) fn serving(reader: &mut Reader<'_>, root: &Section<'_>, directory: &P
         section.get("requests_per_second").map(|_| reader.count(&section, "requests_per_second", 1..=u32::MAX, 1));
     let size = reader.or(&section, "cache_size", &SIZE, CACHE_SIZE);
     let cache = reader.optional(&section, "cache", &TEXT);
+    if let (Some(size), None) = (section.get("cache_size"), section.get("cache")) {
+        let message = "`serving.cache_size` is of a cache, and there is no `serving.cache`";
+        reader.fault(
+            size.span(),
+            message,
+            "`cache` is the directory that chunks are kept in; without it they are in memory",
+        );
+    }
     Serving {
         cache: cache.map(|cache| Cache { directory: directory.join(cache), size }),
         requests_per_second: most,

@@ -1,6 +1,6 @@
 //! `[store]` of the pipeline file: where the store is, and how it is reached.
 //!
-//! Values of options may be secrets: no fault quotes one, nor the line that it stands in.
+//! Values of options may be secrets: no message says one.
 
 use std::{fs, path::Path};
 
@@ -41,7 +41,7 @@ pub(super) fn store(reader: &mut Reader<'_>, root: &Section<'_>, directory: &Pat
         let path = section.path_of(&format!("options.{name}"));
         let Some(text) = option(reader, &path, value, directory) else { continue };
         if let Err(why) = options.set(&url, name, &text) {
-            reader.secret_fault(span, why, OPTION.allowed);
+            reader.fault(span, why, OPTION.allowed);
         }
     }
     Some((url, options))
@@ -90,7 +90,7 @@ fn secret_file(
     directory: &Path,
 ) -> Option<String> {
     let Some(file) = table.get("file").filter(|_| table.len() == 1) else {
-        reader.secret_fault(value.span(), format!("`{path}` is a table of other keys than file"), OPTION.allowed);
+        reader.fault(value.span(), format!("`{path}` is a table of other keys than file"), OPTION.allowed);
         return None;
     };
     let name = reader.value(file, &format!("{path}.file"), &TEXT)?;

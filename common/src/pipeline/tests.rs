@@ -203,6 +203,14 @@ fn stores() {
 }
 
 #[test]
+fn a_size_needs_a_cache() {
+    let with = |lines: &str| said(&format!("{LEAST}\n[serving]\n{lines}\n"), &[]);
+    let alone = with("cache_size = \"1GiB\"");
+    assert!(alone.contains("there is no `serving.cache`") && alone.contains("pipeline.toml:11:14"), "{alone}");
+    assert_eq!(with("cache_size = \"1GiB\"\ncache = \"chunks\""), "nothing");
+}
+
+#[test]
 fn options_of_a_store_are_checked_and_never_shown() {
     let with =
         |options: &str| said(&format!("{LEAST}\n[store]\nurl = \"s3://bucket/x\"\n[store.options]\n{options}\n"), &[]);

@@ -1,6 +1,7 @@
 //! What tests of all crates share: conformance suites, generators of random views and events, faults to inject.
 
 pub mod browser;
+pub mod certificates;
 pub mod feed;
 pub mod kafka;
 pub mod log;

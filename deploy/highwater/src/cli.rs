@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use common::names::{SourceName, ViewName};
 
-use crate::{bench::RecordRate, job, keep, replay::Rate};
+use crate::{bench::RecordRate, client::Reach, job, keep, replay::Rate, token};
 
 /// A Lambda-architecture analytics pipeline: live and batch views of the same events, cut at the same commit.
 #[derive(Debug, Parser)]
@@ -61,7 +61,7 @@ pub(crate) enum Command {
     Export(keep::args::Export),
     /// Put historical files straight into a source's dataset, each row once.
     Load(keep::args::Load),
-    /// Make a token, and print what the pipeline file has to say of it.
+    /// Make a token: standard output is what the pipeline file has to say of it, standard error tells the token, once.
     Token(Token),
     /// List the records that could not become events, with the reason.
     DeadLetters(DeadLetters),
@@ -106,9 +106,8 @@ pub(crate) struct Query {
     /// How to print the answer.
     #[arg(long, default_value = "table")]
     pub(crate) format: QueryFormat,
-    /// Where Highwater listens; the pipeline file says so if left out.
-    #[arg(long, env = "HIGHWATER_URL")]
-    pub(crate) url: Option<url::Url>,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -154,9 +153,8 @@ pub(crate) struct Replay {
     /// The name under which Highwater remembers how far this replay has come. A file's own name and size, if left out.
     #[arg(long)]
     pub(crate) producer: Option<String>,
-    /// Where Highwater listens; the pipeline file says so if left out.
-    #[arg(long, env = "HIGHWATER_URL")]
-    pub(crate) url: Option<url::Url>,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
 }
 
 #[derive(Debug, Subcommand)]
@@ -192,9 +190,8 @@ pub(crate) struct Produce {
     /// Print the report as one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
-    /// Where Highwater listens; the pipeline file says so if left out.
-    #[arg(long, env = "HIGHWATER_URL")]
-    pub(crate) url: Option<url::Url>,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
 }
 
 #[derive(Debug, Args)]
@@ -213,10 +210,13 @@ pub(crate) struct Inspect {
 #[derive(Debug, Args)]
 pub(crate) struct Token {
     /// What it is called: by the log, and as a user of Postgres' protocol.
-    pub(crate) name: String,
-    /// What it is for: read, write or admin.
-    #[arg(long, default_value = "read", value_parser = ["read", "write", "admin"])]
-    pub(crate) role: String,
+    pub(crate) name: token::Name,
+    /// What it is for.
+    #[arg(long, default_value = "read")]
+    pub(crate) role: token::Role,
+    /// The views that it may read, separated by commas; all if left out.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) views: Vec<ViewName>,
     /// Take the token from the first line of standard input instead of making one.
     #[arg(long)]
     pub(crate) stdin: bool,

@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
-    cli, house,
+    cli, client, house,
     output::{self, count, say},
 };
 
@@ -155,8 +155,8 @@ impl Logs {
             (None, _, Some(logs)) => Box::new(logs.topic(source.name.as_str(), source.partitions).await?),
             _ if pipeline.log_directory.is_dir() => {
                 anyhow::bail!(
-                    "a Highwater has the log open; it says its lag at http://{}/v1/status",
-                    pipeline.serving.listen
+                    "a Highwater has the log open; it says its lag at {}/v1/status",
+                    client::base(&pipeline.serving, pipeline.serving.listen)
                 )
             }
             _ => anyhow::bail!("there is no log in {} yet", pipeline.log_directory.display()),

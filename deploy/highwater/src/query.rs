@@ -9,7 +9,6 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     cli::{Layer, Query, QueryFormat},
-    client::Client,
     output::{self, count, say},
 };
 
@@ -35,7 +34,7 @@ struct Column {
 
 /// Asks and prints.
 pub(crate) async fn query(pipeline: &Path, query: Query) -> anyhow::Result<()> {
-    let client = Client::new(query.url.clone(), pipeline)?;
+    let client = query.reach.client(pipeline)?;
     let body = client.query(&request(&query)).await?;
     if matches!(query.format, QueryFormat::Json) {
         say!("{}", std::str::from_utf8(&body)?)?;

@@ -2,12 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{net::SocketAddr, path::Path, process::Command};
+use std::{net::SocketAddr, process::Command};
 
 use common::{
     clock::SystemClock,
-    pipeline::{QueryLimits, Role, Serving, TlsFiles, Token},
-    testing::{psql::psql, python},
+    pipeline::{QueryLimits, Role, Serving, Token},
+    testing::{certificates::Authority, psql::psql, python},
 };
 use serde_json::{Value, json};
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -287,19 +287,11 @@ async fn what_grafana_asks_is_answered() {
     server.end().await;
 }
 
-fn openssl(folder: &Path, arguments: &str) {
-    let output = Command::new("openssl").args(arguments.split(' ')).current_dir(folder).output().unwrap();
-    assert!(output.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
 #[tokio::test]
 async fn tls_and_scram_let_in_who_knows_the_password_and_show_what_it_may_see() {
     let folder = tempfile::tempdir().unwrap();
-    let made = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout key.pem -out cert.pem -subj /CN=localhost \
-                -addext subjectAltName=DNS:localhost -days 2";
-    openssl(folder.path(), made);
-    let files = TlsFiles { certificate: folder.path().join("cert.pem"), key: folder.path().join("key.pem") };
-    let certificate = Certificate::load(files, Arc::new(SystemClock)).unwrap();
+    let authority = Authority::new(folder.path(), "authority");
+    let certificate = Certificate::load(authority.sign("server"), Arc::new(SystemClock)).unwrap();
     let board = Token {
         name: "board".to_owned(),
         sha256: [0; 32],
@@ -310,7 +302,7 @@ async fn tls_and_scram_let_in_who_knows_the_password_and_show_what_it_may_see() 
     let nobody = Token { name: "nobody".to_owned(), scram: None, ..board.clone() };
     let settings = Serving { tokens: vec![board, nobody], ..Serving::default() };
     let server = Listening::with(&settings, Some(certificate.acceptor(ALPN).unwrap())).await;
-    let (port, authority) = (server.address.port().to_string(), folder.path().join("cert.pem"));
+    let (port, authority) = (server.address.port().to_string(), authority.certificate());
     let told = spawn_blocking(move || {
         let mut command = Command::new(python::interpreter()?);
         command.args(["-c", include_str!("tests/encrypted.py"), &port]).arg(authority).arg("'a long and random one'");

@@ -55,6 +55,31 @@ fn a_secret_may_be_in_a_file() {
     assert_eq!(load(&toml, &[]).unwrap().kafka, Some(expected));
 }
 
+/// Wherever the fault is: beside a secret in an inline table, in a key that is misspelt, or in a file that is no TOML.
+#[test]
+fn no_fault_quotes_a_line_with_a_secret() {
+    let topic = LEAST.replace("event_time", "topic = \"t\"\nevent_time");
+    for lines in [
+        "kafka = { brokers = \"one\", properties = { sasl.username = \"hunter2\" } }",
+        "kafka = { brokers = \"one:1\", propertys = { \"sasl.password\" = \"hunter2\" } }",
+        "kafka = { brokers = \"one:1\", properties = { retries = 3, sasl.password = \"hunter2\", sasl.mechanism = 7 } }",
+        "kafkaa = { brokers = \"one:1\", properties = { anything = \"hunter2\" } }",
+        "kafka = { brokers = \"one:1\", properties = { \"sasl.password\" = hunter2 } }",
+        "kafka.brokers = \"one:1\"\nkafka.properties.sasl.password = hunter2",
+        "kafka.brokers = \"one\"\nkafka.properties.\"sasl.oauthbearer.client.secret\" = \"\"\"\nhunter2\"\"\" 7",
+        "serving.tokens.board = { sha256 = \"hunter2\", role = \"read\" }",
+        "serving.tokens.board = { sha256 = \"00\", scram_sha_256 = \"hunter2\", role = \"reed\" }",
+        "privacy.key = hunter2",
+        "store = { url = \"s3://b\", options = { secret_acces_key = \"hunter2\" } }",
+    ] {
+        let toml = topic.replacen("\n\n", &format!("\n{lines}\n\n"), 1);
+        assert!(toml.contains(lines));
+        let said = said(&toml, &[]);
+        assert!(said.contains("error:") && said.contains("pipeline.toml:"), "{lines}: {said}");
+        assert!(!said.contains("hunter2"), "{lines}: {said}");
+    }
+}
+
 #[test]
 fn everything_wrong_with_kafka_is_reported() {
     let topic = "topic = \"flights/departures\"\ngroup = \"\"\npartitions = 3\nevent_time";

@@ -103,7 +103,7 @@ pub(crate) async fn produce(path: &Path, options: cli::Produce, stop: Cancellati
         bail!("the records of source `{}` are not plain JSON, which is all that can be made fresh", source.name);
     }
     let templates = templates(source, &options)?;
-    let client = Client::new(options.url, path)?;
+    let client = options.reach.client_of(&pipeline.serving)?;
     let sender = sender(&pipeline, source, client.clone(), options.create).await?;
     let lasting = options.lasting.map(|lasting| lasting.unsigned_abs());
     let end = End { at: lasting, count: options.count.unwrap_or(u64::MAX), stop };

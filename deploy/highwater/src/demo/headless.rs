@@ -21,9 +21,8 @@ use serving::tiers::{Layer, Tiers};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::{Files, answers, replay_all};
+use super::{Files, answers, client, replay_all};
 use crate::{
-    client::Client,
     house,
     output::say,
     replay::{Rate, Replayed},
@@ -75,7 +74,7 @@ pub(super) async fn run(
     stop: CancellationToken,
 ) -> anyhow::Result<ExitCode> {
     let running = Running::start(Arc::clone(&pipeline), Roles::ALL, stop.clone()).await?;
-    let client = Client::of(running.address.context("the demo takes events over HTTP")?)?;
+    let client = client(&running, &pipeline)?;
     let replayed = replay_all(&client, &pipeline.sources, &files, rate, &stop).await?;
     ensure!(!stop.is_cancelled(), "stopped before the end");
     info!("all rows are in the log");

@@ -22,7 +22,7 @@ use url::Url;
 
 use crate::{
     cli,
-    client::Client,
+    client::{Client, Reach},
     output::say,
     replay::{self, Rate, Replayed, Selected, Times},
     run::{Roles, Running},
@@ -90,18 +90,24 @@ fn files(pipeline: &Pipeline, options: &cli::Demo) -> anyhow::Result<Files> {
 /// Replays with the page open, then keeps running until told to stop.
 async fn watch(pipeline: Arc<Pipeline>, files: Files, rate: Rate, stop: CancellationToken) -> anyhow::Result<()> {
     let running = Running::start(Arc::clone(&pipeline), Roles::ALL, stop.clone()).await?;
-    let address = running.address.context("the demo serves a page")?;
-    say!("Highwater is open at http://{address}/#view=departures_by_hour")?;
+    let client = client(&running, &pipeline)?;
+    let page = client.base().clone();
+    say!("Highwater is open at {page}#view=departures_by_hour")?;
     say!(
         "A generation is published every 15 seconds; the numbers do not jump. Ctrl-C stops, and the next demo goes on."
     )?;
-    let client = Client::of(address)?;
     let replayed = replay_all(&client, &pipeline.sources, &files, rate, &stop).await?;
     if !stop.is_cancelled() {
         let rows: u64 = replayed.values().map(|r| r.accepted + r.before).sum();
-        say!("All {rows} events are in. Still open at http://{address}/")?;
+        say!("All {rows} events are in. Still open at {page}")?;
     }
     running.finish().await
+}
+
+/// A client of the demo.
+fn client(running: &Running, pipeline: &Pipeline) -> anyhow::Result<Client> {
+    let address = running.address.context("the demo takes events over HTTP")?;
+    Reach::default().client_at(&pipeline.serving, address)
 }
 
 /// Replays all files at the same time, each into its source.

@@ -10,7 +10,7 @@ use common::{names::ViewName, pipeline::Pipeline};
 use jiff::Timestamp;
 
 use super::exit::Usage;
-use crate::keep;
+use crate::{client::Reach, keep};
 
 /// Exit codes: 0 done, or nothing was to be done; 1 failed, a person must look; 2 wrong usage; 3 the audit found a difference; 4 another
 /// run has published all that this one would; 5 another run is at work; 6 tasks are unfinished; 7 stopped by a signal; 75 the
@@ -43,14 +43,13 @@ pub(crate) enum Command {
     /// Publish the generation of a run whose tasks are all finished, and remove the run's files.
     Publish(PublishOptions),
     /// Compute views from the raw files in two other ways, by the fold kernel and by Polars' own aggregations, and compare them
-    /// with what is answered. Prints equal, or every value that differs and where it came from.
+    /// with what is answered: by the Highwater at `--url`, by the one that the pipeline file describes if it runs, or else by what
+    /// would be served from the store. Prints equal, or every value that differs and where it came from.
     Audit {
         #[command(flatten)]
         scope: ScopeOptions,
-        /// The Highwater whose answers are audited. If left out, the one that the pipeline file describes, if it runs; else what
-        /// would be served from the store.
-        #[arg(long, env = "HIGHWATER_URL")]
-        url: Option<url::Url>,
+        #[command(flatten)]
+        reach: Reach,
         #[command(flatten)]
         options: RunOptions,
     },

@@ -31,7 +31,7 @@ use super::{
     exit, open, progress,
 };
 use crate::{
-    client::Client,
+    client::{Client, Reach},
     house,
     output::{count, say},
 };
@@ -48,7 +48,7 @@ pub(crate) enum Asked {
 pub(super) async fn once(
     path: &Path,
     scope: &ScopeOptions,
-    url: Option<url::Url>,
+    reach: &Reach,
     options: &RunOptions,
     stop: CancellationToken,
 ) -> anyhow::Result<ExitCode> {
@@ -57,7 +57,7 @@ pub(super) async fn once(
     let shown = progress::Shown::new();
     let watch = Watch { progress: shown.teller(), cancel: stop.clone() };
     let following = stop.child_token();
-    let asked = asked(&pipeline, url, &following).await?;
+    let asked = asked(&pipeline, reach, &following).await?;
     let ended = audit(&batch, &scope, &asked, &watch).await;
     following.cancel();
     shown.clear();
@@ -70,13 +70,10 @@ pub(super) async fn once(
     Ok(if report.equal { ExitCode::SUCCESS } else { exit::DIFFERS.into() })
 }
 
-/// The Highwater at `url` or where the pipeline says; if none runs there, the tiers as they are in the store.
-async fn asked(pipeline: &Arc<Pipeline>, url: Option<url::Url>, stop: &CancellationToken) -> anyhow::Result<Asked> {
-    if let Some(url) = url {
-        return Ok(Asked::There(Client::at(url)?));
-    }
-    let client = Client::of(pipeline.serving.listen)?;
-    if pipeline.serving.listen.port() != 0 && client.is_there().await {
+/// The Highwater that is named or where the pipeline says; if none runs there, the tiers as they are in the store.
+async fn asked(pipeline: &Arc<Pipeline>, reach: &Reach, stop: &CancellationToken) -> anyhow::Result<Asked> {
+    let client = reach.client_of(&pipeline.serving)?;
+    if reach.url.is_some() || (pipeline.serving.listen.port() != 0 && client.is_there().await?) {
         return Ok(Asked::There(client));
     }
     let store = house::store(pipeline)?;

@@ -37,7 +37,7 @@ pub(crate) async fn command(path: &Path, command: Command, stop: CancellationTok
         Command::Map(options) => tasks::work(path, options, batch::stored::TaskKind::Map, stop).await,
         Command::Reduce(options) => tasks::work(path, options, batch::stored::TaskKind::Reduce, stop).await,
         Command::Publish(options) => tasks::publish(path, options, stop).await,
-        Command::Audit { scope, url, options } => audit::once(path, &scope, url, &options, stop).await,
+        Command::Audit { scope, reach, options } => audit::once(path, &scope, &reach, &options, stop).await,
         Command::Keep(command) => keep::keep(path, command, stop).await.map(|()| ExitCode::SUCCESS),
         Command::Run => {
             run::run(crate::check::load(path)?, run::Roles::BATCH, stop).await?;

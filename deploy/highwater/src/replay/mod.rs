@@ -106,7 +106,7 @@ pub(crate) async fn replay(pipeline: &Path, options: cli::Replay, stop: Cancella
         .sources
         .get(&options.source)
         .with_context(|| format!("no source `{}` in {}; there are: {}", options.source, pipeline.display(), names()))?;
-    let client = Client::new(options.url, pipeline)?;
+    let client = options.reach.client_of(&loaded.serving)?;
     let to = To { client, source, times: Times::new(options.from, options.to), rate: options.rate, stop };
     for file in &options.files {
         let producer = match &options.producer {

@@ -1,10 +1,16 @@
 //! The commands as a user types them: what they print, and how they answer bad input.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+    path::Path,
+    process::Stdio,
+};
 
 use serde_json::Value;
 
-use crate::process::{Server, fails, flights, highwater, succeeds};
+use crate::process::{Server, fails, flights, highwater, succeeds, text};
 
 pub(crate) const PIPELINE: &str = r#"
 name = "shop"
@@ -55,6 +61,15 @@ pub(crate) fn sales(server: &Server, folder: &Path, more: &[&str]) -> Value {
     serde_json::from_str(&answer).expect("the answer is JSON")
 }
 
+/// What `GET` of this path answers, head and all, if it is asked with these `headers`, each with its line's end.
+pub(crate) fn get(server: &Server, path: &str, headers: &str) -> String {
+    let mut connection = TcpStream::connect(server.address).expect("it listens");
+    write!(connection, "GET {path} HTTP/1.1\r\nhost: any\r\nconnection: close\r\n{headers}\r\n").expect("it reads");
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).expect("it answers");
+    answer
+}
+
 pub(crate) fn replay(server: &Server, folder: &Path) -> String {
     let arguments = ["replay", "--source", "orders", "rows.ndjson", "--url", &server.url()];
     succeeds(highwater(arguments).current_dir(folder))
@@ -85,6 +100,29 @@ fn a_command_that_finds_no_server_says_how_to_start_one() {
     let folder = shop();
     let printed = fails(highwater(["query", "sales", "--url", "http://127.0.0.1:1/"]).current_dir(folder.path()));
     assert!(printed.contains("start one with `highwater run`"), "{printed}");
+}
+
+#[test]
+fn a_token_is_told_once_and_the_file_has_hashes_of_it() {
+    let folder = shop();
+    let made = highwater(["token", "board", "--views", "sales"]).output().expect("the program starts");
+    let (file, told) = (text(&made.stdout), text(&made.stderr));
+    write(folder.path(), "pipeline.toml", &(PIPELINE.replace("127.0.0.1", "0.0.0.0") + &file));
+    succeeds(highwater(["check"]).current_dir(folder.path()));
+    let token = told.lines().find(|line| line.len() == 64 && line.chars().all(|c| c.is_ascii_hexdigit()));
+    assert!(token.is_some_and(|token| !file.contains(token)), "{told}");
+
+    for name in ["a b", "a.b", "", "\"", "ä"] {
+        let refused = fails(&mut highwater(["token", name]));
+        assert!(refused.contains("a name has 1 to 64"), "{refused}");
+    }
+    for (given, why) in [("too short", "20 characters"), ("\n", "no token"), ("ä very long one with words", "ASCII")] {
+        let mut command = highwater(["token", "board", "--stdin"]);
+        let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+        child.stdin.take().expect("it is piped").write_all(given.as_bytes()).expect("it reads");
+        let refused = text(&child.wait_with_output().expect("it ends").stderr);
+        assert!(refused.contains(why), "{given}: {refused}");
+    }
 }
 
 #[test]
@@ -131,5 +169,8 @@ fn l6_roles_apart_over_one_store_answer_the_same_and_say_what_is_missing() {
     assert_eq!(answer["provenance"]["complete"], false, "no live feed reaches this process");
     assert_eq!(sales(&serve, folder.path(), &["--layer", "batch"])["rows"], answer["rows"]);
     assert_eq!(sales(&serve, folder.path(), &["--layer", "live"])["rows"], serde_json::json!([]));
-    serve.stop("TERM");
+    // So it is not ready, which is no failure of the server.
+    assert!(get(&serve, "/readyz", "").starts_with("HTTP/1.1 503 "));
+    let log = serve.stop("TERM");
+    assert!(!log.contains("ERROR"), "{log}");
 }

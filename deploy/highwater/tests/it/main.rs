@@ -12,6 +12,7 @@ mod objects;
 mod page;
 mod process;
 mod rounds;
+mod tls;
 mod tools;
 mod traces;
 mod tree;

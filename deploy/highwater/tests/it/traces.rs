@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::{collector::trace::v1::ExportTraceServiceRequest
 use prost::Message;
 
 use crate::{
-    commands::{replay, shop},
+    commands::{get, replay, shop},
     process::{Server, fails, highwater},
 };
 
@@ -68,14 +68,7 @@ fn spans_of_requests_queries_and_commits_come_to_a_collector() {
     let mut server = Server::of(command);
     replay(&server, folder.path());
     server.wait_for("committed");
-    let mut connection = TcpStream::connect(server.address).expect("the program listens");
-    let asked = format!(
-        "GET /v1/views/sales HTTP/1.1\r\nhost: {}\r\ntraceparent: 00-{TRACE}-{CALLER}-01\r\nconnection: close\r\n\r\n",
-        server.address
-    );
-    connection.write_all(asked.as_bytes()).expect("the program takes requests");
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).expect("answers are UTF-8");
+    let answer = get(&server, "/v1/views/sales", &format!("traceparent: 00-{TRACE}-{CALLER}-01\r\n"));
     assert!(answer.contains(&format!("x-request-id: {TRACE}\r\n")), "{answer}");
     // What waits is sent at the end.
     server.stop("TERM");

@@ -1,35 +1,27 @@
 //! TLS, certificates of clients, and passwords, each accepted and refused by a real broker.
 
-use std::{collections::BTreeMap, path::Path, process::Command};
+use std::{collections::BTreeMap, fs};
 
 use super::{
     Kafka,
     lab::{Lab, texts},
 };
-use crate::{log::kafka::Settings, testing::kafka::Broker};
-
-const EXTENSIONS: &str = "subjectAltName = IP:127.0.0.1, DNS:localhost\n";
+use crate::{
+    log::kafka::Settings,
+    pipeline::TlsFiles,
+    testing::{certificates::Authority, kafka::Broker},
+};
 
 /// A folder with an authority (`ca.pem`), a broker's certificate (`server.pem`) and a client's (`client.pem`), keys included.
 fn certificates() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("extensions"), EXTENSIONS).unwrap();
-    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
-    openssl(folder.path(), &format!("req -x509 {key} -keyout ca.key -out ca.pem -subj /CN=authority -days 2"));
+    let authority = Authority::new(folder.path(), "ca");
     for name in ["server", "client"] {
-        openssl(folder.path(), &format!("req {key} -keyout {name}.key -out {name}.csr -subj /CN={name}"));
-        let sign = "-CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile extensions";
-        openssl(folder.path(), &format!("x509 -req -in {name}.csr -out {name}.crt {sign}"));
-        let part = |kind: &str| std::fs::read_to_string(folder.path().join(format!("{name}.{kind}"))).unwrap();
-        std::fs::write(folder.path().join(format!("{name}.pem")), part("key") + &part("crt")).unwrap();
+        let TlsFiles { certificate, key } = authority.sign(name);
+        let both = fs::read_to_string(key).unwrap() + &fs::read_to_string(&certificate).unwrap();
+        fs::write(certificate, both).unwrap();
     }
     folder
-}
-
-fn openssl(folder: &Path, arguments: &str) {
-    let output = Command::new("openssl").args(arguments.split(' ')).current_dir(folder).output();
-    let output = output.expect("openssl makes certificates for tests");
-    assert!(output.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// How a listener is reached with these properties.
