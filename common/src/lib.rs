@@ -35,6 +35,7 @@ pub mod dataset;
 pub mod feed;
 pub mod gap;
 pub mod generation;
+pub mod origin;
 pub mod segment;
 pub mod store;
 

@@ -2,6 +2,7 @@
 
 use common::{
     dataset, dead_letter, decode, log, measure,
+    origin::Origin,
     position::{OffsetRange, Partition, Position},
     store,
 };
@@ -34,6 +35,19 @@ pub enum Error {
         position: Position,
         /// What the log has.
         bounds: OffsetRange,
+    },
+    /// The dataset's positions are of another topic, maybe one of the same name that was deleted since. Offsets of the one say
+    /// nothing of the other: reading on would skip records, or read some twice.
+    #[error(
+        "the dataset's positions are of topic {} with id {}, not of topic {} with id {}: it was deleted and made anew, or is \
+         another cluster's",
+        known.topic, known.id, found.topic, found.id
+    )]
+    OtherTopic {
+        /// What the positions are of.
+        known: Box<Origin>,
+        /// What is there.
+        found: Box<Origin>,
     },
     /// The log delivered a run that does not follow the one before: a defect of the log, caught before it loses records (L7).
     #[error("partition {partition}: the log delivered {got} where {expected} was due")]
@@ -76,8 +90,8 @@ pub enum Error {
     /// [`Retry`](crate::Retry) allows. Reading on would lose them.
     #[error(transparent)]
     Decode(#[from] decode::Error),
-    /// A gap could not be recorded, as often as [`Retry`](crate::Retry) allows.
-    #[error("a gap could not be recorded")]
+    /// A gap, or which topic is read, could not be recorded, as often as [`Retry`](crate::Retry) allows.
+    #[error("a gap, or which topic is read, could not be recorded")]
     Record(#[from] store::Error),
     /// The log failed, as often as [`Retry`](crate::Retry) allows.
     #[error(transparent)]

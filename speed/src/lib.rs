@@ -10,6 +10,7 @@ mod settings;
 pub mod stats;
 
 mod lane;
+mod origin;
 mod start;
 mod tail;
 

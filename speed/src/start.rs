@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     error::Error,
+    origin::Topic,
     retry::{Retry, is_transient},
     tail::Start,
 };
@@ -29,15 +30,17 @@ pub(crate) struct Locator {
     /// Where gaps are recorded.
     pub(crate) store: Store,
     pub(crate) on_gap: OnGap,
+    pub(crate) topic: Topic,
 }
 
 impl Locator {
     /// Where to start each of `partitions` (with its epoch), and the head that says so.
     ///
     /// # Errors
-    /// [`Error::Gap`], [`Error::OtherLog`], [`Error::Dataset`], [`Error::Log`].
+    /// [`Error::OtherTopic`], [`Error::Gap`], [`Error::OtherLog`], [`Error::Dataset`], [`Error::Log`].
     pub(crate) async fn locate(&self, partitions: Vec<(Partition, u64)>) -> Result<(Version, Vec<Start>), Error> {
         let mut snapshot = self.snapshot().await?;
+        self.topic.check_noted(!snapshot.positions.is_empty()).await?;
         let mut starts = Vec::with_capacity(partitions.len());
         for (partition, epoch) in partitions {
             let start = |next, committed: Option<Position>| Start {
@@ -131,8 +134,9 @@ impl Locator {
     /// How many records the log holds from each of these positions on.
     ///
     /// # Errors
-    /// See [`EventLog::bounds`].
-    pub(crate) async fn lag(&self, next: Vec<(Partition, Position)>) -> Result<Lag, log::Error> {
+    /// [`Error::OtherTopic`], [`Error::Log`].
+    pub(crate) async fn lag(&self, next: Vec<(Partition, Position)>) -> Result<Lag, Error> {
+        self.topic.check_same().await?;
         let partitions = u32::try_from(self.log.partitions().await?.len()).expect("partitions are counted in 32 bits");
         let mut lag = Lag { partitions, ..Lag::default() };
         for (partition, next) in next {

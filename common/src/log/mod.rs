@@ -194,6 +194,15 @@ pub trait EventLog: Debug + Send + Sync + 'static {
     /// [`Error::Io`].
     async fn partitions(&self) -> Result<Vec<Partition>, Error>;
 
+    /// What tells this topic from every other, one of the same name too that is made after this was deleted; `None` if the log
+    /// cannot say.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTopic`], [`Error::Io`].
+    async fn identity(&self) -> Result<Option<String>, Error> {
+        Ok(None)
+    }
+
     /// What the log has of `partition`: from its oldest record to the next one to come.
     ///
     /// # Errors

@@ -1,16 +1,14 @@
 //! `[kafka]` of the pipeline file, and what a source says of its topic.
 //!
-//! Values of properties may be secrets: no fault quotes one, nor the line that it stands in.
+//! Values of properties may be secrets: no message says one.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
-use toml::{
-    Spanned,
-    de::{DeTable, DeValue},
-};
+use toml::de::{DeTable, DeValue};
 
 use super::{
     reader::{Reader, Section},
+    store,
     values::{Kind, TEXT},
 };
 use crate::log::kafka::{Settings, check_property};
@@ -114,7 +112,10 @@ impl Properties<'_, '_> {
         for (key, value) in entries {
             let property = format!("{prefix}{}", key.get_ref());
             let text = match value.get_ref() {
-                DeValue::Table(table) if table.len() == 1 && table.contains_key("file") => self.file(&property, table),
+                DeValue::Table(table) if table.len() == 1 && table.contains_key("file") => {
+                    let path = format!("{}.{property}", self.path);
+                    store::secret_file(self.reader, &path, table, value.span(), self.directory)
+                }
                 DeValue::Table(table) => {
                     self.read(&format!("{property}."), table);
                     continue;
@@ -128,23 +129,6 @@ impl Properties<'_, '_> {
             match check_property(&property, &text) {
                 Ok(()) => _ = self.properties.insert(property, text),
                 Err(why) => self.reader.fault(key.span(), why, PROPERTY.allowed),
-            }
-        }
-    }
-
-    /// What the file of a secret holds, without the line's end that editors add.
-    fn file(&mut self, property: &str, table: &DeTable<'_>) -> Option<String> {
-        let value: &Spanned<DeValue<'_>> = table.get("file")?;
-        let path = self.reader.value(value, &format!("{}.{property}.file", self.path), &TEXT)?;
-        match fs::read_to_string(self.directory.join(&path)) {
-            Ok(text) => Some(text.trim_end_matches(['\r', '\n']).to_owned()),
-            Err(error) => {
-                self.reader.fault(
-                    value.span(),
-                    format!("the file of `{property}` cannot be read: {error}"),
-                    PROPERTY.allowed,
-                );
-                None
             }
         }
     }

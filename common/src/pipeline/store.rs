@@ -2,7 +2,7 @@
 //!
 //! Values of options may be secrets: no message says one.
 
-use std::{fs, path::Path};
+use std::{fs, ops::Range, path::Path};
 
 use toml::{
     Spanned,
@@ -75,22 +75,22 @@ pub(super) fn option(
     directory: &Path,
 ) -> Option<String> {
     match value.get_ref() {
-        DeValue::Table(table) => secret_file(reader, path, table, value, directory),
+        DeValue::Table(table) => secret_file(reader, path, table, value.span(), directory),
         DeValue::Integer(_) | DeValue::Boolean(_) => Some(reader.excerpt(value).to_owned()),
         _ => reader.value(value, path, &OPTION),
     }
 }
 
 /// What the file of a secret holds, without the line's end that editors add.
-fn secret_file(
+pub(super) fn secret_file(
     reader: &mut Reader<'_>,
     path: &str,
     table: &DeTable<'_>,
-    value: &Spanned<DeValue<'_>>,
+    span: Range<usize>,
     directory: &Path,
 ) -> Option<String> {
     let Some(file) = table.get("file").filter(|_| table.len() == 1) else {
-        reader.fault(value.span(), format!("`{path}` is a table of other keys than file"), OPTION.allowed);
+        reader.fault(span, format!("`{path}` is a table of other keys than file"), OPTION.allowed);
         return None;
     };
     let name = reader.value(file, &format!("{path}.file"), &TEXT)?;

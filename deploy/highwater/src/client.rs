@@ -225,7 +225,7 @@ impl Client {
 
 /// Whether a request failed since the other side could not prove who it is.
 fn is_of_certificate(error: &reqwest::Error) -> bool {
-    let mut causes = std::iter::successors(error.source(), |cause| cause.source());
+    let mut causes = std::iter::successors(error.source(), |cause| (*cause).source());
     causes.any(|cause| cause.to_string().starts_with("invalid peer certificate"))
 }
 

@@ -5,6 +5,7 @@
 //! view groups that view's *states*, so it is exact for whatever is grouped by; an aggregate of Polars over finished values is only
 //! that.
 
+pub(crate) mod calls;
 mod fault;
 mod parameters;
 mod range;

@@ -11,12 +11,13 @@ use common::{
 use sqlparser::{
     ast::{
         BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, OrderBy,
-        Query, Select, SelectItem, Spanned, Value, Visit, Visitor, visit_expressions_mut,
+        Select, SelectItem, Value, visit_expressions_mut,
     },
     tokenizer::Span,
 };
 
 use super::{
+    calls,
     fault::Fault,
     range::Range,
     rewrite::ordered,
@@ -25,43 +26,10 @@ use super::{
 
 /// Where `select` itself, or its order, asks for a `MEASURE`; queries inside it do not count.
 pub(super) fn measures(select: &Select, order_by: Option<&OrderBy>) -> Option<Span> {
-    let mut found = Found { depth: 0, span: None };
-    for item in &select.projection {
-        let _ = item.visit(&mut found);
-    }
-    let _ = select.having.visit(&mut found);
-    let _ = select.selection.visit(&mut found);
-    let _ = order_by.map(|order_by| order_by.visit(&mut found));
-    found.span
-}
-
-struct Found {
-    depth: usize,
-    span: Option<Span>,
-}
-
-impl Visitor for Found {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-        if let Expr::Function(function) = expr
-            && self.depth == 0
-            && is_measure(function)
-        {
-            self.span.get_or_insert(function.span());
-        }
-        ControlFlow::Continue(())
-    }
+    let of_items = || select.projection.iter().find_map(|item| calls::first(item, is_measure));
+    let of_conditions =
+        || calls::first(&select.having, is_measure).or_else(|| calls::first(&select.selection, is_measure));
+    of_items().or_else(of_conditions).or_else(|| order_by.and_then(|order_by| calls::first(order_by, is_measure)))
 }
 
 fn is_measure(function: &Function) -> bool {

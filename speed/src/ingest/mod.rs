@@ -26,6 +26,7 @@ use crate::{
     error::Error,
     feed::Outbox,
     lane::Lane,
+    origin::Topic,
     retry::Failures,
     settings::{Parts, Settings},
     start::Locator,
@@ -100,6 +101,7 @@ impl Worker {
             source: source.clone(),
             store: store.clone(),
             on_gap: settings.on_gap,
+            topic: Topic::new(Arc::clone(&log), store.clone(), source.clone(), retry),
         };
         let committer = Committer { source, views, store, cores: Arc::clone(&cores), locator: locator.clone() };
         let (request, requests) = mpsc::channel(1);

@@ -33,7 +33,7 @@ pub(super) enum Outcome {
     /// The last steps of a commit are done.
     Settled,
     /// The lag was measured.
-    Lag(Result<Lag, log::Error>),
+    Lag(Result<Lag, Error>),
 }
 
 impl Worker {
@@ -112,7 +112,7 @@ impl Worker {
             }
             Outcome::Written(outcome) => self.written(outcome?),
             Outcome::Settled => self.settling.done(),
-            Outcome::Lag(lag) => self.lag_measured(lag),
+            Outcome::Lag(lag) => self.lag_measured(lag)?,
         }
         Ok(())
     }
@@ -196,7 +196,7 @@ impl Worker {
         self.answer();
     }
 
-    fn lag_measured(&mut self, lag: Result<Lag, log::Error>) {
+    fn lag_measured(&mut self, lag: Result<Lag, Error>) -> Result<(), Error> {
         self.lag_due = Some(Instant::now() + LAG_INTERVAL);
         match lag {
             Ok(lag) => {
@@ -211,12 +211,14 @@ impl Worker {
                 self.log_partitions = lag.partitions;
                 self.tell_standing(&lag);
             }
+            Err(error @ Error::OtherTopic { .. }) => return Err(error),
             Err(error) => {
                 warn!(error = &error as &dyn std::error::Error, "lag not measured");
                 let unknown = Lag { partitions: self.log_partitions, ..Lag::default() };
                 self.tell_standing(&unknown);
             }
         }
+        Ok(())
     }
 
     /// Tells how every partition stands, unless the listener is behind: the next time says more.

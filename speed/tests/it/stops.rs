@@ -81,6 +81,45 @@ async fn another_log_than_the_datasets_stops() {
     assert!(matches!(error, Error::OtherLog { position: Position(4), .. }), "{error}");
 }
 
+/// A topic of the same name that has grown beyond the position of the one before it.
+#[tokio::test]
+async fn l7_another_topic_of_the_same_name_stops() {
+    let mut world = World::new();
+    world.log.identify("one");
+    world.put(1, &[Event; 4]).await;
+    let running = world.run().await;
+    running.catch_up(&world).await;
+    // Deleted and made anew while it is read, and while it is not.
+    world.log.identify("two");
+    let is_other =
+        |error: &Error| matches!(error, Error::OtherTopic { known, found } if known.id == "one" && found.id == "two");
+    let error = running.fails().await;
+    assert!(is_other(&error), "{error}");
+    let error = world.run().await.fails().await;
+    assert!(is_other(&error), "{error}");
+    // A person has seen that the offsets are the same, as after moving to another cluster.
+    world.store.delete(&common::origin::path(&world.source.name)).await.unwrap();
+    let running = world.run().await;
+    world.put(1, &[Event]).await;
+    running.catch_up(&world).await;
+    running.stop().await;
+    world.check_all().await;
+}
+
+/// Nothing was committed of it, so there is nothing to mistake.
+#[tokio::test]
+async fn another_topic_is_read_where_nothing_was_committed() {
+    let mut world = World::new();
+    world.log.identify("one");
+    world.run().await.stop().await;
+    world.log.identify("two");
+    world.put(1, &[Event]).await;
+    let running = world.run().await;
+    running.catch_up(&world).await;
+    running.stop().await;
+    world.check_all().await;
+}
+
 #[tokio::test]
 async fn a_new_dataset_starts_where_the_log_starts() {
     let mut world = World::new();

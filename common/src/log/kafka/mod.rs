@@ -129,6 +129,11 @@ impl Cluster {
         }
     }
 
+    /// The id of `topic`; `None` if the brokers give topics none. Blocks.
+    fn topic_id(&self, topic: &str) -> Result<Option<String>, Fault> {
+        self.answer(|timeout| native::topic_id(&self.inquirer, topic, timeout))
+    }
+
     /// From the oldest record to the last stable offset. Blocks.
     fn bounds(&self, topic: &str, partition: Partition) -> Result<OffsetRange, Fault> {
         let number = i32::try_from(partition.0).unwrap_or(i32::MAX);
@@ -294,6 +299,12 @@ impl EventLog for KafkaLog {
 
     async fn partitions(&self) -> Result<Vec<Partition>, Error> {
         Ok((0..self.topic.partitions().await?).map(Partition).collect())
+    }
+
+    /// The id that the brokers gave the topic; brokers before 2.8 give none.
+    async fn identity(&self) -> Result<Option<String>, Error> {
+        let action = "read the topic's id";
+        self.topic.ask(action, Cluster::topic_id).await?.map_err(self.topic.failed(action))
     }
 
     async fn bounds(&self, partition: Partition) -> Result<OffsetRange, Error> {

@@ -1,16 +1,17 @@
-//! What the safe wrapper of librdkafka lacks: reading records by the batch from one queue of all partitions, and Java's
-//! partitioner. The only unsafe code of the Kafka log; it decides nothing.
+//! What the safe wrapper of librdkafka lacks: reading records by the batch from one queue of all partitions, a topic's id, and
+//! Java's partitioner. The only unsafe code of the Kafka log; it decides nothing.
 
 use std::{
-    ffi::{CString, c_char, c_void},
+    ffi::{CStr, CString, c_char, c_void},
     ptr, slice,
+    time::Duration,
 };
 
 use bytes::Bytes;
 use rdkafka::{
     bindings as native,
     consumer::{BaseConsumer, Consumer, ConsumerContext},
-    error::RDKafkaErrorCode,
+    error::{KafkaError, RDKafkaErrorCode},
     types::RDKafkaRespErr,
 };
 
@@ -111,6 +112,65 @@ impl Drop for Queue {
     }
 }
 
+/// The id of `topic`, in base 64; `None` if the brokers give topics none. Waits for the answer, at most so long.
+pub(super) fn topic_id<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    topic: &str,
+    timeout: Duration,
+) -> Result<Option<String>, KafkaError> {
+    let name = CString::new(topic).map_err(KafkaError::Nul)?;
+    let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+    let queue = Queue::new(client);
+    // SAFETY: the client is alive as long as `client` is borrowed. What is made here is destroyed here, the event last, since the
+    // answer is its.
+    unsafe {
+        let api = native::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
+        let options = native::rd_kafka_AdminOptions_new(client.client().native_ptr(), api);
+        native::rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, ptr::null_mut(), 0);
+        let mut names = [name.as_ptr()];
+        let asked = native::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
+        native::rd_kafka_DescribeTopics(client.client().native_ptr(), asked, options, queue.queue);
+        native::rd_kafka_TopicCollection_destroy(asked);
+        native::rd_kafka_AdminOptions_destroy(options);
+        let event = native::rd_kafka_queue_poll(queue.queue, timeout_ms);
+        if event.is_null() {
+            return Err(KafkaError::AdminOp(RDKafkaErrorCode::OperationTimedOut));
+        }
+        let id = described_id(event);
+        native::rd_kafka_event_destroy(event);
+        id
+    }
+}
+
+/// # Safety
+/// `event` answers the description of one topic.
+unsafe fn described_id(event: *mut native::rd_kafka_event_t) -> Result<Option<String>, KafkaError> {
+    let failed = |error: RDKafkaRespErr| KafkaError::AdminOp(error.into());
+    // SAFETY: as the caller says; all that is pointed to belongs to the event.
+    unsafe {
+        let error = native::rd_kafka_event_error(event);
+        if error != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return Err(failed(error));
+        }
+        let mut count = 0;
+        let result = native::rd_kafka_event_DescribeTopics_result(event);
+        let topics = native::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
+        if count != 1 {
+            return Err(failed(RDKafkaRespErr::RD_KAFKA_RESP_ERR__BAD_MSG));
+        }
+        let error = native::rd_kafka_error_code(native::rd_kafka_TopicDescription_error(*topics));
+        if error != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return Err(failed(error));
+        }
+        let id = native::rd_kafka_TopicDescription_topic_id(*topics);
+        let halves =
+            [native::rd_kafka_Uuid_most_significant_bits(id), native::rd_kafka_Uuid_least_significant_bits(id)];
+        let text = native::rd_kafka_Uuid_base64str(id);
+        let is_given = halves != [0, 0] && !text.is_null();
+        Ok(is_given.then(|| CStr::from_ptr(text).to_string_lossy().into_owned()))
+    }
+}
+
 /// A record or an error, in librdkafka's memory.
 #[derive(Debug)]
 #[repr(transparent)]
@@ -192,7 +252,7 @@ unsafe fn header(headers: *const native::rd_kafka_headers_t, index: usize) -> (S
     // SAFETY: as the caller says; name and value live as long as the headers.
     unsafe {
         native::rd_kafka_header_get_all(headers, index, &raw mut name, &raw mut value, &raw mut length);
-        let name = std::ffi::CStr::from_ptr(name).to_string_lossy().into_owned();
+        let name = CStr::from_ptr(name).to_string_lossy().into_owned();
         (name, bytes(value, length).map(Bytes::copy_from_slice).unwrap_or_default())
     }
 }

@@ -8,7 +8,10 @@ use std::{
 
 use async_trait::async_trait;
 use rdkafka::consumer::Consumer;
-use tokio::sync::{OwnedSemaphorePermit, mpsc as events, oneshot};
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc as events, oneshot},
+    task::JoinHandle,
+};
 use tracing::debug;
 
 use super::{
@@ -20,7 +23,7 @@ use super::{
 use crate::{
     limits::KAFKA_RUNS_WAITING_MAX,
     log::{Error, LogEvent, Subscription},
-    position::{Partition, Position},
+    position::{OffsetRange, Partition, Position},
 };
 
 /// See the module.
@@ -34,6 +37,8 @@ pub(super) struct Reader {
     term: u64,
     /// What was received and not returned yet: the log is asked first what it has.
     gone: VecDeque<(Partition, Position)>,
+    /// That question, of this partition, while it is answered.
+    asked: Option<(Partition, JoinHandle<Result<OffsetRange, Error>>)>,
     /// Answers when the thread has ended.
     ended: oneshot::Receiver<()>,
 }
@@ -78,7 +83,16 @@ impl Reader {
         spawned.map_err(topic.failed("start a reader's thread"))?;
         let poller = PollerHandle { commands: command, wake };
         topic.read_by(poller.clone());
-        Ok(Self { log: log.clone(), poller, events, terms: BTreeMap::new(), term: 0, gone: VecDeque::new(), ended })
+        Ok(Self {
+            log: log.clone(),
+            poller,
+            events,
+            terms: BTreeMap::new(),
+            term: 0,
+            gone: VecDeque::new(),
+            asked: None,
+            ended,
+        })
     }
 
     /// What is to be returned of what the thread said; `None` if it is of a start before the present one.
@@ -108,9 +122,17 @@ impl Reader {
     /// The error of a partition whose position is gone. It is told once: then it is not started any more.
     async fn tell_gone(&mut self) -> Result<(), Error> {
         while let Some(&(partition, position)) = self.gone.front() {
+            // Neither is taken before the answer is there, since this may be dropped while it waits: then it is waited for again,
+            // and not asked anew, which would be so often while brokers do not answer.
             let topic = Arc::clone(self.log.topic());
-            // Not taken before the answer is there: this may be dropped while it waits.
-            let bounds = topic.bounds(partition).await?;
+            let ask = || tokio::spawn(async move { topic.bounds(partition).await });
+            let (_, answer) = match &mut self.asked {
+                Some(asked) if asked.0 == partition => asked,
+                asked => asked.insert((partition, ask())),
+            };
+            let bounds = answer.await.map_err(self.log.topic().failed("read the bounds"));
+            self.asked = None;
+            let (bounds, topic) = (bounds??, self.log.topic());
             self.gone.pop_front();
             if position < bounds.from || position > bounds.to {
                 self.terms.remove(&partition);

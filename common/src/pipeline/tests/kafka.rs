@@ -62,7 +62,7 @@ fn no_fault_quotes_a_line_with_a_secret() {
     for lines in [
         "kafka = { brokers = \"one\", properties = { sasl.username = \"hunter2\" } }",
         "kafka = { brokers = \"one:1\", propertys = { \"sasl.password\" = \"hunter2\" } }",
-        "kafka = { brokers = \"one:1\", properties = { retries = 3, sasl.password = \"hunter2\", sasl.mechanism = 7 } }",
+        "kafka = { brokers = \"one:1\", properties = { retries = 3, sasl.password = \"hunter2\", sasl.mecanism = 7 } }",
         "kafkaa = { brokers = \"one:1\", properties = { anything = \"hunter2\" } }",
         "kafka = { brokers = \"one:1\", properties = { \"sasl.password\" = hunter2 } }",
         "kafka.brokers = \"one:1\"\nkafka.properties.sasl.password = hunter2",

@@ -41,6 +41,7 @@ struct State {
     placement: Placement,
     faults: Faults,
     keeps: bool,
+    identity: Option<String>,
 }
 
 /// One partition: `records` start at offset `start`.
@@ -110,6 +111,11 @@ impl MemoryLog {
         self.shared.state().keeps = true;
     }
 
+    /// Says from now on that the topic is this one.
+    pub fn identify(&self, identity: &str) {
+        self.shared.state().identity = Some(identity.to_owned());
+    }
+
     /// Makes appends wait, as for a slow disk, until [`MemoryLog::release`].
     pub fn hold(&self) {
         self.shared.held.send_replace(true);
@@ -161,6 +167,10 @@ impl EventLog for MemoryLog {
     async fn partitions(&self) -> Result<Vec<Partition>, Error> {
         let count = u32::try_from(self.shared.state().partitions.len()).expect("made from a u32");
         Ok((0..count).map(Partition).collect())
+    }
+
+    async fn identity(&self) -> Result<Option<String>, Error> {
+        Ok(self.shared.state().identity.clone())
     }
 
     async fn bounds(&self, partition: Partition) -> Result<OffsetRange, Error> {

@@ -1,14 +1,11 @@
 //! Calls of functions and aggregates in queries over the catalogue: what they are given, and which they are.
 
-use std::ops::ControlFlow;
-
 use sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, ObjectName, OrderByExpr,
-    Query, Visit, Visitor,
 };
 
 use super::{Engine, functions, relation::Scope, select::in_order, value::Value};
-use crate::postgres::fault::Fault;
+use crate::{postgres::fault::Fault, sql::calls::first};
 
 const AGGREGATES: [&str; 9] =
     ["count", "min", "max", "sum", "array_agg", "string_agg", "bool_and", "bool_or", "json_agg"];
@@ -81,33 +78,7 @@ pub(super) fn is_aggregate(name: &str) -> bool {
 
 /// Whether `expr` aggregates rows; queries in it do not count.
 pub(super) fn aggregates(expr: &Expr) -> bool {
-    struct Finder {
-        depth: usize,
-        found: bool,
-    }
-    impl Visitor for Finder {
-        type Break = ();
-
-        fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
-            self.depth += 1;
-            ControlFlow::Continue(())
-        }
-
-        fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
-            self.depth -= 1;
-            ControlFlow::Continue(())
-        }
-
-        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-            if let Expr::Function(function) = expr {
-                self.found |= self.depth == 0 && is_aggregate(&last_name(&function.name));
-            }
-            ControlFlow::Continue(())
-        }
-    }
-    let mut finder = Finder { depth: 0, found: false };
-    let _ = expr.visit(&mut finder);
-    finder.found
+    first(expr, |function| is_aggregate(&last_name(&function.name))).is_some()
 }
 
 /// Whether this name is a function that is called without parentheses.

@@ -116,6 +116,20 @@ impl Reader {
         event
     }
 
+    /// As [`Self::next`], by one who turns to other things whenever there is something to wait for, and comes back.
+    pub(super) async fn restless_next(&mut self) -> Result<LogEvent, Error> {
+        let event = in_time(async {
+            loop {
+                tokio::select! {
+                    biased;
+                    event = self.subscription.next() => break event,
+                    () = tokio::task::yield_now() => {}
+                }
+            }
+        });
+        event.await
+    }
+
     pub(super) async fn start(&mut self, partition: Partition, position: u64) {
         self.subscription.start(partition, Position(position)).await.unwrap();
     }
