@@ -47,11 +47,13 @@ pub struct Proxy {
     _tasks: JoinSet<()>,
 }
 
+/// Held while a write is handed on, by whichever proxy: the server looks whether an object is there and then writes it, in two steps.
+static WRITES: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 #[derive(Debug)]
 struct Shared {
     upstream: String,
     plan: Mutex<Plan>,
-    writes: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -70,8 +72,7 @@ impl Proxy {
     pub async fn start(upstream: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
         let address = listener.local_addr().expect("it listens").to_string();
-        let shared =
-            Arc::new(Shared { upstream: upstream.to_owned(), plan: Mutex::default(), writes: Default::default() });
+        let shared = Arc::new(Shared { upstream: upstream.to_owned(), plan: Mutex::default() });
         let mut tasks = JoinSet::new();
         let serving = Arc::clone(&shared);
         tasks.spawn(async move {
@@ -172,7 +173,7 @@ impl Shared {
     }
 
     async fn upstream(&self, request: Request) -> io::Result<Vec<u8>> {
-        let _alone = if request.writes { Some(self.writes.lock().await) } else { None };
+        let _alone = if request.writes { Some(WRITES.lock().await) } else { None };
         let mut server = TcpStream::connect(&self.upstream).await?;
         server.write_all(&request.bytes).await?;
         let mut answer = Vec::new();
