@@ -81,6 +81,13 @@ pub const CHECKPOINT_EVERY: u64 = 100;
 /// Objects of one dataset that are written or read at the same time.
 pub const STORE_CONCURRENCY_MAX: usize = 16;
 
+/// Files that one rewrite of a dataset takes out and puts in, at which it is a commit: a commit costs about as much as reading the list
+/// of all files, and each file is half a kilobyte in its entry of the log, which everybody who follows the table reads.
+pub const REWRITE_FILES_MAX: usize = 2_000;
+
+/// Bytes of files that one rewrite replaces, at which it is a commit: what a kill leaves to be done again.
+pub const REWRITE_BYTES_MAX: u64 = 1 << 30;
+
 /// How often an erasure goes through a dataset before it gives up: each pass finds what was committed since the one before.
 pub const ERASE_PASSES_MAX: u32 = 8;
 

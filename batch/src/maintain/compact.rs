@@ -3,19 +3,21 @@
 use std::collections::BTreeMap;
 
 use common::{
-    dataset::{DataFile, Dataset, Replacement, Rewrite, Why},
+    dataset::{DataFile, Dataset, Replacement, Swap, Why},
     names::SourceName,
 };
+use futures::{StreamExt, stream};
 use serde::Serialize;
 use tracing::info;
 
+use super::swaps::{self, DECODED_BYTES_MAX, Room};
 use crate::{Batch, Error, Watch};
 
 /// Files below this size are small, in bytes.
 const SMALL_BYTES: u64 = 32 << 20;
 
 /// Bytes of small files that become one file, at most. They are decoded in memory at once.
-const TOGETHER_BYTES_MAX: u64 = 64 << 20;
+const TOGETHER_BYTES_MAX: u64 = DECODED_BYTES_MAX;
 
 /// What a compaction did with one source.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -41,16 +43,19 @@ impl Batch {
             let dataset = self.dataset(source).await?;
             let columns: Vec<String> =
                 source.rules.schema.event_schema().fields().iter().map(|field| field.name().clone()).collect();
-            let mut compacted = Compacted::default();
             let head = dataset.snapshot().await?.version;
-            for files in groups(dataset.files(head).await?, least) {
-                watch.check()?;
-                if let Some(bytes) = together(&dataset, &files, &columns).await? {
-                    compacted.files_before += files.len() as u64;
-                    compacted.files_after += 1;
-                    compacted.events += files.iter().map(|file| file.rows).sum::<u64>();
-                    compacted.bytes_before += bytes;
-                }
+            let groups = groups(dataset.files(head).await?, least);
+            let room = Room::new();
+            let swaps: Vec<_> =
+                groups.iter().map(|files| together(&dataset, files.clone(), &columns, &room, watch)).collect();
+            let swaps = stream::iter(swaps).buffer_unordered(self.engine.in_flight());
+            let replaced = swaps::commit(&dataset, Why::Compaction, swaps, watch).await?;
+            let mut compacted = Compacted::default();
+            for files in groups.iter().filter(|files| replaced.contains(&files[0].path)) {
+                compacted.files_before += files.len() as u64;
+                compacted.files_after += 1;
+                compacted.events += files.iter().map(|file| file.rows).sum::<u64>();
+                compacted.bytes_before += files.iter().map(|file| file.bytes).sum::<u64>();
             }
             info!(source = %source.name, ?compacted, "compacted");
             done.insert(source.name.clone(), compacted);
@@ -81,16 +86,22 @@ fn groups(files: Vec<DataFile>, least: usize) -> Vec<Vec<DataFile>> {
     groups
 }
 
-/// Makes `files`, all of one date, one file; returns their bytes, or `None` if another rewrite was faster.
-async fn together(dataset: &Dataset, files: &[DataFile], columns: &[String]) -> Result<Option<u64>, Error> {
+/// One file in the place of `files`, all of one date.
+async fn together(
+    dataset: &Dataset,
+    files: Vec<DataFile>,
+    columns: &[String],
+    room: &Room,
+    watch: &Watch,
+) -> Result<Swap, Error> {
+    let _room = room.take(files.iter().map(|file| file.bytes).sum()).await;
+    watch.check()?;
     let mut events = Vec::new();
-    for file in files {
+    for file in &files {
         events.extend(dataset.read(file, columns).await?);
     }
-    let added = vec![Replacement { date: files[0].date().map(str::to_owned), events }];
-    let rewrite = Rewrite { why: Why::Compaction, removed: files.to_vec(), added, archive: None };
-    let made = dataset.rewrite(rewrite).await?;
-    Ok(made.map(|_| files.iter().map(|file| file.bytes).sum()))
+    let written = dataset.write(Replacement { date: files[0].date().map(str::to_owned), events }).await?;
+    Ok(Swap { removed: files, added: vec![written] })
 }
 
 #[cfg(test)]

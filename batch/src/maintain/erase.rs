@@ -2,8 +2,8 @@
 //!
 //! In this order, so that a kill in between leaves at most something to be done again:
 //!
-//! 1. Data files that have such events are rewritten without them. Positions and counts stay: what was erased is not read
-//!    from the log again. The commit says that nothing computed before it may be carried on ([`crate::plan`]).
+//! 1. Data files that have such events are rewritten without them, many in one commit. Positions and counts stay: what was erased is
+//!    not read from the log again. The commit says that nothing computed before it may be carried on ([`crate::plan`]).
 //! 2. Files that rewrites have replaced, these and earlier ones, are removed at once, without a grace.
 //! 3. Dead letters that have the condition's texts and numbers anywhere in them are removed: a broken record has no columns.
 //! 4. Segments of the source and files of unfinished batch runs are removed. They are made again from what is there now.
@@ -12,12 +12,15 @@
 //!
 //! Events that wait in the log for their commit are no part of it: the receipt says up to which positions it goes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::ready,
+    sync::{Mutex, PoisonError},
+};
 
 use common::{
-    dataset::{DataFile, Dataset, Replacement, Rewrite, Why},
+    dataset::{DataFile, Dataset, Replacement, Swap, Why, Written},
     dead_letter,
-    event::DeadLetter,
     expression::Expression,
     generation,
     limits::ERASE_PASSES_MAX,
@@ -31,6 +34,10 @@ use object_store::path::Path;
 use serde::Serialize;
 use tracing::info;
 
+use super::{
+    mentions::mentions,
+    swaps::{self, Room},
+};
 use crate::{Batch, Error, Watch};
 
 /// A file that had such events.
@@ -142,24 +149,17 @@ impl Batch {
         watch: &Watch,
     ) -> Result<(), Error> {
         let head = dataset.snapshot().await?.version;
-        let files = dataset.files(head).await?;
-        let counted = stream::iter(files).map(|file| async move {
-            let found = count(dataset, &file, condition).await?;
-            Ok::<_, Error>((file, found))
-        });
-        let counted: Vec<_> = counted.buffered(self.engine.in_flight()).try_collect().await?;
         let columns: Vec<String> =
             source.rules.schema.event_schema().fields().iter().map(|field| field.name().clone()).collect();
-        for (file, found) in counted.into_iter().filter(|(_, found)| *found > 0) {
-            watch.check()?;
-            let kept = rest(dataset, &file, condition, &columns).await?;
-            let rewritten = Rewritten { path: file.path.to_string(), erased: found, kept: file.rows - found };
-            // Should a compaction have been faster, the scan finds the events in its file.
-            let rewrite = Rewrite { why: Why::Erasure, removed: vec![file], added: kept, archive: None };
-            if dataset.rewrite(rewrite).await?.is_some() {
-                receipt.rewritten.push(rewritten);
-            }
-        }
+        let (room, found) = (Room::new(), Mutex::new(BTreeMap::new()));
+        let without = Without { dataset, condition, columns: &columns, room: &room, found: &found, watch };
+        let swaps: Vec<_> = dataset.files(head).await?.into_iter().map(|file| without.of(file)).collect();
+        let swaps = stream::iter(swaps).buffer_unordered(self.engine.in_flight());
+        let swaps = swaps.filter_map(|swap| ready(swap.transpose()));
+        // Should a compaction have been faster with one, the scan finds the events in its file.
+        let done = swaps::commit(dataset, Why::Erasure, swaps, watch).await?;
+        let found = found.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter();
+        receipt.rewritten.extend(found.filter(|(path, _)| done.contains(path)).map(|(_, rewritten)| rewritten));
         let replaced = dataset.replaced().await?;
         dataset.delete_files(&replaced).await?;
         receipt.data_files_removed.extend(replaced.iter().map(Path::to_string));
@@ -210,11 +210,11 @@ impl Batch {
     async fn scan(&self, dataset: &Dataset, source: &Source, condition: &Expression) -> Result<Scan, Error> {
         let head = dataset.snapshot().await?;
         let mut scan = Scan { version: head.version, positions: head.positions, ..Scan::default() };
-        for file in dataset.files(head.version).await? {
-            scan.files += 1;
-            scan.events += file.rows;
-            scan.found += count(dataset, &file, condition).await?;
-        }
+        let files = dataset.files(head.version).await?;
+        (scan.files, scan.events) = (files.len() as u64, files.iter().map(|file| file.rows).sum());
+        let counts: Vec<_> = files.iter().map(|file| count(dataset, file, condition)).collect();
+        let counts = stream::iter(counts).buffer_unordered(self.engine.in_flight());
+        scan.found = counts.try_fold(0, |sum, found| ready(Ok(sum + found))).await?;
         let literals = condition.literals();
         for letter in dead_letter::read(&self.store, &source.name, &scan.positions, usize::MAX).await? {
             scan.dead_letters += 1;
@@ -229,6 +229,33 @@ impl Batch {
         let text = serde_json::to_vec_pretty(receipt).expect("a receipt is plain data with text keys");
         self.store.put(&path, text.into()).await?;
         Ok(path)
+    }
+}
+
+/// Files without the events that a condition holds for.
+struct Without<'e> {
+    dataset: &'e Dataset,
+    condition: &'e Expression,
+    columns: &'e [String],
+    room: &'e Room,
+    /// What is rewritten so.
+    found: &'e Mutex<BTreeMap<Path, Rewritten>>,
+    watch: &'e Watch,
+}
+
+impl Without<'_> {
+    /// What is to take the place of `file`; `None` if it has no such event.
+    async fn of(&self, file: DataFile) -> Result<Option<Swap>, Error> {
+        self.watch.check()?;
+        let erased = count(self.dataset, &file, self.condition).await?;
+        if erased == 0 {
+            return Ok(None);
+        }
+        let _room = self.room.take(file.bytes).await;
+        let added = rest(self.dataset, &file, self.condition, self.columns).await?;
+        let rewritten = Rewritten { path: file.path.to_string(), erased, kept: file.rows - erased };
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).insert(file.path.clone(), rewritten);
+        Ok(Some(Swap { removed: vec![file], added: Vec::from_iter(added) }))
     }
 }
 
@@ -256,25 +283,29 @@ async fn count(dataset: &Dataset, file: &DataFile, condition: &Expression) -> Re
     .await
 }
 
-/// The events of `file` that the condition does not hold for, as a file; none if there are none.
+/// The events of `file` that the condition does not hold for, written as a file; `None` if there are none.
 async fn rest(
     dataset: &Dataset,
     file: &DataFile,
     condition: &Expression,
     columns: &[String],
-) -> Result<Vec<Replacement>, Error> {
+) -> Result<Option<Written>, Error> {
     let batches = dataset.read(file, columns).await?;
-    let (condition, date) = (condition.clone(), file.date().map(str::to_owned));
-    off_runtime(move || {
-        let mut events = Vec::with_capacity(batches.len());
+    let condition = condition.clone();
+    let kept = off_runtime(move || {
+        let mut kept = Vec::with_capacity(batches.len());
         for batch in &batches {
             let keep = arrow::compute::not(&condition.matches(batch)?)?;
-            events.push(arrow::compute::filter_record_batch(batch, &keep)?);
+            kept.push(arrow::compute::filter_record_batch(batch, &keep)?);
         }
-        let any = events.iter().any(|batch| batch.num_rows() > 0);
-        Ok::<_, Error>(if any { vec![Replacement { date, events }] } else { Vec::new() })
-    })
-    .await
+        Ok::<_, Error>(kept)
+    });
+    let events = kept.await?;
+    if events.iter().all(|batch| batch.num_rows() == 0) {
+        return Ok(None);
+    }
+    let replacement = Replacement { date: file.date().map(str::to_owned), events };
+    Ok(Some(dataset.write(replacement).await?))
 }
 
 /// Does CPU work on the blocking pool.
@@ -285,37 +316,5 @@ async fn off_runtime<T: Send + 'static, E: Into<Error> + Send + 'static>(
         Ok(done) => done.map_err(Into::into),
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(_) => Err(Error::Cancelled),
-    }
-}
-
-/// Whether one of `literals` stands in the letter, in its key, headers, value or detail; a number as a number of its own.
-fn mentions(letter: &DeadLetter, literals: &[String]) -> bool {
-    let record = &letter.record;
-    let headers = record.headers.iter().map(|(_, value)| value.as_ref());
-    let parts = record.key.as_deref().into_iter().chain(record.value.as_deref()).chain(headers);
-    let parts: Vec<&[u8]> = parts.chain([letter.detail.as_bytes()]).collect();
-    literals
-        .iter()
-        .filter(|literal| !literal.is_empty())
-        .any(|literal| parts.iter().any(|part| stands_in(literal.as_bytes(), part)))
-}
-
-fn stands_in(literal: &[u8], text: &[u8]) -> bool {
-    let number = literal.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
-    let digit = |at: Option<usize>| at.and_then(|at| text.get(at)).is_some_and(u8::is_ascii_digit);
-    let mut places = text.windows(literal.len()).enumerate().filter(|(_, window)| *window == literal);
-    places.any(|(at, _)| !number || !(digit(at.checked_sub(1)) || digit(Some(at + literal.len()))))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::stands_in;
-
-    #[test]
-    fn a_text_is_found_anywhere_and_a_number_only_by_itself() {
-        assert!(stands_in(b"ann", br#"{"customer":"anna""#));
-        assert!(!stands_in(b"ann", b"bob"));
-        assert!(stands_in(b"42", br#"{"id":42}"#) && stands_in(b"42", b"42") && !stands_in(b"42", br#"{"id":142}"#));
-        assert!(!stands_in(b"longer", b"short"));
     }
 }

@@ -7,7 +7,9 @@ pub mod compact;
 pub mod erase;
 pub mod export;
 pub mod load;
+mod mentions;
 pub mod retain;
+mod swaps;
 pub mod vacuum;
 
 use std::sync::Arc;

@@ -15,7 +15,7 @@ use std::{
 
 use common::{
     archive,
-    dataset::{ArchiveId, DataFile, Dataset, Rewrite, Why},
+    dataset::{ArchiveId, DataFile, Dataset, Rewrite, Swap, Why},
     fold::Fold,
     generation::{self, Generation},
     history::Kept,
@@ -114,7 +114,8 @@ impl Batch {
             watch.check()?;
             let archive = self.archive(&dataset, &removed, &views, watch).await?;
             let (files, events) = (removed.len() as u64, removed.iter().map(|file| file.rows).sum());
-            let rewrite = Rewrite { why: Why::Retention, removed, added: Vec::new(), archive: Some(archive) };
+            let swaps = vec![Swap { removed, added: Vec::new() }];
+            let rewrite = Rewrite { why: Why::Retention, swaps, archive: Some(archive) };
             if dataset.rewrite(rewrite).await?.is_some() {
                 (retained.files_removed, retained.events_removed) = (files, events);
                 info!(source = %source.name, before, files, events, "retention removed raw events");

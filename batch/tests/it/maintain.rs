@@ -505,3 +505,91 @@ async fn a_run_in_the_store_is_told_that_an_erasure_removed_it_and_leaves_nothin
     assert!(matches!(stored.publish(&Watch::default()).await, Err(Error::Removed { .. })));
     assert_eq!(lab.batch.store.list(&"runs".into()).await.unwrap(), []);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_files_are_rewritten_in_one_commit_by_operations_that_grow_with_their_number_alone() {
+    const FILES: u64 = 40;
+    for erases in [true, false] {
+        let lab = Lab::new();
+        for number in 0..FILES as i64 {
+            let at = number / 2 * DAY_US + number * HOUR_US / 2;
+            lab.commit(&[row(at), Row { carrier: Some("B6"), ..row(at) }]).await;
+        }
+        let (objects, batch) = lab.faulty();
+        let before = lab.dataset("departures").await.snapshot().await.unwrap().version;
+        if erases {
+            let source = &batch.pipeline.sources["departures"];
+            let (receipt, _) = batch.erase(source, "carrier = 'UA'", &Watch::default()).await.unwrap();
+            assert_eq!((receipt.rewritten.len() as u64, receipt.scan.files), (FILES, FILES));
+        } else {
+            let done = batch.compact(2, &Watch::default()).await.unwrap().into_values().next().unwrap();
+            assert_eq!((done.files_before, done.events), (FILES, 2 * FILES));
+        }
+        let after = lab.dataset("departures").await.snapshot().await.unwrap().version;
+        assert_eq!(after.0 - before.0, 1, "{FILES} files are replaced by one commit");
+        // An erasure reads each file three times (it counts, rewrites, scans). The rest is looks at the log, as many for any
+        // number of files, each of which reads all entries since the last checkpoint.
+        let (puts, gets) = (objects.begun(Operation::Put), objects.begun(Operation::Get));
+        let lists = objects.begun(Operation::List);
+        assert!(puts <= FILES + 4 && gets <= 3 * FILES + 14 * FILES && lists <= 20, "{puts} {gets} {lists}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l7_an_erasure_that_fails_anywhere_is_gone_on_with_and_loses_nothing_else() {
+    let kept = |lab: &Lab| {
+        let lab = lab.clone();
+        async move {
+            lab.recompute().await;
+            (lab.latest().await.unwrap().views, lab.dataset("departures").await.snapshot().await.unwrap().positions)
+        }
+    };
+    let whole = Lab::new();
+    for rows in departures() {
+        whole.commit(&rows).await;
+    }
+    erase(&whole, "carrier = 'UA'").await.unwrap();
+    let expected = kept(&whole).await;
+    for put in 0.. {
+        let lab = Lab::new();
+        for rows in departures() {
+            lab.commit(&rows).await;
+        }
+        let before = lab.dataset("departures").await.snapshot().await.unwrap();
+        let (objects, faulty) = lab.faulty();
+        // This put fails for good, and those that are on their way beside it.
+        let tries = u64::from(common::limits::STORE_ATTEMPTS_MAX) * lab.batch.engine.in_flight() as u64;
+        (put..put + tries).for_each(|put| objects.fail(Operation::Put, put, Fault::Refused));
+        let source = &lab.batch.pipeline.sources["departures"];
+        let failed = faulty.erase(source, "carrier = 'UA'", &Watch::default()).await.is_err();
+        let receipt = erase(&lab, "carrier = 'UA'").await.unwrap();
+        assert_eq!((receipt.scan.found, receipt.scan.events), (0, 8), "put {put}");
+        assert_eq!(kept(&lab).await, expected, "put {put}");
+        assert_eq!(lab.dataset("departures").await.snapshot().await.unwrap().totals, before.totals);
+        if !failed {
+            assert!(put >= 5, "four files and the commit, at least");
+            break;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l1_an_erasure_and_compactions_at_once_erase_all_of_it_and_nothing_else() {
+    let lab = Lab::new();
+    for number in 0..16 {
+        lab.commit(&[row(number * 4 * HOUR_US), Row { carrier: Some("B6"), ..row(number * 4 * HOUR_US) }]).await;
+    }
+    let compacting = {
+        let lab = lab.clone();
+        tokio::spawn(async move {
+            for _ in 0..4 {
+                lab.batch.compact(2, &Watch::default()).await.unwrap();
+            }
+        })
+    };
+    let receipt = erase(&lab, "carrier = 'UA'").await.unwrap();
+    compacting.await.unwrap();
+    assert_eq!((receipt.scan.found, receipt.scan.events), (0, 16));
+    let again = erase(&lab, "carrier = 'UA'").await.unwrap();
+    assert_eq!((again.rewritten.len(), again.scan.events), (0, 16), "a compaction does not bring them back");
+}

@@ -67,12 +67,13 @@ impl Inner {
     }
 
     /// Puts `files` of the commit `id` into the store.
-    pub(super) async fn put(&self, id: &str, files: Vec<NewFile>, data_change: bool) -> Result<Vec<Add>, Error> {
-        let put = |file| self.put_one(id, file, data_change);
+    pub(super) async fn put(&self, id: &str, files: Vec<NewFile>) -> Result<Vec<Add>, Error> {
+        let put = |file| self.put_one(id, file);
         stream::iter(files).map(put).buffered(STORE_CONCURRENCY_MAX).try_collect().await
     }
 
-    async fn put_one(&self, id: &str, file: NewFile, data_change: bool) -> Result<Add, Error> {
+    /// Puts one file into the store, called `id` in the directory of its date.
+    pub(super) async fn put_one(&self, id: &str, file: NewFile) -> Result<Add, Error> {
         // The directory is for people and for readers of plain Parquet: Delta readers take the date from the log.
         let directory = file.date.as_deref().unwrap_or(NO_DATE);
         let path = format!("{EVENT_DATE}={directory}/{id}.parquet");
@@ -84,7 +85,7 @@ impl Inner {
             partition_values: HashMap::from([(EVENT_DATE.to_owned(), file.date)]),
             size,
             modification_time: SystemClock.now_us() / 1_000,
-            data_change,
+            data_change: true,
             stats: Some(file.stats),
             ..Add::default()
         })
@@ -124,15 +125,13 @@ impl Inner {
         ours.map(|(version, entry)| entry.into_commit(version, &self.table.root())).transpose()
     }
 
-    /// Removes the files of a commit that was refused. What cannot be removed is no part of the table, and maintenance
+    /// Removes the file of a commit that was refused. What cannot be removed is no part of the table, and maintenance
     /// finds it.
-    pub(super) async fn discard(&self, adds: &[Add]) {
-        for add in adds {
-            if let Ok(path) = log::object_path(&self.table.root(), &add.path)
-                && let Err(error) = self.store.delete(&path).await
-            {
-                tracing::warn!(%path, %error, "file of a refused commit stays");
-            }
+    pub(super) async fn discard(&self, add: &Add) {
+        if let Ok(path) = log::object_path(&self.table.root(), &add.path)
+            && let Err(error) = self.store.delete(&path).await
+        {
+            tracing::warn!(%path, %error, "file of a refused commit stays");
         }
     }
 }

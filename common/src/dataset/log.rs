@@ -277,8 +277,8 @@ pub(super) fn rewrite_entry(
     head: &Snapshot,
     commit: &str,
     rewrite: &Rewrite,
-    removes: Vec<Remove>,
-    adds: &[Add],
+    removed: Vec<Remove>,
+    added: Vec<Add>,
 ) -> Result<Bytes, Error> {
     let archive = rewrite.archive.map(|id| id.to_string());
     let info = Info { commit: commit.to_owned(), partitions: BTreeMap::new(), rewrite: true, archive };
@@ -293,8 +293,8 @@ pub(super) fn rewrite_entry(
     if let Some(archive) = rewrite.archive {
         actions.push(ids.transaction(Subject::Archive(archive), head.version.next().0)?);
     }
-    actions.extend(removes.into_iter().map(Action::Remove));
-    actions.extend(adds.iter().cloned().map(Action::Add));
+    actions.extend(removed.into_iter().map(Action::Remove));
+    actions.extend(added.into_iter().map(Action::Add));
     encode(&actions)
 }
 

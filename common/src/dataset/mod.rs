@@ -28,7 +28,7 @@ pub use self::{
     export::Export,
     loads::{LOADS_FROM, LoadId},
     read::Events,
-    rewrite::{ArchiveId, Replacement, Rewrite, Why},
+    rewrite::{ArchiveId, Replacement, Rewrite, Swap, Why, Written},
 };
 use crate::{
     background,
@@ -253,10 +253,12 @@ impl Dataset {
         self.inner.check_positions(&self.snapshot().await?, &append)?;
         let id = Uuid::now_v7().to_string();
         let (append, files) = self.encode(append, urgent).await?;
-        let adds = self.inner.put(&id, files, true).await?;
+        let adds = self.inner.put(&id, files).await?;
         let committed = self.inner.commit(&id, &Appending { append: &append, adds: &adds }).await;
         if let Err(Error::Fenced { .. }) = committed {
-            self.inner.discard(&adds).await;
+            for add in &adds {
+                self.inner.discard(add).await;
+            }
         }
         let commit = committed?.expect("an append is always to be made");
         self.checkpoint(&commit).await;

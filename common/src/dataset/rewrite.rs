@@ -1,6 +1,8 @@
 //! Rewrites: commits that put other files in the place of some. Positions, totals and the commits before stay as they are.
 //!
-//! A rewrite is accepted only if every file that it replaces still is in the table; appends in between do not matter to it.
+//! One commit can put many files in the place of many: a commit costs about as much as a look at the list of all files, so that
+//! a commit a file would make a rewrite of many files slow, and the log long. What belongs together is a swap, and a swap is made only
+//! if every file that it replaces still is in the table; appends in between do not matter to it.
 
 use std::{collections::BTreeSet, fmt, num::ParseIntError, str::FromStr};
 
@@ -8,6 +10,7 @@ use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use bytes::Bytes;
 use deltalake::kernel::{Add, Remove};
+use parquet::errors::ParquetError;
 use uuid::Uuid;
 
 use super::{
@@ -58,13 +61,29 @@ impl FromStr for ArchiveId {
     }
 }
 
-/// A file to be written.
+/// A file that is to take the place of others.
 #[derive(Debug, Clone)]
 pub struct Replacement {
     /// The UTC date of all its events, as [`DataFile::date`] has it.
     pub date: Option<String>,
-    /// Its events.
+    /// Its events, of which there is at least one.
     pub events: Vec<RecordBatch>,
+}
+
+/// A file that is in the store and no part of the table, until a rewrite makes it one.
+#[derive(Debug, Clone)]
+pub struct Written {
+    add: Add,
+    rows: u64,
+}
+
+/// Some files, and what takes their place: both happens or neither.
+#[derive(Debug, Clone)]
+pub struct Swap {
+    /// The files to be replaced: at least one.
+    pub removed: Vec<DataFile>,
+    /// What takes their place.
+    pub added: Vec<Written>,
 }
 
 /// What one rewrite is to do.
@@ -72,29 +91,50 @@ pub struct Replacement {
 pub struct Rewrite {
     /// Why.
     pub why: Why,
-    /// The files to be replaced.
-    pub removed: Vec<DataFile>,
-    /// What takes their place.
-    pub added: Vec<Replacement>,
-    /// What is kept of the events that are removed; it is in the store already.
+    /// What is replaced by what.
+    pub swaps: Vec<Swap>,
+    /// What is kept of the events that are removed; it is in the store already. Then it is all swaps or none.
     pub archive: Option<ArchiveId>,
 }
 
-/// A rewrite whose files are written.
-struct Rewriting<'a> {
-    rewrite: &'a Rewrite,
-    adds: &'a [Add],
+impl Rewrite {
+    /// Why it cannot be meant so.
+    fn contradiction(&self) -> Option<String> {
+        let mut seen = BTreeSet::new();
+        for Swap { removed, added } in &self.swaps {
+            if removed.is_empty() {
+                return Some("a rewrite would replace nothing".to_owned());
+            }
+            if let Some(twice) = removed.iter().find(|file| !seen.insert(&file.path)) {
+                return Some(format!("a rewrite would replace {} twice", twice.path));
+            }
+            let before: u64 = removed.iter().map(|file| file.rows).sum();
+            let after: u64 = added.iter().map(|file| file.rows).sum();
+            if self.why == Why::Compaction && before != after {
+                return Some(format!("a compaction would make {after} events of {before}"));
+            }
+        }
+        None
+    }
 }
 
 #[async_trait]
-impl Proposal for Rewriting<'_> {
+impl Proposal for Rewrite {
+    /// Of the swaps that can be made still: another rewrite may have been faster with some.
     async fn entry(&self, inner: &Inner, head: &Snapshot, id: &str) -> Result<Option<Bytes>, Error> {
         let live: BTreeSet<_> = inner.table.files(head.version).await?.into_iter().map(|file| file.path).collect();
-        if self.rewrite.removed.iter().any(|file| !live.contains(&file.path)) {
+        let is_live = |file: &DataFile| live.contains(&file.path);
+        let swaps: Vec<&Swap> = self.swaps.iter().filter(|swap| swap.removed.iter().all(is_live)).collect();
+        if swaps.is_empty() || (self.archive.is_some() && swaps.len() < self.swaps.len()) {
             return Ok(None);
         }
-        let removes = self.rewrite.removed.iter().map(|file| inner.remove(file, self.rewrite.why)).collect();
-        log::rewrite_entry(&inner.ids, head, id, self.rewrite, removes, self.adds).map(Some)
+        let removed = swaps.iter().flat_map(|swap| &swap.removed).map(|file| inner.remove(file, self.why));
+        let added = swaps.iter().flat_map(|swap| &swap.added).map(|file| {
+            // A compaction changes no data, as readers of Delta are told.
+            Add { data_change: self.why != Why::Compaction, ..file.add.clone() }
+        });
+        let (removed, added) = (removed.collect(), added.collect());
+        log::rewrite_entry(&inner.ids, head, id, self, removed, added).map(Some)
     }
 }
 
@@ -115,38 +155,51 @@ impl Inner {
 }
 
 impl Dataset {
-    /// Makes `rewrite` one commit. Durable when it returns. `None`, and nothing is changed, if one of the files to be replaced
-    /// is in the table no more: another rewrite was faster.
+    /// Writes the file of `replacement`, which a rewrite may then put in the place of others.
     ///
     /// # Errors
-    /// [`Error::Contradiction`] if a compaction would change how many events there are; [`Error::Schema`], [`Error::Table`],
-    /// [`Error::Store`].
-    pub async fn rewrite(&self, rewrite: Rewrite) -> Result<Option<Commit>, Error> {
-        let before: u64 = rewrite.removed.iter().map(|file| file.rows).sum();
-        let after: usize = rewrite.added.iter().flat_map(|file| &file.events).map(RecordBatch::num_rows).sum();
-        if rewrite.why == Why::Compaction && before != after as u64 {
-            let message = format!("a compaction would make {after} events of {before}");
-            return Err(Error::Contradiction { source_name: self.inner.source.clone(), message });
-        }
-        self.inner.table.verify(self.snapshot().await?.version).await?;
-        let id = Uuid::now_v7().to_string();
+    /// [`Error::Table`], [`Error::Store`].
+    pub async fn write(&self, replacement: Replacement) -> Result<Written, Error> {
         let schema = self.inner.schema.event_schema();
-        let added = rewrite.added.clone();
         let encode = move || {
-            let encoded = added.into_iter().map(|Replacement { date, events }| {
-                let events: Result<Vec<_>, _> = events.iter().map(|batch| write::conform(batch, &schema)).collect();
-                write::file(&schema, date, &events?)
-            });
-            encoded.collect::<Result<Vec<_>, _>>()
+            let Replacement { date, events } = replacement;
+            let rows = events.iter().map(|batch| batch.num_rows() as u64).sum();
+            let events: Result<Vec<_>, _> = events.iter().map(|batch| write::conform(batch, &schema)).collect();
+            Ok::<_, ParquetError>((rows, write::file(&schema, date, &events?)?))
         };
         let action = "encode events";
-        let files = background::run(encode).await.map_err(Error::table(action))?;
-        let adds = self.inner.put(&id, files, rewrite.why != Why::Compaction).await?;
-        let made = self.inner.commit(&id, &Rewriting { rewrite: &rewrite, adds: &adds }).await?;
-        match &made {
-            Some(commit) => self.checkpoint(commit).await,
-            None => self.inner.discard(&adds).await,
+        let (rows, file) = background::run(encode).await.map_err(Error::table(action))?;
+        Ok(Written { add: self.inner.put_one(&fresh(), file).await?, rows })
+    }
+
+    /// Makes `rewrite` one commit. Durable when it returns. A swap of which a file to be replaced is in the table no more is
+    /// left out, since another rewrite was faster, and what was written for it is removed: which were made, [`Commit::removed`]
+    /// says. `None`, and nothing is changed, if none is left, or not all where there is an archive.
+    ///
+    /// # Errors
+    /// [`Error::Contradiction`] if a compaction would change how many events there are, or a file be replaced twice;
+    /// [`Error::Schema`], [`Error::Table`], [`Error::Store`].
+    pub async fn rewrite(&self, rewrite: Rewrite) -> Result<Option<Commit>, Error> {
+        if let Some(message) = rewrite.contradiction() {
+            return Err(Error::Contradiction { source_name: self.inner.source.clone(), message });
+        }
+        let made = self.inner.commit(&fresh(), &rewrite).await?;
+        let removed: BTreeSet<_> = made.iter().flat_map(|commit| &commit.removed).collect();
+        for Swap { removed: files, added } in &rewrite.swaps {
+            if files.first().is_some_and(|file| !removed.contains(&file.path)) {
+                for file in added {
+                    self.inner.discard(&file.add).await;
+                }
+            }
+        }
+        if let Some(commit) = &made {
+            self.checkpoint(commit).await;
         }
         Ok(made)
     }
+}
+
+/// A name that nothing else has.
+fn fresh() -> String {
+    Uuid::now_v7().to_string()
 }

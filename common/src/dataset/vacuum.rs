@@ -6,7 +6,7 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 
 use super::{Dataset, Error, log};
-use crate::{position::Version, store::Listed};
+use crate::{limits::CHECKPOINT_EVERY, position::Version, store::Listed};
 
 impl Dataset {
     /// Removes every data file that is no part of the head, whoever wrote it, and was written before `before_us`
@@ -47,16 +47,27 @@ impl Dataset {
     /// [`Error::NoEntry`], [`Error::Table`], [`Error::Store`].
     pub async fn replaced(&self) -> Result<Vec<Path>, Error> {
         let root = self.inner.table.root();
+        let log = root.clone().join("_delta_log");
         let head = self.snapshot().await?.version;
         let live = self.live(head).await?;
-        let mut removed = BTreeSet::new();
-        for (_, entry) in self.inner.entries(Version(0), head).await? {
-            for path in entry.removes {
-                removed.insert(log::object_path(&root, &path).map_err(Error::table("read a file's path"))?);
-            }
-        }
         let there = self.inner.store.list(&root).await?.into_iter();
-        Ok(there.filter(|path| removed.contains(path) && !live.contains(path)).collect())
+        let mut unknown: BTreeSet<Path> =
+            there.filter(|path| !path.prefix_matches(&log) && !live.contains(path)).collect();
+        // The log is long, and what was taken out and is still there was mostly taken out lately: it is read from its end, and
+        // only as far as it has something to say.
+        let (mut replaced, mut read) = (Vec::new(), head);
+        while !unknown.is_empty() && read > Version(0) {
+            let after = Version(read.0.saturating_sub(CHECKPOINT_EVERY));
+            for (_, entry) in self.inner.entries(after, read).await? {
+                for path in entry.removes {
+                    let path = log::object_path(&root, &path).map_err(Error::table("read a file's path"))?;
+                    replaced.extend(unknown.take(&path));
+                }
+            }
+            read = after;
+        }
+        replaced.sort_unstable();
+        Ok(replaced)
     }
 
     async fn live(&self, version: Version) -> Result<BTreeSet<Path>, Error> {

@@ -4,7 +4,7 @@
 //! task run first.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     fmt,
     ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -20,7 +20,7 @@ use object_store::{
 use tokio::sync::Semaphore;
 
 /// A kind of operation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Operation {
     /// A put, of whatever mode.
     Put,
@@ -57,9 +57,11 @@ const LATE_BY: u32 = 3;
 struct Plan {
     due: Vec<(Operation, u64, Fault)>,
     random: Option<(Random, u64)>,
+    refuses: bool,
     late: VecDeque<(u32, Path, PutPayload, PutOptions)>,
     held: Vec<(Path, Held)>,
     injected: u64,
+    begun: BTreeMap<Operation, u64>,
 }
 
 /// Gets of one object that wait until they are let go.
@@ -121,11 +123,17 @@ impl FaultyObjects {
         self.plan().random = Some((Random::new(seed), per_mille));
     }
 
+    /// Lets every operation from now on be refused.
+    pub fn refuse(&self) {
+        self.plan().refuses = true;
+    }
+
     /// No further fault; what is late stays late.
     pub fn calm(&self) {
         let mut plan = self.plan();
         plan.due.clear();
         plan.random = None;
+        plan.refuses = false;
     }
 
     /// Lets everybody who asks for the object at `path` wait.
@@ -149,12 +157,19 @@ impl FaultyObjects {
         self.plan().injected
     }
 
+    /// How many operations of this kind were asked for.
+    #[must_use]
+    pub fn begun(&self, operation: Operation) -> u64 {
+        self.plan().begun.get(&operation).copied().unwrap_or(0)
+    }
+
     fn plan(&self) -> MutexGuard<'_, Plan> {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn draw(&self, operation: Operation) -> Option<Fault> {
         let mut plan = self.plan();
+        *plan.begun.entry(operation).or_default() += 1;
         let mut fault = None;
         plan.due.retain_mut(|(kind, nth, planned)| {
             let is_due = *kind == operation && *nth == 0;
@@ -170,6 +185,9 @@ impl FaultyObjects {
             && random.below(1_000) < *per_mille
         {
             fault = Some(FAULTS[random.below(FAULTS.len() as u64) as usize]);
+        }
+        if plan.refuses {
+            fault = Some(Fault::Refused);
         }
         plan.injected += u64::from(fault.is_some());
         fault

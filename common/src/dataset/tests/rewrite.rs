@@ -11,8 +11,8 @@ async fn history(dataset: &Dataset) -> (Positions, Counts, Vec<Commit>) {
     (head.positions, head.totals, commits.into_iter().filter(|commit| !commit.positions.is_empty()).collect())
 }
 
-/// A rewrite of `files`, all of one date, into one file without the events for which `drop` says so.
-async fn rewrite(dataset: &Dataset, why: Why, files: Vec<DataFile>, drop: fn(u64) -> bool) -> Option<Commit> {
+/// One file in the place of `files`, all of one date, without the events for which `drop` says so.
+async fn swap(dataset: &Dataset, files: Vec<DataFile>, drop: fn(u64) -> bool) -> Swap {
     let names: Vec<String> = schema().event_schema().fields().iter().map(|field| field.name().clone()).collect();
     let mut kept = Vec::new();
     for file in &files {
@@ -22,8 +22,13 @@ async fn rewrite(dataset: &Dataset, why: Why, files: Vec<DataFile>, drop: fn(u64
             kept.push(arrow::compute::filter_record_batch(&batch, &keep).unwrap());
         }
     }
-    let added = vec![Replacement { date: files[0].date().map(str::to_owned), events: kept }];
-    dataset.rewrite(Rewrite { why, removed: files, added, archive: None }).await.unwrap()
+    let replacement = Replacement { date: files[0].date().map(str::to_owned), events: kept };
+    Swap { removed: files, added: vec![dataset.write(replacement).await.unwrap()] }
+}
+
+async fn rewrite(dataset: &Dataset, why: Why, files: Vec<DataFile>, drop: fn(u64) -> bool) -> Option<Commit> {
+    let swaps = vec![swap(dataset, files, drop).await];
+    dataset.rewrite(Rewrite { why, swaps, archive: None }).await.unwrap()
 }
 
 #[tokio::test]
@@ -49,8 +54,48 @@ async fn l1_a_compaction_changes_files_and_nothing_else() {
     let entry = store.get(&log::entry_path(&Path::from("datasets/departures"), Version(5))).await.unwrap().unwrap();
     let entry = String::from_utf8(entry.to_vec()).unwrap();
     assert!(entry.contains("\"dataChange\":false") && !entry.contains("\"dataChange\":true"), "{entry}");
-    let lossy = Rewrite { why: Why::Compaction, removed: files, added: Vec::new(), archive: None };
+    let lossy = vec![Swap { removed: files, added: Vec::new() }];
+    let lossy = Rewrite { why: Why::Compaction, swaps: lossy, archive: None };
     assert!(matches!(dataset.rewrite(lossy).await, Err(Error::Contradiction { .. })));
+}
+
+#[tokio::test]
+async fn l1_of_a_rewrite_of_many_files_those_are_left_out_that_another_was_faster_with() {
+    let dataset = open(&memory()).await;
+    for from in 0..4 {
+        dataset.append(append(&[(0, from, from + 1)])).await.unwrap();
+    }
+    let all = events_in(&dataset, Version(4)).await;
+    let files = dataset.files(Version(4)).await.unwrap();
+    let each = |files: &[DataFile]| files.iter().map(|file| vec![file.clone()]).collect::<Vec<_>>();
+    let mut swaps = Vec::new();
+    for files in each(&files) {
+        swaps.push(swap(&dataset, files, |_| false).await);
+    }
+    // Of an archive it is all or nothing: what it keeps is of all of them.
+    rewrite(&dataset, Why::Compaction, files[1..3].to_vec(), |_| false).await.unwrap();
+    let archived = Rewrite {
+        why: Why::Retention,
+        swaps: each(&files).into_iter().map(gone).collect(),
+        archive: Some(ArchiveId::fresh()),
+    };
+    assert_eq!(dataset.rewrite(archived).await.unwrap(), None);
+    let made =
+        dataset.rewrite(Rewrite { why: Why::Compaction, swaps: swaps.clone(), archive: None }).await.unwrap().unwrap();
+    assert_eq!((made.version, &made.removed), (Version(6), &vec![files[0].path.clone(), files[3].path.clone()]));
+    assert_eq!(events_in(&dataset, Version(6)).await, all);
+    assert_whole(&dataset).await;
+    // What was written for the others is gone; what is replaced is known, however far back that was.
+    let (live, replaced) = (dataset.files(Version(6)).await.unwrap(), dataset.replaced().await.unwrap());
+    assert_eq!((live.len(), &replaced), (3, &files.iter().map(|file| file.path.clone()).collect()));
+    assert_eq!(dataset.vacuum(FAR_US, &BTreeSet::new()).await.unwrap(), replaced);
+    // The same file twice would make of its events two.
+    let twice = Rewrite { why: Why::Compaction, swaps: vec![swaps[0].clone(), swaps[0].clone()], archive: None };
+    assert!(matches!(dataset.rewrite(twice).await, Err(Error::Contradiction { .. })));
+}
+
+fn gone(removed: Vec<DataFile>) -> Swap {
+    Swap { removed, added: Vec::new() }
 }
 
 #[tokio::test]
