@@ -84,7 +84,7 @@ use self::{
 };
 pub use self::{
     csv::CsvLayout,
-    encode::{EncodeError, Encoder, Unwritable},
+    encode::{EncodeError, Encoder, Given, Unwritable},
     error::{Error, Incompatible},
     format::{Format, Framing, KeyFormat},
     protect::{Protected, Protection, PseudonymKey},

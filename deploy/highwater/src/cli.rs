@@ -150,6 +150,12 @@ pub(crate) struct Replay {
     /// How fast: `max`, or times the speed of event time, as `3600x`.
     #[arg(long, default_value = "max")]
     pub(crate) rate: Rate,
+    /// The id of a registered schema that goes before each value, where values are framed JSON.
+    #[arg(long, value_name = "ID")]
+    pub(crate) schema_id: Option<u32>,
+    /// Let columns taken from a record's topic, partition, offset and time stamp become what the log gives: no log takes them.
+    #[arg(long)]
+    pub(crate) anew: bool,
     /// The name under which Highwater remembers how far this replay has come. A file's own name and size, if left out.
     #[arg(long)]
     pub(crate) producer: Option<String>,
@@ -254,3 +260,6 @@ pub(crate) struct Demo {
     #[arg(long)]
     pub(crate) headless: bool,
 }
+
+#[cfg(test)]
+mod tests;

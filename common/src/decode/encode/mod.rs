@@ -4,9 +4,10 @@
 //! there any more, and what cannot be written truly is refused by name. [`Encoder::check`] decodes what was written, and compares.
 
 mod cell;
+mod error;
 mod text;
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch},
@@ -19,6 +20,7 @@ use bytes::Bytes;
 use prost_reflect::MessageDescriptor;
 
 pub(super) use self::cell::{Cell, Placed};
+pub use self::error::{EncodeError, Given, Unwritable};
 use super::{
     CsvLayout, Decoder, Error, Format, Framing, KeyFormat, Rules, Schemas, WriterSchema, avro, framing,
     plan::Message,
@@ -34,56 +36,6 @@ use crate::{
     schema::{Column, KEY, Origin},
 };
 
-/// What cannot be written truly, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unwritable {
-    /// The column at fault, where one is.
-    pub column: Option<String>,
-    /// What is wrong, for people.
-    pub why: String,
-}
-
-impl fmt::Display for Unwritable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.column {
-            Some(column) => write!(f, "column `{column}` cannot be written: {}", self.why),
-            None => f.write_str(&self.why),
-        }
-    }
-}
-
-impl Unwritable {
-    pub(super) fn column(column: &Column, why: impl Into<String>) -> Self {
-        Self { column: Some(column.name.clone()), why: why.into() }
-    }
-
-    pub(super) fn other(why: impl Into<String>) -> Self {
-        Self { column: None, why: why.into() }
-    }
-}
-
-/// Why events cannot be written as records.
-#[derive(Debug, thiserror::Error)]
-pub enum EncodeError {
-    /// No event of the source can.
-    #[error("{0}")]
-    Source(Unwritable),
-    /// This one of a batch cannot, counted from 0.
-    #[error("event {row}: {what}")]
-    Event {
-        /// Which event.
-        row: usize,
-        /// What of it.
-        what: Unwritable,
-    },
-    /// The registry could not be asked, or its newest schema does not fit.
-    #[error(transparent)]
-    Schema(#[from] Error),
-    /// A batch does not have the source's columns.
-    #[error(transparent)]
-    Batch(#[from] ArrowError),
-}
-
 /// Writes records of one source.
 #[derive(Debug)]
 pub struct Encoder {
@@ -94,42 +46,47 @@ pub struct Encoder {
     writer: Writer,
     /// The column that is the key of an event that has none: one that was loaded.
     key: Option<Column>,
+    /// Whether it is not asked of [`is_of_log`] columns that they stay as they are.
+    anew: bool,
     decoder: Decoder,
 }
 
 #[derive(Debug)]
 enum Writer {
-    Json,
+    /// The bytes stand before each value; so with the others.
+    Json(Vec<u8>),
     Csv(CsvLayout),
-    /// The bytes stand before each value.
     Avro(avro::Schema, Vec<u8>),
     Protobuf(MessageDescriptor, Vec<u8>),
 }
 
 impl Encoder {
-    /// For events of a source with these rules; the column `key` is the key of those that have none. Values whose schemas are in a
-    /// registry are written by the newest one of the source's subject.
+    /// For events of a source with these rules. Values whose schemas are in a registry are written by the newest one of the
+    /// source's subject.
     ///
     /// # Errors
     /// [`EncodeError::Source`], [`EncodeError::Schema`].
-    pub async fn new(rules: &Rules, key: Option<&str>) -> Result<Self, EncodeError> {
-        refuse(rules).map_err(EncodeError::Source)?;
+    pub async fn new(rules: &Rules, given: Given<'_>) -> Result<Self, EncodeError> {
+        refuse(rules, given)?;
         let value: Vec<Column> = rules.schema.columns_of(&Origin::Value).cloned().collect();
         let writer = match &rules.format {
-            Format::Json(Framing::None) => text::placeable(&value).map(|()| Writer::Json),
-            Format::Json(Framing::Confluent) => {
-                Err(Unwritable::other("values are framed JSON, and which schema an event was of is not known any more"))
+            Format::Json(framing) => {
+                let start = start_of_json(*framing, given.schema_id).map_err(EncodeError::NoSchemaId)?;
+                text::placeable(&value).map(|()| Writer::Json(start))
             }
             Format::Csv(layout) => Ok(Writer::Csv(layout.clone())),
             Format::Avro(schemas) => Self::avro(schemas).await?,
             Format::Protobuf(schemas) => Self::protobuf(schemas, &value).await?,
         };
         let writer = writer.map_err(EncodeError::Source)?;
+        // One in a format that another writer would spell otherwise would lead to another partition.
         let is_text = rules.keys == KeyFormat::Text;
-        let own_key = rules.schema.columns_of(&Origin::Key).next().filter(|_| is_text);
-        let key = own_key.or_else(|| key.and_then(|key| rules.schema.column(key))).cloned();
+        let own_key = rules.schema.columns_of(&Origin::Key).next();
+        let own_key = own_key.or_else(|| given.key.and_then(|key| rules.schema.column(key)));
+        let key = own_key.filter(|_| is_text).cloned();
         let nodes = shape::tree(&value);
-        Ok(Self { rules: rules.clone(), value, nodes, writer, key, decoder: Decoder::new(rules.clone()) })
+        let decoder = Decoder::new(rules.clone());
+        Ok(Self { rules: rules.clone(), value, nodes, writer, key, anew: given.anew, decoder })
     }
 
     async fn avro(schemas: &Schemas) -> Result<Result<Writer, Unwritable>, Error> {
@@ -198,7 +155,7 @@ impl Encoder {
             self.value.iter().zip(arrays).map(|(column, array)| Cell::of(column, array, row)).collect();
         let placed = Placed { nodes: &self.nodes, columns: &self.value, cells: &cells };
         match &self.writer {
-            Writer::Json => Ok(text::json(&placed).into()),
+            Writer::Json(framing) => Ok([framing.as_slice(), &text::json(&placed)].concat().into()),
             Writer::Csv(layout) => Ok(text::csv(&placed, layout).into()),
             Writer::Avro(schema, framing) => {
                 let mut out = framing.clone();
@@ -236,7 +193,7 @@ impl Encoder {
             let what = Unwritable { column: letter.column, why };
             return Err(EncodeError::Event { row: usize::try_from(letter.record.offset).unwrap_or(usize::MAX), what });
         }
-        for column in self.rules.schema.columns() {
+        for column in self.rules.schema.columns().iter().filter(|column| !(self.anew && is_of_log(column))) {
             let (own, again) = (array(batch, column)?, array(&decoded.events, column)?);
             if own.to_data() != again.to_data() {
                 let differs = |row: &usize| own.slice(*row, 1).to_data() != again.slice(*row, 1).to_data();
@@ -254,17 +211,39 @@ impl Encoder {
 }
 
 /// What no event of a source with these rules can be written with.
-fn refuse(rules: &Rules) -> Result<(), Unwritable> {
+fn refuse(rules: &Rules, given: Given<'_>) -> Result<(), EncodeError> {
     for column in rules.schema.columns() {
         if rules.protected.as_ref().is_some_and(|protected| protected.columns.contains_key(&column.name)) {
-            return Err(Unwritable::column(column, "it is protected: what records had is not kept"));
+            let why =
+                "it is protected: what records had is kept nowhere, and what is kept would be protected once more";
+            return Err(EncodeError::Source(Unwritable::column(column, why)));
         }
-        if matches!(column.origin, Origin::Topic | Origin::Partition | Origin::Offset | Origin::Timestamp) {
+        if is_of_log(column) && column.name == rules.event_time {
+            let why = "it is the event time, and is when the log took a record, which would be another time";
+            return Err(EncodeError::Source(Unwritable::column(column, why)));
+        }
+        if is_of_log(column) && !given.anew {
             let why = "it is where and when the log has a record, which a log gives anew";
-            return Err(Unwritable::column(column, why));
+            return Err(EncodeError::NotAnew(Unwritable::column(column, why)));
         }
     }
     Ok(())
+}
+
+/// Whether a column says where or when the log has a record.
+fn is_of_log(column: &Column) -> bool {
+    matches!(column.origin, Origin::Topic | Origin::Partition | Origin::Offset | Origin::Timestamp)
+}
+
+/// What stands before each value of JSON.
+fn start_of_json(framing: Framing, schema_id: Option<u32>) -> Result<Vec<u8>, Unwritable> {
+    match (framing, schema_id) {
+        (Framing::None, _) => Ok(Vec::new()),
+        (Framing::Confluent, Some(id)) => Ok(framing::of(id)),
+        (Framing::Confluent, None) => {
+            Err(Unwritable::other("values are framed JSON, and which schema an event was of is not kept"))
+        }
+    }
 }
 
 /// The schema to write by, and what stands before each value, but for the way to a message.

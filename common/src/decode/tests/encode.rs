@@ -50,7 +50,7 @@ fn with_around(events: &[Event], around: &[(Option<i64>, String)], loaded: bool)
 
 /// The records of `batch`, decoded: their values, and the events.
 async fn there_and_back(rules: &Rules, batch: &RecordBatch) -> (Vec<crate::log::NewRecord>, RecordBatch) {
-    let mut encoder = Encoder::new(rules, None).await.unwrap();
+    let mut encoder = Encoder::new(rules, Given::default()).await.unwrap();
     encoder.check(batch).await.unwrap();
     let made = encoder.encode(batch).unwrap();
     let record = |(offset, made): (usize, &crate::log::NewRecord)| Record {
@@ -167,7 +167,7 @@ async fn l7_columns_deep_in_records_come_back_also_by_schemas_of_a_registry() {
 }
 
 async fn refused(rules: &Rules, batch: Option<&RecordBatch>) -> String {
-    let mut encoder = match Encoder::new(rules, None).await {
+    let mut encoder = match Encoder::new(rules, Given::default()).await {
         Ok(encoder) => encoder,
         Err(error) => return error.to_string(),
     };
@@ -184,7 +184,11 @@ async fn what_cannot_be_written_is_said_by_name() {
     let masked = Rules { protected: Some(Protected { columns, key: None }), ..plain.clone() };
     assert!(refused(&masked, None).await.starts_with("column `x` cannot be written: it is protected"));
     let framed = Rules { format: Format::Json(Framing::Confluent), ..plain };
-    assert!(refused(&framed, None).await.contains("framed JSON"));
+    assert_eq!(refused(&framed, None).await, "values are framed JSON, and which schema an event was of is not kept");
+    let when = Column { origin: Origin::Timestamp, ..column("when", ColumnType::Timestamp) };
+    let timed = Rules { event_time: "when".to_owned(), ..rules(vec![when], Format::default()) };
+    let refused_anew = Encoder::new(&timed, Given { anew: true, ..Given::default() }).await.unwrap_err().to_string();
+    assert!(refused_anew.starts_with("column `when` cannot be written: it is the event time"), "{refused_anew}");
     let at = |path: &str, name: &str| Column { path: Path::parse(path).unwrap(), ..column(name, ColumnType::Int) };
     let both = rules(vec![at("$.a.b", "b"), at("$.a[0]", "x")], Format::default());
     assert!(refused(&both, None).await.starts_with("column `x` cannot be written: at $.a[0] there is an object"));
@@ -234,7 +238,27 @@ async fn an_event_that_would_be_another_one_is_said_before_it_is_sent() {
     let late = Rules { behind_max: Some(jiff::SignedDuration::from_hours(1)), ..avro(x) };
     let why = refused(&late, Some(&text(r#"{"at":1000,"x":"a"}"#))).await;
     assert!(why.contains("it would be a dead letter (too_far_behind)"), "{why}");
-    let wrong =
-        Encoder::new(&proto, None).await.unwrap().encode(&RecordBatch::new_empty(Arc::new(ArrowSchema::empty())));
+    let wrong = Encoder::new(&proto, Given::default())
+        .await
+        .unwrap()
+        .encode(&RecordBatch::new_empty(Arc::new(ArrowSchema::empty())));
     assert!(matches!(wrong, Err(EncodeError::Batch(_))));
+}
+
+#[tokio::test]
+async fn what_is_given_is_written_and_what_a_log_gives_may_become_another() {
+    let offset = Column { origin: Origin::Offset, ..column("at_offset", ColumnType::Int) };
+    let rules = rules(vec![column("x", ColumnType::String), offset], Format::Json(Framing::Confluent));
+    let framed = |json: &str| Bytes::from([&[0, 0, 0, 0, 9], json.as_bytes()].concat());
+    let record = |offset: u64, value| Record { offset, value: Some(value), ..records(["{}"]).remove(0) };
+    let read = Decoder::new(rules.clone()).decode_records(vec![record(41, framed(r#"{"at":1,"x":"a"}"#))]);
+    assert_eq!(read.dead_letters, []);
+    let given = Given { schema_id: Some(7), anew: true, ..Given::default() };
+    let mut encoder = Encoder::new(&rules, given).await.unwrap();
+    encoder.check(&read.events).await.unwrap();
+    let made = encoder.encode(&read.events).unwrap().remove(0);
+    assert_eq!(made.value.unwrap(), [&[0, 0, 0, 0, 7], br#"{"at":1,"x":"a"}"#.as_slice()].concat());
+    // All else is compared still.
+    let strict = Encoder::new(&rules, Given { anew: false, ..given }).await.unwrap_err().to_string();
+    assert!(strict.contains("column `at_offset` cannot be written"), "{strict}");
 }

@@ -8,7 +8,7 @@ use std::{path::Path, str::FromStr, time::Duration};
 
 use anyhow::Context;
 use common::{
-    decode::{Encoder, Rules},
+    decode::{Given, Rules},
     log::{
         ProducerRun,
         files::{Row, Rows},
@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::rows::{Selected, Times};
 use self::{
-    records::{FileEvents, Records, check},
+    records::{FileEvents, Records, check, encoder},
     rows::{Body, Numbered},
 };
 use crate::{
@@ -107,7 +107,8 @@ pub(crate) async fn replay(pipeline: &Path, options: cli::Replay, stop: Cancella
         .get(&options.source)
         .with_context(|| format!("no source `{}` in {}; there are: {}", options.source, pipeline.display(), names()))?;
     let client = options.reach.client_of(&loaded.serving)?;
-    let to = To { client, source, times: Times::new(options.from, options.to), rate: options.rate, stop };
+    let given = Given { key: source.key.as_deref(), schema_id: options.schema_id, anew: options.anew };
+    let to = To { client, source, given, times: Times::new(options.from, options.to), rate: options.rate, stop };
     for file in &options.files {
         let producer = match &options.producer {
             Some(name) => format!("{name}:{}", file.display()),
@@ -136,6 +137,7 @@ fn lines_are_records(source: &Source) -> bool {
 struct To<'r> {
     client: Client,
     source: &'r Source,
+    given: Given<'r>,
     times: Times,
     rate: Rate,
     stop: CancellationToken,
@@ -153,7 +155,7 @@ impl To<'_> {
     async fn records_of_file(&self, file: &Path, producer: &str) -> anyhow::Result<Replayed> {
         // Protected values are replaced where they are decoded, not here.
         let rules = Rules { protected: None, ..self.source.rules.clone() };
-        let mut encoder = Encoder::new(&rules, self.source.key.as_deref()).await?;
+        let mut encoder = encoder(&rules, self.given).await?;
         for batch in FileEvents::open(file, &rules)? {
             let batch = self.times.of(&batch?, &rules.event_time)?;
             check(&mut encoder, &batch).await.with_context(|| format!("{}: nothing was sent", file.display()))?;
@@ -165,7 +167,7 @@ impl To<'_> {
     /// Sends the events of the source's dataset, date by date, as the records that they can have been. All are checked first.
     async fn dataset(&self, pipeline: &Pipeline, producer: Option<&str>) -> anyhow::Result<Replayed> {
         let rules = &self.source.rules;
-        let mut encoder = Encoder::new(rules, self.source.key.as_deref()).await?;
+        let mut encoder = encoder(rules, self.given).await?;
         let store = house::store(pipeline)?;
         let dataset = house::dataset(pipeline, &store, self.source).await?;
         let mut files = dataset.files(dataset.snapshot().await?.version).await?;

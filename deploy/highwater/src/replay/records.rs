@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use arrow::array::{Array, RecordBatch};
 use common::{
-    decode::{Decoder, EncodeError, Encoder, Rules},
+    decode::{Decoder, EncodeError, Encoder, Given, Rules},
     event::Run,
     log::{
         files::{Row, Rows},
@@ -18,6 +18,15 @@ use super::rows::{Body, Numbered, Times, event_times};
 
 /// Rows of a file that become events at once.
 const ROWS_A_BATCH: usize = 10_000;
+
+/// Writes records of a source with these rules; else says what would allow it, if anything.
+pub(super) async fn encoder(rules: &Rules, given: Given<'_>) -> anyhow::Result<Encoder> {
+    match Encoder::new(rules, given).await {
+        Err(EncodeError::NoSchemaId(what)) => bail!("{what}; say by --schema-id which one to write"),
+        Err(EncodeError::NotAnew(what)) => bail!("{what}; --anew allows that"),
+        made => Ok(made?),
+    }
+}
 
 /// Checks that the events of `batch` can be written truly.
 pub(super) async fn check(encoder: &mut Encoder, batch: &RecordBatch) -> anyhow::Result<()> {
