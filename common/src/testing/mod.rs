@@ -2,6 +2,7 @@
 
 pub mod browser;
 pub mod certificates;
+pub mod clock;
 pub mod feed;
 pub mod kafka;
 pub mod log;

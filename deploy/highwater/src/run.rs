@@ -31,7 +31,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use crate::{house, schedule, swap};
+use crate::{house, schedule::Schedule, swap};
 
 /// How often serving looks for a new generation, and without a live feed for new commits.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -272,12 +272,13 @@ impl Running {
     }
 
     fn start_schedule(&mut self) {
-        let (batch, stop) = (&self.batch, &self.stop);
-        self.tasks.spawn(schedule::advances(batch.clone(), stop.clone()));
-        self.tasks.spawn(schedule::compactions(batch.clone(), stop.clone()));
-        self.tasks.spawn(schedule::cleaning(batch.clone(), stop.clone()));
-        self.tasks.spawn(schedule::recomputes(batch.clone(), stop.clone()));
-        self.tasks.spawn(schedule::audits(batch.clone(), Arc::clone(&self.served), stop.clone()));
+        let schedule = Schedule {
+            batch: self.batch.clone(),
+            served: Arc::clone(&self.served),
+            timer: Arc::new(SystemClock),
+            stop: self.stop.clone(),
+        };
+        schedule.start(&mut self.tasks);
     }
 
     /// Waits for the end: of all layers after the stop was asked for, or of the first one that fails, which stops the rest.

@@ -1,18 +1,18 @@
 //! The schedule of the batch layer in a process that runs: advances, compactions and clean-ups again and again; recomputes and audits by
 //! the clock.
 //!
-//! A turn that fails is tried again at the next one: what is published stays true meanwhile. A turn that finds another process
-//! at the same work leaves it to that.
+//! Each job goes its own way: none waits for another. A turn that fails is tried again at the next one: what is published stays true
+//! meanwhile. A turn that finds another process at the same work leaves it to that.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use batch::{
     Batch, Error, Request, Scope, Watch,
     lease::{Lease, Owner},
 };
-use common::pipeline;
+use common::{clock::Timer, pipeline::Cron};
 use serving::Served;
-use tokio::time::MissedTickBehavior;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -30,114 +30,169 @@ const COMPACT_EVERY: Duration = Duration::from_secs(600);
 /// Time between two clean-ups.
 const CLEAN_EVERY: Duration = Duration::from_secs(6 * 3600);
 
-/// Advances every `batch.advance_every`, until `stop`.
-pub(crate) async fn advances(batch: Batch, stop: CancellationToken) -> anyhow::Result<()> {
-    let watch = Watch { cancel: stop.clone(), ..Watch::default() };
-    let mut turns = turns(batch.pipeline.batch.advance_every.unsigned_abs());
-    loop {
-        tokio::select! {
-            _ = turns.tick() => {}
-            () = stop.cancelled() => return Ok(()),
+/// What is done by the clock. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Schedule {
+    pub(crate) batch: Batch,
+    /// Whose answers are audited.
+    pub(crate) served: Arc<Served>,
+    pub(crate) timer: Arc<dyn Timer>,
+    pub(crate) stop: CancellationToken,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Job {
+    Advance,
+    /// Puts the small files of a date together where there are `batch.compact_from` of them or more.
+    Compact,
+    /// Removes raw events and history that are too old, and what nothing needs any more.
+    Clean,
+    Recompute,
+    Audit,
+}
+
+impl fmt::Display for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Advance => "advance",
+            Self::Compact => "compact",
+            Self::Clean => "clean",
+            Self::Recompute => "recompute",
+            Self::Audit => "audit",
+        })
+    }
+}
+
+/// When a job has its turns.
+#[derive(Debug, Clone)]
+enum When {
+    /// So long after the last one began, the first so long after the start; at once if that one took longer.
+    Every(Duration),
+    /// When the expression says, by the clock of `batch.timezone`.
+    By(Box<Cron>),
+}
+
+impl Schedule {
+    /// Has every job wait for its turns, until the stop.
+    pub(crate) fn start(self, tasks: &mut JoinSet<anyhow::Result<()>>) {
+        for (job, when) in self.jobs() {
+            let schedule = self.clone();
+            tasks.spawn(async move {
+                match when {
+                    When::Every(time) => schedule.again(job, time).await,
+                    When::By(cron) => schedule.by(job, &cron).await,
+                }
+                Ok(())
+            });
         }
-        told("advance", leased(&batch, &Request::Advance, &watch).await);
     }
-}
 
-/// Puts the small files of a date together where there are `batch.compact_from` of them or more, until `stop`.
-pub(crate) async fn compactions(batch: Batch, stop: CancellationToken) -> anyhow::Result<()> {
-    let watch = Watch { cancel: stop.clone(), ..Watch::default() };
-    let mut turns = turns(COMPACT_EVERY);
-    loop {
-        tokio::select! {
-            _ = turns.tick() => {}
-            () = stop.cancelled() => return Ok(()),
-        }
-        told("compact", compacted(&batch, &watch).await);
+    fn jobs(&self) -> Vec<(Job, When)> {
+        let settings = &self.batch.pipeline.batch;
+        let mut jobs = vec![
+            (Job::Advance, When::Every(settings.advance_every.unsigned_abs())),
+            (Job::Compact, When::Every(COMPACT_EVERY)),
+            (Job::Clean, When::Every(CLEAN_EVERY)),
+        ];
+        let by_cron = [(Job::Recompute, &settings.recompute), (Job::Audit, &settings.audit)];
+        jobs.extend(by_cron.into_iter().filter_map(|(job, cron)| Some((job, When::By(Box::new(cron.clone()?))))));
+        jobs
     }
-}
 
-/// One look for small files, while no other process does the like.
-async fn compacted(batch: &Batch, watch: &Watch) -> Result<(), Error> {
-    let lease = Lease::take(&batch.store, &batch.clock, "compact", Owner::this_process()).await?;
-    let watch = Watch { cancel: watch.cancel.child_token(), ..watch.clone() };
-    let least = usize::try_from(batch.pipeline.batch.compact_from).unwrap_or(usize::MAX);
-    lease.during(&watch.cancel, batch.compact(least, &watch)).await.map(drop)
-}
-
-/// Removes raw events that are too old, and what nothing needs any more, until `stop`.
-pub(crate) async fn cleaning(batch: Batch, stop: CancellationToken) -> anyhow::Result<()> {
-    let watch = Watch { cancel: stop.clone(), ..Watch::default() };
-    let mut turns = turns(CLEAN_EVERY);
-    loop {
-        tokio::select! {
-            _ = turns.tick() => {}
-            () = stop.cancelled() => return Ok(()),
-        }
-        told("retain", batch.retain(&watch).await);
-        told("retain views", batch.age_views(&watch).await);
-        told("vacuum", batch.vacuum(batch.pipeline.batch.leftovers_kept.unsigned_abs()).await);
-    }
-}
-
-/// Recomputes when `batch.recompute` says, until `stop`.
-pub(crate) async fn recomputes(batch: Batch, stop: CancellationToken) -> anyhow::Result<()> {
-    let watch = Watch { cancel: stop.clone(), ..Watch::default() };
-    let Some(cron) = batch.pipeline.batch.recompute.clone() else { return Ok(()) };
-    while due(&batch, &cron, &stop).await {
-        told("recompute", leased(&batch, &Request::Recompute(Scope::default()), &watch).await);
-    }
-    Ok(())
-}
-
-/// Audits what `served` answers when `batch.audit` says, until `stop`.
-pub(crate) async fn audits(batch: Batch, served: Arc<Served>, stop: CancellationToken) -> anyhow::Result<()> {
-    let watch = Watch { cancel: stop.clone(), ..Watch::default() };
-    let Some(cron) = batch.pipeline.batch.audit.clone() else { return Ok(()) };
-    while due(&batch, &cron, &stop).await {
-        let asked = Asked::Here(Arc::clone(&served));
-        if let Some(report) = told("audit", audit::audit(&batch, &Scope::default(), &asked, &watch).await) {
-            let views = report.views.iter().filter(|(_, view)| !view.is_equal());
-            for (view, audit) in views {
-                error!(%view, differences = audit.differences, "answers differ from the raw files");
+    async fn again(&self, job: Job, every: Duration) {
+        let mut next = self.timer.sleep(every);
+        loop {
+            tokio::select! {
+                () = next => {}
+                () = self.stop.cancelled() => return,
             }
-            info!(equal = report.equal, "audit ended");
+            next = self.timer.sleep(every);
+            self.turn(job).await;
         }
     }
-    Ok(())
-}
 
-fn turns(every: Duration) -> tokio::time::Interval {
-    let mut turns = tokio::time::interval(every);
-    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    turns.reset();
-    turns
-}
+    async fn by(&self, job: Job, cron: &Cron) {
+        while self.is_due(cron).await {
+            self.turn(job).await;
+        }
+    }
 
-/// Waits for the next time of `cron`. False if it is over: stopped, or an expression that names no further time.
-async fn due(batch: &Batch, cron: &pipeline::Cron, stop: &CancellationToken) -> bool {
-    let Some(due_us) = batch.pipeline.batch.next_us(cron, batch.clock.now_us()) else { return false };
-    loop {
-        let left_us = u64::try_from(due_us - batch.clock.now_us()).unwrap_or(0);
-        if left_us == 0 {
-            return true;
+    /// Waits for the next time of `cron`. False if it is over: stopped, or an expression that names no further time.
+    async fn is_due(&self, cron: &Cron) -> bool {
+        let next_us = self.batch.pipeline.batch.next_us(cron, self.timer.now_us());
+        let Some(due_us) = next_us else { return false };
+        loop {
+            let left_us = u64::try_from(due_us - self.timer.now_us()).unwrap_or(0);
+            if left_us == 0 {
+                return true;
+            }
+            tokio::select! {
+                () = self.timer.sleep(Duration::from_micros(left_us).min(WAIT_MAX)) => {}
+                () = self.stop.cancelled() => return false,
+            }
         }
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_micros(left_us).min(WAIT_MAX)) => {}
-            () = stop.cancelled() => return false,
+    }
+
+    /// One turn, or a line about why it did not go well.
+    async fn turn(&self, job: Job) {
+        match self.work(job).await {
+            Ok(()) | Err(Error::Cancelled) => {}
+            Err(Error::Busy { host, pid, .. }) => info!(%job, host, pid, "another process is at it"),
+            Err(error) if error.is_transient() => {
+                let error = &error as &dyn std::error::Error;
+                warn!(%job, error, "the store failed, the next turn tries again");
+            }
+            Err(error) => error!(%job, error = &error as &dyn std::error::Error, "failed, the next turn tries again"),
         }
+    }
+
+    async fn work(&self, job: Job) -> Result<(), Error> {
+        let watch = Watch { cancel: self.stop.clone(), ..Watch::default() };
+        match job {
+            Job::Advance => leased(&self.batch, &Request::Advance, &watch).await.map(drop),
+            Job::Recompute => leased(&self.batch, &Request::Recompute(Scope::default()), &watch).await.map(drop),
+            Job::Compact => self.compact(job, watch).await,
+            Job::Clean => self.clean(job, watch).await,
+            Job::Audit => self.audit(&watch).await,
+        }
+    }
+
+    async fn compact(&self, job: Job, watch: Watch) -> Result<(), Error> {
+        let least = usize::try_from(self.batch.pipeline.batch.compact_from).unwrap_or(usize::MAX);
+        let (lease, watch) = self.lease(job, watch).await?;
+        lease.during(&watch.cancel, self.batch.compact(least, &watch)).await.map(drop)
+    }
+
+    async fn clean(&self, job: Job, watch: Watch) -> Result<(), Error> {
+        let (lease, watch) = self.lease(job, watch).await?;
+        let work = async {
+            // One that fails does not keep the others from their work.
+            let retained = self.batch.retain(&watch).await.map(drop);
+            let aged = self.batch.age_views(&watch).await.map(drop);
+            let kept = self.batch.pipeline.batch.leftovers_kept.unsigned_abs();
+            let vacuumed = self.batch.vacuum(kept).await.map(drop);
+            retained.and(aged).and(vacuumed)
+        };
+        lease.during(&watch.cancel, work).await
+    }
+
+    async fn audit(&self, watch: &Watch) -> Result<(), Error> {
+        let asked = Asked::Here(Arc::clone(&self.served));
+        let report = audit::audit(&self.batch, &Scope::default(), &asked, watch).await?;
+        let views = report.views.iter().filter(|(_, view)| !view.is_equal());
+        for (view, audit) in views {
+            error!(%view, differences = audit.differences, "answers differ from the raw files");
+        }
+        info!(equal = report.equal, "audit ended");
+        Ok(())
+    }
+
+    /// The lease of `job`, and who watches the work under it: of its own, so that a lost lease ends this turn only.
+    async fn lease(&self, job: Job, watch: Watch) -> Result<(Lease, Watch), Error> {
+        let lease = Lease::take(&self.batch.store, &self.batch.clock, &job.to_string(), Owner::this_process()).await?;
+        Ok((lease, Watch { cancel: watch.cancel.child_token(), ..watch }))
     }
 }
 
-/// What a turn came to, or a line about why it did not.
-fn told<T>(job: &str, ended: Result<T, Error>) -> Option<T> {
-    match ended {
-        Ok(done) => return Some(done),
-        Err(Error::Cancelled) => {}
-        Err(Error::Busy { host, pid, .. }) => info!(job, host, pid, "another process is at it"),
-        Err(error) if error.is_transient() => {
-            warn!(job, error = &error as &dyn std::error::Error, "the store failed, the next turn tries again");
-        }
-        Err(error) => error!(job, error = &error as &dyn std::error::Error, "failed, the next turn tries again"),
-    }
-    None
-}
+#[cfg(test)]
+mod tests;
