@@ -43,13 +43,13 @@ impl Engine {
         Ok(Self { pool: Arc::new(pool), cores, memory: bytes(pipeline::Batch::default().memory) })
     }
 
-    /// The same engine with a budget of `memory` for groups; more of them are put aside in temporary files.
+    /// The same engine with a budget of `memory`; groups that it has no room for are put aside in temporary files.
     #[must_use]
     pub fn with_memory(self, memory: ByteSize) -> Self {
         Self { memory: bytes(memory), ..self }
     }
 
-    /// Bytes of groups that a run may hold.
+    /// Bytes that a run may hold.
     #[must_use]
     pub fn memory(&self) -> usize {
         self.memory

@@ -1,26 +1,48 @@
 //! Gather: between map and reduce, all groups of a run, in memory up to a budget and beyond it in temporary files.
+//!
+//! The budget is of all that a run holds: groups, and what its tasks claim beside ([`crate::memory`]): files in flight, batches of
+//! events, what is folded apart and not brought here yet. Whoever finds it exceeded puts groups aside itself, shard by shard, until
+//! it is not: so nobody goes on adding while another makes room, and what is put aside is little at a time.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use arrow::record_batch::RecordBatch;
-use common::{fold::Shards, history::Kept, names::ViewName, partial, view::View};
+use common::{
+    fold::{SHARDS, Shards},
+    history::Kept,
+    names::ViewName,
+    partial,
+    view::View,
+};
 use rayon::prelude::*;
 use tracing::debug;
 
-use crate::{Error, chunk, spill::Spill};
+use crate::{
+    Error, chunk,
+    groups::Groups,
+    memory::{Claim, Claims},
+    spill::Spill,
+};
+
+/// The part of the memory that groups have even if others claim more: with less, what is put aside at once would be too little.
+const GROUPS_PART: usize = 4;
 
 /// The groups of all views of a run. Shared by its tasks.
 #[derive(Debug)]
 pub struct Gathered {
     views: BTreeMap<ViewName, Arc<Gathering>>,
-    /// Bytes of groups that may be in memory.
+    /// Bytes that may be in memory.
     memory: usize,
-    /// Held by the one that makes room.
-    turn: Mutex<()>,
+    /// What others hold.
+    claims: Claims,
+    /// The most bytes that were ever seen.
+    peak: AtomicUsize,
 }
 
 /// The groups of one view.
@@ -31,21 +53,32 @@ pub struct Gathering {
     /// How much of the view's history is kept; what is older is rolled up or left out as groups are taken.
     kept: Kept,
     /// Those that are not.
-    spilled: Mutex<Vec<Spill>>,
+    spilled: OnceLock<Spill>,
+    /// The shard to be spilled next, counted on for ever.
+    next: AtomicUsize,
     /// Chunks that groups were spilled of.
     spilled_chunks: Mutex<BTreeSet<i64>>,
+    claims: Claims,
 }
 
 impl Gathered {
     /// No groups of `views`, with how much of their history is kept. At most about `memory` bytes are to be held.
     #[must_use]
     pub fn new(views: impl IntoIterator<Item = (Arc<View>, Kept)>, memory: usize) -> Self {
+        let claims = Claims::default();
         let gathering = |(view, kept): (Arc<View>, Kept)| {
-            let shards = Arc::new(Shards::new(&view));
-            let empty = Gathering { shards, kept, spilled: Mutex::default(), spilled_chunks: Mutex::default() };
+            let empty = Gathering {
+                shards: Arc::new(Shards::new(&view)),
+                kept,
+                spilled: OnceLock::new(),
+                next: AtomicUsize::new(0),
+                spilled_chunks: Mutex::default(),
+                claims: claims.clone(),
+            };
             (view.name.clone(), Arc::new(empty))
         };
-        Self { views: views.into_iter().map(gathering).collect(), memory, turn: Mutex::default() }
+        let views = views.into_iter().map(gathering).collect();
+        Self { views, memory, claims, peak: AtomicUsize::new(0) }
     }
 
     /// The groups of a view.
@@ -68,25 +101,48 @@ impl Gathered {
         self.memory / 8
     }
 
-    /// Makes room if the budget is exceeded: spills views, the largest first. CPU work that waits for a local disk.
+    /// A claim on the memory, of nothing yet.
+    #[must_use]
+    pub fn claim(&self) -> Claim {
+        self.claims.claim()
+    }
+
+    /// Whether more is held than may be, of which groups can be put aside.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        let (groups, claimed) = (self.group_bytes(), self.claims.bytes());
+        self.peak.fetch_max(groups + claimed, Ordering::Relaxed);
+        groups > self.memory.saturating_sub(claimed).max(self.memory / GROUPS_PART)
+    }
+
+    /// The most bytes that were held when [`Self::is_short`] was asked.
+    #[must_use]
+    pub fn peak(&self) -> usize {
+        self.peak.load(Ordering::Relaxed)
+    }
+
+    /// Makes room if the budget is exceeded: spills shards, those of the largest view first. CPU work that waits for a local disk.
     ///
     /// # Errors
     /// [`Error::Spill`], [`Error::Measure`].
     pub fn make_room(&self) -> Result<(), Error> {
-        if self.bytes() <= self.memory {
+        if !self.is_short() {
             return Ok(());
         }
-        // Nobody waits: the one that makes room may be asked for more by work that its thread takes up in between.
-        let Ok(_turn) = self.turn.try_lock() else { return Ok(()) };
         for largest in self.by_size().into_iter().rev() {
-            if self.bytes() > self.memory {
+            // Rows that wait are in no shard yet.
+            largest.shards.settle()?;
+            for _ in 0..SHARDS {
+                if !self.is_short() {
+                    return Ok(());
+                }
                 largest.spill()?;
             }
         }
         Ok(())
     }
 
-    fn bytes(&self) -> usize {
+    fn group_bytes(&self) -> usize {
         self.views.values().map(|gathering| gathering.shards.bytes()).sum()
     }
 }
@@ -98,18 +154,22 @@ impl Gathering {
         self.shards.view()
     }
 
+    /// Spills one shard, those of all in turn.
     fn spill(&self) -> Result<(), Error> {
-        let partials = self.shards.take_spread()?;
-        let view = self.shards.view();
-        debug!(view = %view.name, rows = partials.iter().map(RecordBatch::num_rows).sum::<usize>(), "groups spilled");
-        let mut spill = Spill::new()?;
-        for partial in partials {
-            let partial = self.kept.apply(view, partial)?;
-            lock(&self.spilled_chunks).extend(chunk::ranges(view, &partial).map(|(from_us, _)| from_us));
-            spill.push(&partial)?;
+        let shard = self.next.fetch_add(1, Ordering::Relaxed) % SHARDS;
+        let groups = self.shards.take_shard(shard)?;
+        if groups.num_rows() == 0 {
+            return Ok(());
         }
-        lock(&self.spilled).push(spill);
-        Ok(())
+        let _held = self.claims.claim().of(groups.get_array_memory_size());
+        let groups = self.kept.apply(self.view(), groups)?;
+        lock(&self.spilled_chunks).extend(chunk::ranges(self.view(), &groups).map(|(from_us, _)| from_us));
+        if self.spilled.get().is_none() {
+            debug!(view = %self.view().name, "memory is short, groups are put aside");
+            // Should another have been faster, its file stays.
+            let _ = self.spilled.set(Spill::new()?);
+        }
+        self.spilled.get().expect("it is there, from here or from another").put(shard, &groups)
     }
 
     /// The starts of the chunks that groups are in, ascending.
@@ -146,124 +206,44 @@ impl Gathering {
         take: fn(&Shards) -> Result<Vec<RecordBatch>, common::measure::Error>,
     ) -> Result<Groups, Error> {
         let view = Arc::clone(self.shards.view());
-        let spilled = mem::take(&mut *lock(&self.spilled));
-        let pieces = if spilled.is_empty() {
-            let held = take(&self.shards)?.into_iter().map(|partial| self.kept.apply(&view, partial));
-            Pieces::Held(held.collect::<Result<_, _>>()?)
-        } else {
-            let held = self.shards.take_spread()?;
-            let mut merged = Spill::new()?;
-            // A few at a time: all together are what there was no room for.
-            for (run, held) in held.chunks(RUN_SHARDS).enumerate() {
-                let shards: Vec<_> = (run * RUN_SHARDS..).zip(held).collect();
-                let merge = |&(shard, held): &(usize, &RecordBatch)| {
-                    let mut all = vec![held.clone()];
-                    for spill in &spilled {
-                        all.push(spill.read(&view, shard)?);
-                    }
-                    Ok::<_, Error>(self.kept.apply(&view, partial::merge(&view, &all)?)?)
-                };
-                for partial in shards.par_iter().map(merge).collect::<Result<Vec<_>, _>>()? {
-                    merged.push(&partial)?;
-                }
+        let (pieces, merged) = match self.spilled.get() {
+            None => {
+                let held = take(&self.shards)?.into_iter();
+                let held = held.map(|partial| Ok(Some(self.kept.apply(&view, partial)?)));
+                (held.collect::<Result<_, Error>>()?, Spill::new()?)
             }
-            Pieces::Spilled(merged)
+            Some(spilled) => {
+                self.shards.settle()?;
+                let (mut pieces, merged) = (Vec::with_capacity(SHARDS), Spill::new()?);
+                // A few at a time: all together are what there was no room for.
+                for run in (0..SHARDS).collect::<Vec<_>>().chunks(RUN_SHARDS) {
+                    let run = run.par_iter().map(|&shard| self.take_shard(shard, spilled, &merged));
+                    pieces.extend(run.collect::<Result<Vec<_>, _>>()?);
+                }
+                (pieces, merged)
+            }
         };
-        Groups::new(view, pieces)
+        let held: usize = pieces.iter().flatten().map(RecordBatch::get_array_memory_size).sum();
+        Groups::new(view, pieces, merged, self.claims.claim().of(held))
+    }
+
+    /// The groups of a shard; `None` if some had been spilled: then all are in `merged`.
+    fn take_shard(&self, shard: usize, spilled: &Spill, merged: &Spill) -> Result<Option<RecordBatch>, Error> {
+        let held = self.shards.take_shard(shard)?;
+        let held = self.kept.apply(self.view(), held)?;
+        if !spilled.has(shard) {
+            return Ok(Some(held));
+        }
+        let mut all = spilled.read(self.view(), shard)?;
+        all.push(held);
+        let partial = self.kept.apply(self.view(), partial::merge(self.view(), &all)?)?;
+        merged.put(shard, &partial)?;
+        Ok(None)
     }
 }
 
 /// Shards that are merged at the same time.
 const RUN_SHARDS: usize = 4;
-
-/// All groups of one view.
-#[derive(Debug)]
-pub struct Groups {
-    view: Arc<View>,
-    pieces: Pieces,
-    /// How many there are in each chunk, by its start.
-    rows: BTreeMap<i64, u64>,
-}
-
-/// A partial of each shard, ordered by bucket, or a canonical one of all.
-#[derive(Debug)]
-enum Pieces {
-    Held(Vec<RecordBatch>),
-    Spilled(Spill),
-}
-
-impl Groups {
-    fn new(view: Arc<View>, pieces: Pieces) -> Result<Self, Error> {
-        let mut groups = Self { view, pieces, rows: BTreeMap::new() };
-        for shard in 0..groups.shards() {
-            let piece = groups.piece(shard)?;
-            for (from_us, range) in chunk::ranges(&groups.view, &piece) {
-                *groups.rows.entry(from_us).or_default() += range.len() as u64;
-            }
-        }
-        Ok(groups)
-    }
-
-    /// The view.
-    #[must_use]
-    pub fn view(&self) -> &Arc<View> {
-        &self.view
-    }
-
-    /// How many groups there are in each chunk, by its start.
-    #[must_use]
-    pub fn rows(&self) -> &BTreeMap<i64, u64> {
-        &self.rows
-    }
-
-    fn shards(&self) -> usize {
-        match &self.pieces {
-            Pieces::Held(pieces) => pieces.len(),
-            Pieces::Spilled(spill) => spill.shards(),
-        }
-    }
-
-    fn piece(&self, shard: usize) -> Result<RecordBatch, Error> {
-        match &self.pieces {
-            Pieces::Held(pieces) => Ok(pieces[shard].clone()),
-            Pieces::Spilled(spill) => spill.read(&self.view, shard),
-        }
-    }
-
-    /// The canonical partial of part `part` of `parts` of the chunk that starts at `from_us`. CPU work.
-    ///
-    /// # Errors
-    /// [`Error::Spill`], [`Error::Measure`].
-    pub fn part(&self, from_us: i64, part: u32, parts: u32) -> Result<RecordBatch, Error> {
-        // Shards are finer parts; few groups are in one shard and make one part.
-        let width = self.shards().div_ceil(parts as usize);
-        let mut pieces = Vec::with_capacity(width);
-        for shard in part as usize * width..(part as usize + 1) * width {
-            let piece = self.piece(shard)?;
-            let range = chunk::ranges(&self.view, &piece).find(|(start, _)| *start == from_us).map(|(_, range)| range);
-            pieces.extend(range.map(|range| piece.slice(range.start, range.len())));
-        }
-        self.join(&pieces)
-    }
-
-    /// The canonical partial of `pieces`.
-    fn join(&self, pieces: &[RecordBatch]) -> Result<RecordBatch, Error> {
-        match pieces {
-            // All groups in one shard are in order.
-            [piece] if self.shards() == 1 => Ok(piece.clone()),
-            pieces => Ok(partial::join(&self.view, pieces)?),
-        }
-    }
-
-    /// The canonical partial of all groups. CPU work.
-    ///
-    /// # Errors
-    /// [`Error::Spill`], [`Error::Measure`].
-    pub fn whole(&self) -> Result<RecordBatch, Error> {
-        let pieces = (0..self.shards()).map(|shard| self.piece(shard)).collect::<Result<Vec<_>, _>>()?;
-        self.join(&pieces)
-    }
-}
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // After a panic the run is over; what is in it is not used again.
@@ -342,5 +322,45 @@ mod tests {
                 prop_assert_eq!(partial::join(&view, &split).unwrap(), expected);
             }
         }
+    }
+
+    #[test]
+    fn what_is_held_stays_within_the_memory_however_many_bring_at_once() {
+        const MEMORY: usize = 4 << 20;
+        let view = std::thread::scope(|s| s.spawn(view).join().unwrap());
+        let gathered = Gathered::new([(Arc::clone(&view), Kept::default())], MEMORY);
+        // Groups of some times the memory, while others hold half of it.
+        let brought: Vec<RecordBatch> = (0..128_i64)
+            .map(|task| {
+                let rows: Vec<Row> = (0..400).map(|n| (task * 400 + n, Some(n as u8), n)).collect();
+                partial(&view, &rows)
+            })
+            .collect();
+        let held = gathered.claim().of(MEMORY / 2);
+        let (alone, at_once) = brought.split_at(64);
+        for partial in alone {
+            gathered.of(&view).shards.merge(partial).unwrap();
+            gathered.make_room().unwrap();
+            assert!(gathered.group_bytes() <= MEMORY / 2, "what others claim is not for groups");
+        }
+        std::thread::scope(|s| {
+            for brought in at_once.chunks(16) {
+                let (gathered, view) = (&gathered, &view);
+                s.spawn(move || {
+                    for partial in brought {
+                        gathered.of(view).shards.merge(partial).unwrap();
+                        gathered.make_room().unwrap();
+                    }
+                });
+            }
+        });
+        // Beyond it is by how much tables grow between two looks, and what four have in hand while they put it aside.
+        let (peak, most) = (gathered.peak(), MEMORY / 3 * 4);
+        assert!(peak > MEMORY && peak < most, "{peak} of {most}");
+        drop(held);
+        let groups = gathered.of(&view).take().unwrap();
+        assert!(groups.is_spilled(), "some were put aside");
+        let expected = partial::merge(&view, &brought).unwrap();
+        assert_eq!(groups.whole().unwrap(), expected);
     }
 }

@@ -66,21 +66,32 @@ async fn fold(
     let shards = views.iter().map(|view| Arc::clone(&gathered.of(view).shards));
     let mut fold = Fold::onto(shards.collect(), gathered.apart_max());
     let columns = fold.columns();
+    let mut claim = gathered.claim();
     for file in files {
+        let file_bytes = usize::try_from(file.bytes).unwrap_or(usize::MAX);
+        claim.set(file_bytes + fold.bytes());
         let events = dataset.events(file, &columns).await?;
         let gathered = Arc::clone(gathered);
         let folding = engine.run(move || {
             for batch in events {
-                fold.fold(&batch?)?;
-                gathered.make_room()?;
+                let batch = batch?;
+                fold.fold(&batch)?;
+                claim.set(file_bytes + batch.get_array_memory_size() + fold.bytes());
+                if gathered.is_short() {
+                    fold.settle()?;
+                    claim.set(file_bytes + batch.get_array_memory_size() + fold.bytes());
+                    gathered.make_room()?;
+                }
             }
-            Ok::<_, Error>(fold)
+            claim.set(fold.bytes());
+            Ok::<_, Error>((fold, claim))
         });
-        fold = folding.await?;
+        (fold, claim) = folding.await?;
     }
     let gathered = Arc::clone(gathered);
     let settle = move || {
         fold.settle()?;
+        drop((fold, claim));
         gathered.make_room()
     };
     engine.run(settle).await

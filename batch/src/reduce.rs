@@ -12,7 +12,8 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::{
     Engine, Error, chunk,
-    gather::{Gathered, Gathering, Groups},
+    gather::{Gathered, Gathering},
+    groups::Groups,
     plan::ViewPlan,
 };
 
@@ -60,11 +61,16 @@ async fn add_file(
     let partial = generation::read_chunk(store, view, &file).await?;
     let (gathered, view) = (Arc::clone(gathered), Arc::clone(view));
     let merge = move || {
+        let held = gathered.claim().of(partial.get_array_memory_size());
         gathered.of(&view).shards.merge(&partial)?;
+        drop((partial, held));
         gathered.make_room()
     };
     engine.run(merge).await
 }
+
+/// Bytes that one task of [`reduce`] holds, about: a part of some ten megabytes, put together and encoded.
+pub const REDUCED_BYTES: usize = 48 << 20;
 
 /// One file to be written: a part of one chunk.
 #[derive(Debug)]

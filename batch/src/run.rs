@@ -27,7 +27,7 @@ use crate::{
     plan::{Input, Plan, SourcePlan, Start, TASK_BYTES_MAX, ViewPlan},
     progress::Counter,
     publish::{Verdict, publish},
-    reduce::{self, add_base},
+    reduce::{self, REDUCED_BYTES, add_base},
     report::{Kind, SourceReport, TaskReport, ViewReport},
 };
 
@@ -193,12 +193,19 @@ impl Batch {
     /// Maps and reduces all that `plan` says, and writes the chunk files. Nothing names them yet.
     async fn build(&self, plan: &Plan, watch: &Watch) -> Result<Made, Error> {
         let gathered = self.map_all(plan, watch).await?;
+        let (peak, memory) = (ByteSize::b(gathered.peak() as u64), ByteSize::b(self.engine.memory() as u64));
+        info!(%peak, %memory, "mapped");
         let mut touched = BTreeMap::new();
         for planned in plan.views() {
             watch.check()?;
             let chunks = add_base(&self.store, &self.engine, planned, &gathered).await?;
             touched.insert(planned.view.name.clone(), chunks);
         }
+        // Nothing more is brought; what is written needs room, too.
+        let reducing = (self.engine.in_flight() * REDUCED_BYTES).min(self.engine.memory() / 8);
+        let _reducing = gathered.claim().of(reducing);
+        let short = Arc::clone(&gathered);
+        self.engine.run(move || short.make_room()).await?;
         let written = self.reduce_all(&gathered, &touched, watch).await?;
         Ok(self.made(plan, &touched, written))
     }

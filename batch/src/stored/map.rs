@@ -134,6 +134,7 @@ impl Output {
 /// asked for.
 fn encode(gathered: &Gathered, cuts: &[Cut]) -> Result<(Output, Bytes), Error> {
     let (mut pieces, mut file) = (Vec::new(), Vec::new());
+    let mut claim = gathered.claim();
     for Cut { view, chunks } in cuts {
         let gathering = gathered.of(view);
         let spread = chunks.values().any(|slices| *slices > 1);
@@ -151,6 +152,8 @@ fn encode(gathered: &Gathered, cuts: &[Cut]) -> Result<(Output, Bytes), Error> {
                 pieces.push(Piece { view: view.name.clone(), from_us, slice, rows, bytes });
             }
         }
+        claim.set(file.capacity());
+        gathered.make_room()?;
     }
     Ok((Output { pieces }, file.into()))
 }

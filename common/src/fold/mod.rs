@@ -30,7 +30,7 @@ use self::{
     batch::{Batch, Reads},
     plan::Plan,
 };
-pub use self::{shards::Shards, table::GroupTable};
+pub use self::{shards::Shards, spread::SHARDS, table::GroupTable};
 use crate::{measure::Error, view::View};
 
 /// Folds event batches of one source into the partials of all its views, in one pass.
@@ -91,7 +91,13 @@ impl Fold {
         })
     }
 
-    /// Brings everything to the shards that this fold was made for.
+    /// Bytes held here: of what was folded and not yet taken or brought to shards.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.plans.iter().map(Plan::bytes).sum()
+    }
+
+    /// Brings everything to the shards that this fold was made for. It may go on after.
     ///
     /// # Errors
     /// See [`Error`].

@@ -149,6 +149,11 @@ impl Plan {
         brings.shards.absorb(mem::replace(&mut self.table, empty))
     }
 
+    /// Bytes held here, until they are brought away.
+    pub(super) fn bytes(&self) -> usize {
+        self.table.bytes() + self.brings.as_ref().map_or(0, |brings| brings.backlog.bytes())
+    }
+
     /// Brings everything away.
     pub(super) fn settle(&mut self) -> Result<(), Error> {
         self.empty()?;

@@ -73,6 +73,13 @@ impl Backlog {
         self.rows.len() >= ROWS
     }
 
+    /// Bytes held, those of columns that others hold too among them.
+    pub(super) fn bytes(&self) -> usize {
+        let columns = self.batches.iter().flat_map(|batch| &batch.columns).map(|column| column.get_array_memory_size());
+        let numbers = (self.rows.capacity() * size_of::<u32>()) + (self.hashes.capacity() * size_of::<u64>());
+        columns.sum::<usize>() + numbers + self.shards.capacity()
+    }
+
     /// The rows by shard; nothing waits any more.
     ///
     /// # Errors

@@ -40,6 +40,8 @@ pub struct Shards {
     /// Rows that wait to be folded.
     waiting: Mutex<Vec<Arc<Scattered>>>,
     waiting_bytes: AtomicUsize,
+    /// Bytes of rows that are being folded, and so wait no more.
+    folding_bytes: AtomicUsize,
     /// Bytes of all tables.
     table_bytes: AtomicUsize,
     scatters: AtomicBool,
@@ -55,6 +57,7 @@ impl Shards {
             spread: OnceLock::new(),
             waiting: Mutex::default(),
             waiting_bytes: AtomicUsize::new(0),
+            folding_bytes: AtomicUsize::new(0),
             table_bytes: AtomicUsize::new(0),
             scatters: AtomicBool::new(false),
         }
@@ -69,7 +72,8 @@ impl Shards {
     /// Bytes held.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.table_bytes.load(Ordering::Relaxed) + self.waiting_bytes.load(Ordering::Relaxed)
+        let counts = [&self.table_bytes, &self.waiting_bytes, &self.folding_bytes];
+        counts.into_iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum()
     }
 
     /// Whether rows are better brought as they are, because folding them makes them hardly fewer.
@@ -182,15 +186,25 @@ impl Shards {
         if rows.is_empty() {
             return Ok(());
         }
+        let bytes = rows.iter().map(|rows| rows.bytes()).sum();
+        self.folding_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.ensure_spread()?;
+        let folded = self.tables().par_iter().enumerate().try_for_each(|(shard, table)| {
+            self.counted(&mut lock(table), |table| rows.iter().try_for_each(|rows| rows.fold(shard, table)))
+        });
+        self.folding_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        folded
+    }
+
+    fn ensure_spread(&self) -> Result<(), Error> {
         if self.spread.get().is_none() {
             let mut whole = lock(&self.whole);
+            // Another may have spread the groups while this one waited.
             if self.spread.get().is_none() {
                 self.spread_out(&mut whole)?;
             }
         }
-        self.tables().par_iter().enumerate().try_for_each(|(shard, table)| {
-            self.counted(&mut lock(table), |table| rows.iter().try_for_each(|rows| rows.fold(shard, table)))
-        })
+        Ok(())
     }
 
     /// The buckets of all groups.
@@ -206,10 +220,19 @@ impl Shards {
     /// See [`Error`].
     pub fn take_spread(&self) -> Result<Vec<RecordBatch>, Error> {
         self.settle()?;
-        if self.spread.get().is_none() {
-            self.spread_out(&mut lock(&self.whole))?;
-        }
+        self.ensure_spread()?;
         self.take()
+    }
+
+    /// Takes the groups of one shard, of [`SHARDS`], ordered by bucket only: even while others bring more. Rows that still wait
+    /// are not among them.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn take_shard(&self, shard: usize) -> Result<RecordBatch, Error> {
+        self.ensure_spread()?;
+        let mut taken = self.taken(&mut lock(&self.tables()[shard]));
+        self.partial(taken.take_by_bucket()?)
     }
 
     /// Takes everything: one canonical partial of all groups, or one of each shard, in order of shard, which are ordered by
@@ -219,16 +242,15 @@ impl Shards {
     /// See [`Error`].
     pub fn take(&self) -> Result<Vec<RecordBatch>, Error> {
         self.settle()?;
-        let partial = |(mut columns, states): (Vec<ArrayRef>, Vec<ArrayRef>)| {
-            columns.extend(states);
-            Ok(RecordBatch::try_new(self.view.partial_schema(), columns)?)
-        };
         match self.spread.get() {
-            Some(tables) => {
-                tables.par_iter().map(|table| partial(self.taken(&mut lock(table)).take_by_bucket()?)).collect()
-            }
-            None => Ok(vec![partial(self.taken(&mut lock(&self.whole)).take()?)?]),
+            Some(_) => (0..SHARDS).into_par_iter().map(|shard| self.take_shard(shard)).collect(),
+            None => Ok(vec![self.partial(self.taken(&mut lock(&self.whole)).take()?)?]),
         }
+    }
+
+    fn partial(&self, (mut columns, states): (Vec<ArrayRef>, Vec<ArrayRef>)) -> Result<RecordBatch, Error> {
+        columns.extend(states);
+        Ok(RecordBatch::try_new(self.view.partial_schema(), columns)?)
     }
 }
 

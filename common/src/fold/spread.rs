@@ -74,7 +74,7 @@ fn chain_each(dimension: &Input, picked: Picked<'_>, hashes: &mut [u64], value: 
 
 /// How many shards the groups of one view are spread over in memory: so many that one of them stays in a core's cache
 /// while it is folded, however many groups the whole has.
-pub(super) const SHARDS: usize = 256;
+pub const SHARDS: usize = 256;
 
 /// The shard of a hash: its first bits. So a part of a chunk is a run of shards.
 #[inline]

@@ -37,8 +37,8 @@ pub struct Batch {
     /// Time between advances in `highwater run`. A later advance costs no answer its freshness, only memory: serving keeps the
     /// segments since the last one.
     pub advance_every: SignedDuration,
-    /// Bytes of groups that a run holds in memory. More of them go to temporary files and cost their writing and reading. The
-    /// events in flight come on top, some tens of megabytes a core.
+    /// Bytes that a run holds in memory: groups, files and events in flight, chunks that are written. More groups go to temporary
+    /// files and cost their writing and reading; a quarter of it they have in any case, so let it be some hundred megabytes a core.
     pub memory: ByteSize,
     /// When everything is recomputed from raw files; never if `None`.
     pub recompute: Option<Cron>,

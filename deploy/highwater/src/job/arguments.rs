@@ -64,7 +64,7 @@ pub(crate) struct Resources {
     /// Cores to use; all if left out.
     #[arg(long, env = "HIGHWATER_CORES")]
     pub(crate) cores: Option<NonZeroUsize>,
-    /// Memory for groups; `batch.memory` if left out.
+    /// Memory for groups and for what is read and written meanwhile; `batch.memory` if left out.
     #[arg(long, env = "HIGHWATER_MEMORY")]
     pub(crate) memory: Option<ByteSize>,
 }
