@@ -41,6 +41,9 @@ pub struct ViewVerdict {
     pub cells: u64,
     /// Values that differ.
     pub differences: u64,
+    /// Buckets that begin before this time were not compared: their raw events are gone, or rolled up. `None` if all were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out_before_us: Option<i64>,
 }
 
 /// Keeps `verdict`, and removes old ones.

@@ -54,7 +54,7 @@ impl Batch {
     /// # Errors
     /// [`Error::Audit`] for a view that the audit cannot compute, and what asking and reading fails with.
     pub async fn audit(&self, scope: &Scope, ask: &Ask<'_>, watch: &Watch) -> Result<AuditReport, Error> {
-        let (mut work, mut views_left_out) = (Vec::new(), BTreeMap::new());
+        let (mut work, mut views_left_out) = (Vec::new(), BTreeMap::<ViewName, i64>::new());
         for source in self.pipeline.sources.values() {
             let views = self.pipeline.views_of(&source.name);
             let views: Vec<_> = views.into_iter().filter(|view| scope.has(&view.name)).collect();
@@ -81,16 +81,31 @@ impl Batch {
                     }
                 }
                 for window in windows(&view, &buckets, &files, bytes_max) {
-                    work.push((source, dataset.clone(), Arc::clone(&view), window));
+                    let (dataset, archives) = (dataset.clone(), head.archives.len());
+                    work.push((Audited { source, dataset, archives, view: Arc::clone(&view) }, window));
                 }
             }
         }
         let mut counter = Counter::start(watch.progress.as_ref(), Phase::Audit, work.len(), 0);
         let mut views: BTreeMap<ViewName, ViewAudit> = BTreeMap::new();
-        for (source, dataset, view, window) in work {
-            watch.check()?;
-            let found = self.audit_window(source, &dataset, &view, &window, ask).await?;
-            views.entry(view.name.clone()).or_default().add(found);
+        for (audited, mut window) in work {
+            let name = &audited.view.name;
+            let found = views.entry(name.clone()).or_default();
+            while !window.is_empty() {
+                watch.check()?;
+                match self.audit_window(&audited, &window, ask).await? {
+                    Window::Audited(of_window) => {
+                        found.add(of_window);
+                        break;
+                    }
+                    // Of what retention has left of it there is another answer to be asked for.
+                    Window::Gone { since_us } => {
+                        window.start = since_us;
+                        let left_out = views_left_out.entry(name.clone()).or_insert(since_us);
+                        *left_out = since_us.max(*left_out);
+                    }
+                }
+            }
             counter.done();
         }
         for (view, since_us) in views_left_out {
@@ -99,16 +114,17 @@ impl Batch {
         Ok(AuditReport::new(views))
     }
 
-    async fn audit_window(
-        &self,
-        source: &Source,
-        dataset: &Dataset,
-        view: &Arc<View>,
-        window: &Range<i64>,
-        ask: &Ask<'_>,
-    ) -> Result<ViewAudit, Error> {
+    async fn audit_window(&self, audited: &Audited<'_>, window: &Range<i64>, ask: &Ask<'_>) -> Result<Window, Error> {
+        let Audited { source, dataset, archives, view } = audited;
         let answered = ask(Arc::clone(view), window.clone()).await?;
         let snapshot = committed(dataset, view, &answered.positions).await?;
+        if snapshot.archives.len() > *archives {
+            // Retention has been at work since the audit began.
+            let since_us = raw_since(dataset, &snapshot).await?.map_or(i64::MIN, |us| first_bucket(view, us));
+            if since_us > window.start {
+                return Ok(Window::Gone { since_us });
+            }
+        }
         let reach = dates::reach(view, window);
         let mut files = dataset.files(snapshot.version).await?;
         files.retain(|file| dates::of(file).is_none_or(|times| dates::overlap(&times, &reach)));
@@ -130,7 +146,7 @@ impl Batch {
         });
         let mut audit = compared.await.map_err(|error| failed(view, error.to_string()))??;
         self.explain(dataset, view, &answered, &snapshot, &mut audit).await?;
-        Ok(audit)
+        Ok(Window::Audited(audit))
     }
 
     /// The partial of all events of `files` before these positions, by the fold kernel.
@@ -198,6 +214,24 @@ impl Batch {
         }
         Ok(())
     }
+}
+
+/// A view of which some windows are audited.
+struct Audited<'s> {
+    source: &'s Source,
+    dataset: Dataset,
+    /// How many archives there were when the audit began.
+    archives: usize,
+    view: Arc<View>,
+}
+
+/// What became of the audit of one window.
+enum Window {
+    Audited(ViewAudit),
+    /// Raw events of buckets before this one are there no more.
+    Gone {
+        since_us: i64,
+    },
 }
 
 /// The end of the last date of which retention has removed raw events; `None` if it never has.

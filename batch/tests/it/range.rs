@@ -213,3 +213,29 @@ async fn buckets_whose_raw_events_retention_has_removed_are_left_out_and_said_to
     assert!(minutes.groups > 0 && minutes.groups < before.views["by_minute"].groups);
     assert_eq!(before.views["by_minute"].left_out_before_us, None);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn raw_events_that_retention_removes_while_an_audit_is_at_work_are_no_differences() {
+    let lab = lab().await.at(MONDAY_US + 30 * DAY_US);
+    let mut pipeline = (*lab.batch.pipeline).clone();
+    pipeline.sources.values_mut().next().unwrap().keep = Some(jiff::SignedDuration::from_hours(10 * 24));
+    let lab = lab.with_pipeline(pipeline);
+    lab.recompute().await;
+    let ask = |view: Arc<View>, window| {
+        let lab = lab.clone();
+        async move {
+            // After the audit has begun, and before what is left of raw files is read. Again there is nothing to do.
+            lab.batch.retain(&Watch::default()).await?;
+            answered(lab, view, window).await
+        }
+        .boxed()
+    };
+    let during = lab.batch.audit(&Scope::default(), &ask, &Watch::default()).await.unwrap();
+    assert!(during.equal, "{}", shown(&during));
+    let after = audit_of(&lab, &Scope::default()).await;
+    assert_eq!(during.views, after.views, "what is left is audited, and what is not is said to be left out");
+    // Where nothing is left, nothing is compared, and that is said too.
+    let scope = Scope { to_us: Some(MONDAY_US + 20 * DAY_US), ..Scope::default() };
+    let gone = audit_of(&lab, &scope).await;
+    assert!(gone.views.values().all(|view| view.cells == 0 && view.left_out_before_us.is_some()), "{}", shown(&gone));
+}

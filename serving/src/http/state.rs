@@ -157,13 +157,20 @@ struct AuditInfo {
 struct AuditedView {
     cells: u64,
     differences: u64,
+    /// Buckets that start before this time were not compared: their raw events are gone, or rolled up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_out_before: Option<String>,
 }
 
 impl AuditInfo {
     /// Of the views that `asker` sees.
     fn of(verdict: &Verdict, asker: &Asker) -> Self {
         let views = verdict.views.iter().filter(|(name, _)| asker.sees(name.as_str()));
-        let of_view = |view: &ViewVerdict| AuditedView { cells: view.cells, differences: view.differences };
+        let of_view = |view: &ViewVerdict| AuditedView {
+            cells: view.cells,
+            differences: view.differences,
+            left_out_before: view.left_out_before_us.map(timestamp_text),
+        };
         Self {
             at: timestamp_text(verdict.at_us),
             elapsed_ms: verdict.elapsed_ms,

@@ -47,9 +47,10 @@ const took = (ms) => (ms < 1e3 ? `${ms} ms` : span(ms));
 
 function showAudit(audit, view, zone, now) {
   const of = audit?.views[view];
-  const words = !audit ? "none yet" : !of ? "not of this view" : of.differences === 0 ? "equal" : `${count(of.differences, "value")} differ`;
-  $("fact-audit").dataset.state = !of ? "" : of.differences === 0 ? "good" : "bad";
-  const range = audit?.from || audit?.to ? `, ${[audit.from && `from ${at(Date.parse(audit.from), zone)}`, audit.to && `to ${at(Date.parse(audit.to), zone)}`].filter(Boolean).join(" ")}` : "";
+  const words = !audit ? "none yet" : !of ? "not of this view" : of.cells === 0 ? "nothing to compare" : of.differences === 0 ? "equal" : `${count(of.differences, "value")} differ`;
+  $("fact-audit").dataset.state = !of?.cells ? "" : of.differences === 0 ? "good" : "bad";
+  const from = of?.left_out_before ?? audit?.from;
+  const range = from || audit?.to ? `, ${[from && `from ${at(Date.parse(from), zone)}`, audit.to && `to ${at(Date.parse(audit.to), zone)}`].filter(Boolean).join(" ")}` : "";
   const small = of ? `${count(of.cells, "value")} held against the raw files, ${ago(now - Date.parse(audit.at))}, in ${took(audit.elapsed_ms)}${range}` : "answers held against the raw files";
   fact("fact-audit", words, small);
 }

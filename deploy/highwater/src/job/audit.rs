@@ -121,7 +121,11 @@ pub(crate) async fn audit(
         .boxed()
     };
     let report = lease.during(&watch.cancel, batch.audit(scope, &ask, &watch)).await?;
-    let of_view = |audit: &batch::audit::ViewAudit| ViewVerdict { cells: audit.cells, differences: audit.differences };
+    let of_view = |audit: &batch::audit::ViewAudit| ViewVerdict {
+        cells: audit.cells,
+        differences: audit.differences,
+        left_out_before_us: audit.left_out_before_us,
+    };
     let verdict = Verdict {
         at_us,
         elapsed_ms: u64::try_from((batch.clock.now_us() - at_us) / 1000).unwrap_or(0),

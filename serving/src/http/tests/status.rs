@@ -96,7 +96,7 @@ async fn the_last_verdict_is_shown_of_the_views_that_one_sees() {
     let served = served();
     let verdict = json!({
         "at_us": 1_000_000, "elapsed_ms": 5, "equal": false, "from_us": null, "to_us": 2_000_000, "report": {},
-        "views": {"delays": {"cells": 90, "differences": 1}, "totals": {"cells": 10, "differences": 0}},
+        "views": {"delays": {"cells": 90, "differences": 1, "left_out_before_us": 500_000}, "totals": {"cells": 10, "differences": 0}},
     });
     let status =
         async |app: Router, token| json_of(send(app, access::with_token(get_of("/v1/status"), token)).await).await;
@@ -106,6 +106,7 @@ async fn the_last_verdict_is_shown_of_the_views_that_one_sees() {
     let audit = &status(app.clone(), "reader").await["audit"];
     assert_eq!((&audit["at"], &audit["equal"]), (&json!("1970-01-01T00:00:01Z"), &json!(false)));
     assert_eq!((&audit["from"], &audit["to"]), (&Value::Null, &json!("1970-01-01T00:00:02Z")));
-    assert_eq!(audit["views"]["delays"], json!({"cells": 90, "differences": 1}));
+    let delays = json!({"cells": 90, "differences": 1, "left_out_before": "1970-01-01T00:00:00.5Z"});
+    assert_eq!(audit["views"]["delays"], delays);
     assert_eq!(status(app, "board").await["audit"]["views"], json!({"totals": {"cells": 10, "differences": 0}}));
 }
