@@ -394,7 +394,7 @@ fn the_jobs_for_kubernetes_are_whole() {
     read.args(["-c", YAML]).arg(deploy("kubernetes/recompute.yaml")).arg(deploy("kubernetes/cronjobs.yaml"));
     let found = succeeds(&mut read);
     let expected = "Job/highwater-map\nJob/highwater-reduce\nCronJob/highwater-advance\nCronJob/highwater-recompute\n\
-                    CronJob/highwater-audit\n";
+                    CronJob/highwater-audit\nCronJob/highwater-keep\n";
     assert_eq!(found, expected);
 }
 
