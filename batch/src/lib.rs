@@ -1,9 +1,9 @@
 //! The batch layer: MapReduce over the immutable files of the datasets, ending in one published generation.
 //!
-//! A run reads as its rooms: [`plan`] says what is to be done, [`map`] brings one file or commit to the groups of its views,
-//! [`gather`] holds those within a budget of memory ([`memory`] counts what else is held), [`reduce`] writes the files of one chunk, [`publish`] makes the
-//! generation visible. [`Batch::recompute`]
-//! starts from raw files, [`Batch::advance`] from the last generation; by the Lambda law both end in the same bytes (L1).
+//! A run reads as its rooms: [`plan`] says what is to be done, [`map`] brings one file or commit to the groups of its
+//! views, [`gather`] holds those within a budget of memory ([`memory`] counts what else is held), [`reduce`] writes the
+//! files of one chunk, [`publish`] makes the generation visible. [`Batch::recompute`] starts from raw files,
+//! [`Batch::advance`] from the last generation; by the Lambda law both end in the same bytes (L1).
 //! [`audit`] computes the views another way and compares. This layer knows `common` and no other layer.
 
 pub mod advance;
