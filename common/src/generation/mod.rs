@@ -250,11 +250,26 @@ pub async fn put_chunk(store: &Store, chunk: &Chunk, bytes: Bytes) -> Result<(),
 /// # Errors
 /// [`Error::Gone`], [`Error::Corrupt`] if the chunk is damaged, [`Error::Store`], [`Error::Measure`].
 pub async fn read_chunk(store: &Store, view: &Arc<View>, chunk: &Chunk) -> Result<RecordBatch, Error> {
+    read_chunk_or_wait(store, view, chunk, true).await
+}
+
+/// As [`read_chunk`]; unless it is `urgent`, in the [background](crate::background).
+///
+/// # Errors
+/// The same.
+pub async fn read_chunk_or_wait(
+    store: &Store,
+    view: &Arc<View>,
+    chunk: &Chunk,
+    urgent: bool,
+) -> Result<RecordBatch, Error> {
     let corrupt = |message: String| Error::Corrupt { path: chunk.path.clone(), message };
     let bytes = store.get(&chunk_path(chunk)?).await?.ok_or_else(|| Error::Gone { path: chunk.path.clone() })?;
     let view = Arc::clone(view);
-    let (length, (found, partial)) =
-        background::run(move || (bytes.len(), (checksum(&bytes), partial::from_parquet(&view, bytes)))).await;
+    let (length, (found, partial)) = background::run_or_hurry(urgent, move || {
+        (bytes.len(), (checksum(&bytes), partial::from_parquet(&view, bytes)))
+    })
+    .await;
     if found != chunk.checksum {
         let message = format!("has {length} bytes with checksum {found}, not {} with {}", chunk.bytes, chunk.checksum);
         return Err(corrupt(message));

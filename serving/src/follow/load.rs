@@ -165,13 +165,15 @@ async fn chunk(
     if let Some(chunk) = before.chunks.iter().find(|chunk| chunk.path == file.path) {
         return Ok(chunk.clone());
     }
+    // Nobody is answered from the first ones until they are all there.
+    let urgent = before.chunks.is_empty();
     let before = before.chunks.iter().filter(|chunk| (chunk.from_us, chunk.to_us) == (file.from_us, file.to_us));
     let before: Vec<&Table> = before.map(|chunk| &chunk.table).collect();
     let table = match cache {
         Some(cache) => Table::from(Cached::new(cache, view, file)),
         None => {
-            let (partial, view) = (generation::read_chunk(store, view, file).await?, Arc::clone(view));
-            background::run(move || coded(&view, &partial)).await?.into()
+            let (partial, view) = (generation::read_chunk_or_wait(store, view, file, urgent).await?, Arc::clone(view));
+            background::run_or_hurry(urgent, move || coded(&view, &partial)).await?.into()
         }
     };
     // What was asked of the chunk that this one takes the place of will be asked of it.
