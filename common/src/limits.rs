@@ -242,6 +242,9 @@ pub const SQL_STACK_BYTES: usize = 32 << 20;
 /// Rows of a table below which a query reads them as they are: rolling up would gain microseconds.
 pub const ROLL_UP_ROWS_MIN: usize = 1_024;
 
+/// How long a query that comes before anything can be answered waits for it: a process that has just started mostly takes less.
+pub const CATCH_UP_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Rows that a query may go through on the thread that it came in by, in a fraction of a millisecond; one of more is handed to
 /// another thread, which costs two waits for a core.
 pub const QUERY_LIGHT_ROWS_MAX: usize = 8_192;

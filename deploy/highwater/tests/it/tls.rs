@@ -37,9 +37,9 @@ fn commands_believe_whom_they_are_told_and_a_new_certificate_is_shown_after_a_si
 
     let sent = succeeds(&mut believing(&before, folder, &["replay", "--source", "orders", "rows.ndjson"]));
     assert!(sent.contains("5 rows sent"), "{sent}");
+    server.wait_for("committed");
     let answered = succeeds(&mut believing(&before, folder, &["query", "sales", "--format", "csv", "-m", "orders"]));
     assert_eq!(answered, "orders\n3\n");
-    server.wait_for("committed");
     let by_name = format!("https://localhost:{}/", server.address.port());
     let audited = succeeds(&mut believing(&before, folder, &["batch", "audit", "--url", &by_name]));
     assert!(audited.starts_with("equal\n"), "{audited}");
