@@ -117,9 +117,10 @@ pub fn answer(
     query: &Query,
     cancelled: &CancellationToken,
 ) -> Result<Answer, Error> {
+    let plan = Plan::of(query, served.views(), served.limits())?;
     let held = query.cursor.as_deref().map(|cursor| served.pins().resume(cursor, query)).transpose()?;
     let (tiers, offset) = held.as_ref().map_or((tiers, 0), |(tiers, offset)| (tiers, *offset));
-    let plan = Plan { offset, ..planned(served, tiers, query)? };
+    let plan = Plan { offset, ..fitted(plan, tiers)? };
     let mut answer = execute::execute(&plan, query.since.as_deref(), tiers, cancelled)?;
     let reached = offset + answer.rows.num_rows();
     if query.paged && reached < answer.stats.groups {
@@ -137,7 +138,7 @@ pub(crate) fn is_light(served: &Served, tiers: &Tiers, query: &Query) -> Result<
     if query.filter.is_some() || query.having.is_some() || query.cursor.is_some() || query.since.is_some() {
         return Ok(false);
     }
-    let plan = planned(served, tiers, query)?;
+    let plan = fitted(Plan::of(query, served.views(), served.limits())?, tiers)?;
     let (from_us, to_us, _) = plan.range(None);
     let tables = tiers.tables(&plan.view.name, plan.layer, from_us, to_us).unwrap_or_default();
     let wanted = plan.wanted(None);
@@ -145,8 +146,8 @@ pub(crate) fn is_light(served: &Served, tiers: &Tiers, query: &Query) -> Result<
     Ok(plan.shift.is_none() && efforts.is_some_and(|rows| rows <= QUERY_LIGHT_ROWS_MAX))
 }
 
-fn planned(served: &Served, tiers: &Tiers, query: &Query) -> Result<Plan, Error> {
-    let mut plan = Plan::of(query, served.views(), served.limits())?;
+/// The plan for what `tiers` keep of the history.
+fn fitted(mut plan: Plan, tiers: &Tiers) -> Result<Plan, Error> {
     if plan.layer != Layer::Live {
         let kept = tiers.kept(&plan.view.name);
         history::fit(&mut plan, &kept)?;
