@@ -33,12 +33,15 @@ pub async fn map(store: &Store, engine: &Engine, task: MapTask, gathered: Arc<Ga
                 Some(archive) => archived(store, archive, &views).await?,
                 None => segment::load(store, &dataset, &commit, &views).await?.into_iter().map(Some).collect(),
             };
+            let held: usize = partials.iter().flatten().map(RecordBatch::get_array_memory_size).sum();
+            let claim = gathered.claim().of(held);
             let merge = move || {
-                for (view, partial) in views.iter().zip(&partials) {
+                for (view, partial) in views.iter().zip(partials) {
                     if let Some(partial) = partial {
-                        gathered.of(view).shards.merge(partial)?;
+                        gathered.of(view).shards.merge(&partial)?;
                     }
                 }
+                drop(claim);
                 gathered.make_room()
             };
             engine.run(merge).await

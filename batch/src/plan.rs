@@ -249,7 +249,11 @@ async fn plan_source(
     if !raw.is_empty() {
         for (read, files) in by_readers(&raw, dataset.files(mark.version).await?) {
             let readers: Vec<&ViewPlan> = read.into_iter().map(|at| raw[at]).collect();
-            tasks.extend(tasks_of(&dataset, &readers, group(files, task_bytes).into_iter().map(Input::Files)));
+            tasks.extend(tasks_of(
+                &dataset,
+                &readers,
+                group(files, task_bytes, |file| file.bytes).into_iter().map(Input::Files),
+            ));
         }
         // The history whose raw files are gone.
         let removals = dataset.removals(&head, mark.version).await?;
@@ -339,19 +343,20 @@ pub(crate) fn base_of(base: &Generation, view: &View) -> Option<BTreeMap<i64, Ve
     })
 }
 
-/// Puts neighbouring files together until there is enough for a task of its own to be worth it.
-fn group(files: Vec<DataFile>, task_bytes: u64) -> Vec<Vec<DataFile>> {
+/// Puts neighbouring files together until there is enough for a task of its own to be worth it: of all their sizes at most `most`,
+/// unless one alone has more.
+pub(crate) fn group(files: Vec<DataFile>, most: u64, size_of: impl Fn(&DataFile) -> u64) -> Vec<Vec<DataFile>> {
     let mut groups: Vec<Vec<DataFile>> = Vec::new();
-    let mut bytes = 0;
+    let mut size = 0;
     for file in files {
-        let fits = bytes + file.bytes <= task_bytes;
+        let fits = size + size_of(&file) <= most;
         match groups.last_mut() {
             Some(last) if fits && last.len() < TASK_FILES_MAX => {
-                bytes += file.bytes;
+                size += size_of(&file);
                 last.push(file);
             }
             _ => {
-                bytes = file.bytes;
+                size = size_of(&file);
                 groups.push(vec![file]);
             }
         }
@@ -376,7 +381,8 @@ mod tests {
     fn small_files_share_a_task_and_large_ones_have_their_own() {
         let file = |bytes| DataFile { path: "file".into(), rows: 1, bytes };
         let sizes = |bytes: &[u64]| {
-            let groups = group(bytes.iter().map(|b| file(*b)).collect(), TASK_BYTES_MAX);
+            let files = bytes.iter().map(|b| file(*b)).collect();
+            let groups = group(files, TASK_BYTES_MAX, |file| file.bytes);
             groups.iter().map(|g| g.iter().map(|f| f.bytes).collect::<Vec<_>>()).collect::<Vec<_>>()
         };
         let large = TASK_BYTES_MAX;
@@ -384,7 +390,7 @@ mod tests {
             sizes(&[1, 2, large, 3, large + 1, large + 2]),
             [vec![1, 2], vec![large], vec![3], vec![large + 1], vec![large + 2]]
         );
-        assert_eq!(group(vec![file(1); 2 * TASK_FILES_MAX + 1], TASK_BYTES_MAX).len(), 3);
-        assert!(group(Vec::new(), TASK_BYTES_MAX).is_empty());
+        assert_eq!(group(vec![file(1); 2 * TASK_FILES_MAX + 1], TASK_BYTES_MAX, |file| file.bytes).len(), 3);
+        assert!(group(Vec::new(), TASK_BYTES_MAX, |file| file.bytes).is_empty());
     }
 }

@@ -85,6 +85,10 @@ pub const STORE_CONCURRENCY_MAX: usize = 16;
 /// of all files, and each file is half a kilobyte in its entry of the log, which everybody who follows the table reads.
 pub const REWRITE_FILES_MAX: usize = 2_000;
 
+/// Events that one archive is made of when retention removes them, unless a single file has more: it is folded, and read again, as a
+/// whole, and has at most so many groups of a view.
+pub const ARCHIVE_EVENTS_MAX: u64 = 1 << 20;
+
 /// Bytes of files that one rewrite replaces, at which it is a commit: what a kill leaves to be done again.
 pub const REWRITE_BYTES_MAX: u64 = 1 << 30;
 

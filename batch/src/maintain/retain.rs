@@ -1,9 +1,12 @@
 //! Retention: raw events that are older than their source keeps them go, and never before a generation covers them (L8).
 //!
-//! What goes are whole dates. Before their files leave the table, the events in them are folded into an archive, a partial of
+//! What goes are whole dates. Before their files leave the table, the events in them are folded into archives, a partial of
 //! each view: archives and the raw events that are left are the whole history of a view, so a recompute still comes to the
-//! same bytes. The archive is in the store before the commit that removes the files, and counts only with it: a kill in
+//! same bytes. An archive is in the store before the commit that removes its files, and counts only with it: a kill in
 //! between leaves an archive that nobody names. The files themselves stay until a vacuum.
+//!
+//! However much goes at once, an archive is made of a bounded number of events: so little is in memory while it is made, and
+//! whenever it is read.
 //!
 //! Views whose history is older than they keep it are rolled up, or cut, in a generation that is made from the last one: so never
 //! before a generation covers what goes, and in one step for whoever reads (L4). All later ones go on like that, late events included.
@@ -19,15 +22,17 @@ use common::{
     fold::Fold,
     generation::{self, Generation},
     history::Kept,
+    limits::ARCHIVE_EVENTS_MAX,
     names::{SourceName, ViewName},
     pipeline::Source,
     view::View,
 };
+use futures::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde::Serialize;
 use tracing::{info, warn};
 
-use crate::{Batch, Error, Watch};
+use crate::{Batch, Error, Watch, plan::group};
 
 /// What retention did with one source.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -110,16 +115,24 @@ impl Batch {
         if !waiting.is_empty() {
             warn!(source = %source.name, files = waiting.len(), "raw files are too old, and no generation covers them yet");
         }
-        if !removed.is_empty() {
+        let archived = stream::iter(group(removed, ARCHIVE_EVENTS_MAX, |file| file.rows)).map(|files| async {
+            let archive = self.archive(&dataset, &files, &views, watch).await?;
+            Ok::<_, Error>((files, archive))
+        });
+        let mut archived = archived.buffered(self.engine.in_flight());
+        while let Some((removed, archive)) = archived.try_next().await? {
             watch.check()?;
-            let archive = self.archive(&dataset, &removed, &views, watch).await?;
-            let (files, events) = (removed.len() as u64, removed.iter().map(|file| file.rows).sum());
+            let (files, events) = (removed.len() as u64, removed.iter().map(|file| file.rows).sum::<u64>());
             let swaps = vec![Swap { removed, added: Vec::new() }];
             let rewrite = Rewrite { why: Why::Retention, swaps, archive: Some(archive) };
             if dataset.rewrite(rewrite).await?.is_some() {
-                (retained.files_removed, retained.events_removed) = (files, events);
-                info!(source = %source.name, before, files, events, "retention removed raw events");
+                retained.files_removed += files;
+                retained.events_removed += events;
             }
+        }
+        let Retained { files_removed: files, events_removed: events, .. } = retained;
+        if files > 0 {
+            info!(source = %source.name, before, files, events, "retention removed raw events");
         }
         retained.before = Some(before);
         Ok(retained)

@@ -384,6 +384,20 @@ async fn l8_retention_that_fails_anywhere_has_removed_all_or_nothing() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l8_a_long_history_goes_piece_by_piece_and_comes_to_the_same() {
+    let lab = keeping(&Lab::new(), 48);
+    // A file a date: more than one archive is made of.
+    lab.commit(&(-130..=0).map(|day| row(day * DAY_US)).collect::<Vec<_>>()).await;
+    lab.advance().await;
+    let before = lab.latest().await.unwrap();
+    assert_eq!(retain(&lab).await.files_removed, 128);
+    let head = lab.dataset("departures").await.snapshot().await.unwrap();
+    assert_eq!(head.archives.len(), 2, "of 64 files each");
+    lab.recompute().await;
+    assert_eq!(lab.latest().await.unwrap().views, before.views);
+}
+
 /// The same store with the history of the view by hour kept for so many hours; the clock stands at Monday.
 fn ageing(lab: &Lab, hours: i64, roll_up: Option<&str>) -> Lab {
     let mut pipeline = (*lab.batch.pipeline).clone();
