@@ -246,13 +246,6 @@ pub const SQL_STACK_BYTES: usize = 32 << 20;
 /// Rows of a table below which a query reads them as they are: rolling up would gain microseconds.
 pub const ROLL_UP_ROWS_MIN: usize = 1_024;
 
-/// How long a query that comes before anything can be answered waits for it: a process that has just started mostly takes less.
-pub const CATCH_UP_PATIENCE: Duration = Duration::from_secs(1);
-
-/// Rows that a query may go through on the thread that it came in by, in a fraction of a millisecond; one of more is handed to
-/// another thread, which costs two waits for a core.
-pub const QUERY_LIGHT_ROWS_MAX: usize = 8_192;
-
 /// How many times fewer rows a roll-up of a table must have to be kept.
 pub const ROLL_UP_RATIO: usize = 8;
 
@@ -264,6 +257,13 @@ pub const TOP_GROUPS_MAX: usize = 1_000;
 
 /// Sets of tiers that cursors hold, of one generation: they share all that did not change between them.
 pub const CURSORS_HELD_MAX: usize = 64;
+
+/// How long a query that comes before anything can be answered waits for it: a process that has just started mostly takes less.
+pub const CATCH_UP_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Rows that a query may go through on the thread that it came in by, in a fraction of a millisecond; one of more is handed to
+/// another thread, which costs two waits for a core.
+pub const QUERY_LIGHT_ROWS_MAX: usize = 8_192;
 
 /// The longest body of a query, in bytes: a query is a few lines.
 pub const QUERY_BYTES_MAX: usize = 64 << 10;

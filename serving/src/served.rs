@@ -3,10 +3,16 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwapOption;
-use common::{limits::QUERIES_PER_CORE_MAX, names::ViewName, pipeline::QueryLimits, verdict::Verdict, view::View};
+use common::{
+    limits::{CATCH_UP_PATIENCE, QUERIES_PER_CORE_MAX},
+    names::ViewName,
+    pipeline::QueryLimits,
+    verdict::Verdict,
+    view::View,
+};
 use tokio::{
     sync::{Semaphore, watch},
-    time::Instant,
+    time::{Instant, timeout},
 };
 
 use crate::{query::Pins, ready::Readiness, tiers::Tiers};
@@ -77,6 +83,14 @@ impl Served {
         Some(Arc::clone(&self.tiers.load().as_ref()?.1))
     }
 
+    /// The same; where there are none yet, as soon after a start, they are waited for a moment.
+    pub(crate) async fn caught_up(&self) -> Option<Arc<Tiers>> {
+        match self.tiers() {
+            None => timeout(CATCH_UP_PATIENCE, self.newer(0)).await.ok().map(|(_, tiers)| tiers),
+            shown => shown,
+        }
+    }
+
     /// The newest tiers with their number, which grows with each that is shown; `None` until caught up.
     pub(crate) fn shown(&self) -> Option<(u64, Arc<Tiers>)> {
         self.tiers.load().as_ref().map(|shown| (shown.0, Arc::clone(&shown.1)))
@@ -129,5 +143,19 @@ impl Served {
             }
             changes.changed().await.expect("the sender is borrowed with self");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[tokio::test]
+    async fn who_asks_right_after_a_start_waits_a_moment() {
+        let served = Served::new(testing::views_by_name());
+        let (shown, ()) = tokio::join!(served.caught_up(), async { served.show(testing::tiers()) });
+        assert!(shown.is_some());
+        assert!(served.caught_up().await.is_some(), "and from then on at once");
     }
 }

@@ -9,8 +9,6 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use common::limits::CATCH_UP_PATIENCE;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info_span};
 use xxhash_rust::xxh3::Xxh3;
@@ -92,8 +90,7 @@ async fn respond(api: Api, query: Query, form: Form, headers: &HeaderMap) -> Res
 async fn answer(api: Api, query: Query, form: Form, cancelled: CancellationToken) -> Result<Written, Problem> {
     let span = info_span!("query", view = %query.view);
     // One query, one set of tiers (L4).
-    let shown = timeout(CATCH_UP_PATIENCE, api.served.newer(0)).await;
-    let (_, tiers) = shown.map_err(|_| not_ready())?;
+    let tiers = api.served.caught_up().await.ok_or_else(not_ready)?;
     if query::is_light(&api.served, &tiers, &query)? {
         return span.in_scope(|| written(&api, &tiers, &query, form, &cancelled));
     }

@@ -1,7 +1,7 @@
 //! `POST /v1/sql`. A statement runs on a thread of its own: Polars may not be run on one of the async runtime, and goes deep into
 //! what it is asked.
 
-use std::thread;
+use std::{sync::Arc, thread};
 
 use axum::{
     Extension,
@@ -24,6 +24,7 @@ use super::{
 use crate::{
     query::Form,
     sql::{Prepared, Request},
+    tiers::Tiers,
 };
 
 /// Answers a `SELECT` over the merged views.
@@ -52,12 +53,13 @@ async fn answer(
     form: Form,
     cancelled: CancellationToken,
 ) -> Result<Response, Problem> {
+    let tiers = api.served.caught_up().await.ok_or_else(not_ready)?;
     let permit = api.turn().await?;
     let (sender, receiver) = oneshot::channel();
     let run = move || {
         // Held until Polars is done, whether or not somebody still waits: what cannot be stopped still counts.
         let _permit = permit;
-        let answered = answered(&api, &asker, &request, form, &cancelled);
+        let answered = answered(&api, &tiers, &asker, &request, form, &cancelled);
         // Nobody may wait any more.
         let _ = sender.send(answered);
     };
@@ -68,15 +70,15 @@ async fn answer(
 
 fn answered(
     api: &Api,
+    tiers: &Arc<Tiers>,
     asker: &Asker,
     request: &Request,
     form: Form,
     cancelled: &CancellationToken,
 ) -> Result<Response, Problem> {
-    let tiers = api.served.tiers().ok_or_else(not_ready)?;
     let prepared = Prepared::new(&api.served, request)?;
     prepared.views().try_for_each(|view| asker.may_read(view.as_str()))?;
-    let answer = prepared.run(&api.served, &tiers, cancelled)?;
+    let answer = prepared.run(&api.served, tiers, cancelled)?;
     let mut response = form.write(&answer)?.into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(form.content_type()));

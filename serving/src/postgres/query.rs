@@ -8,7 +8,10 @@ use common::{limits::SQL_STACK_BYTES, schema::ColumnType};
 use jiff::tz::TimeZone;
 use pgwire::api::Type;
 use sqlparser::ast::{Query, Statement};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, oneshot},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -96,17 +99,18 @@ impl Job {
     /// Starts it; what it gives comes through the channel. The permit is held until it is done, whether or not somebody waits.
     pub(super) fn start(self, permit: OwnedSemaphorePermit) -> Result<oneshot::Receiver<Result<Answer, Fault>>, Fault> {
         let (sender, receiver) = oneshot::channel();
+        let runtime = Handle::current();
         let run = move || {
             let _permit = permit;
             // Nobody may wait any more.
-            let _ = sender.send(self.run());
+            let _ = sender.send(self.run(&runtime));
         };
         let started = thread::Builder::new().name("sql".to_owned()).stack_size(SQL_STACK_BYTES).spawn(run);
         started.map_err(|error| Fault::new("53000", error.to_string()))?;
         Ok(receiver)
     }
 
-    fn run(mut self) -> Result<Answer, Fault> {
+    fn run(mut self, runtime: &Handle) -> Result<Answer, Fault> {
         let about = catalog::about(&self.query);
         if about != About::Views {
             match catalog::answer(&self.facts, &self.query, !self.columns_only) {
@@ -128,7 +132,8 @@ impl Job {
                 facts: self.facts,
             });
         }
-        let tiers = self.served.tiers().ok_or_else(|| Fault::new("57P03", "still catching up, try again"))?;
+        let tiers = runtime.block_on(self.served.caught_up());
+        let tiers = tiers.ok_or_else(|| Fault::new("57P03", "still catching up, try again"))?;
         let answer = prepared.run(&self.served, &tiers, &self.cancelled)?;
         if answer.stats.groups > answer.rows.num_rows() {
             let most = self.served.limits().rows;
