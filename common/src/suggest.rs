@@ -17,3 +17,13 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 pub fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     names.into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
+
+/// After "there is no `name`": what was probably meant, and what there is: `, did you mean x? There are a, b, x`.
+#[must_use]
+pub fn hint<'a>(name: &str, allowed: impl Iterator<Item = &'a str> + Clone) -> String {
+    match (nearest(name, allowed.clone()), list(allowed)) {
+        (_, all) if all.is_empty() => "; there are none".to_owned(),
+        (None, all) => format!("; there are {all}"),
+        (Some(meant), all) => format!(", did you mean `{meant}`? There are {all}"),
+    }
+}

@@ -1,8 +1,8 @@
 //! Which columns an answer has, in which order, and finding them by name.
 
-use common::{grain::Grain, measure::Measure, schema::ColumnType, view::View};
+use common::{grain::Grain, measure::Measure, schema::ColumnType, suggest, view::View};
 
-use super::{FieldError, Query, answer::ColumnInfo, fields::suggest};
+use super::{FieldError, Query, answer::ColumnInfo};
 
 /// The column that marks the row of all groups that `top` does not keep.
 pub(super) const OTHER: &str = "other";
@@ -66,7 +66,7 @@ pub(super) fn order(query: &Query, columns: &[ColumnInfo], errors: &mut Vec<Fiel
             }
             Some(index) => order.push((index, one.desc)),
             None => {
-                let hint = suggest(&one.by, columns.iter().map(|c| c.name.as_str()));
+                let hint = suggest::hint(&one.by, columns.iter().map(|c| c.name.as_str()));
                 let detail = format!("`{}` is not a column of this answer{hint}", one.by);
                 errors.push(FieldError::new(&format!("order_by/{at}/by"), detail));
             }

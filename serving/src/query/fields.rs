@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use common::suggest::{list, nearest};
+use common::suggest;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -45,7 +45,7 @@ impl<'a> Fields<'a> {
         };
         let mut fields = Self { object, path: path.to_owned(), errors: Vec::new() };
         for name in object.keys().filter(|name| !allowed.contains(&name.as_str())) {
-            let detail = format!("unknown field{}", suggest(name, allowed.iter().copied()));
+            let detail = format!("unknown field{}", suggest::hint(name, allowed.iter().copied()));
             fields.fault(&escape(name), detail);
         }
         Ok(fields)
@@ -140,16 +140,4 @@ fn brief(value: &Value) -> String {
 /// A key as it stands in a JSON pointer (RFC 6901).
 fn escape(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
-}
-
-/// What was probably meant, and what there is: `, did you mean x? There are a, b, x`.
-pub(super) fn suggest<'a>(name: &str, allowed: impl Iterator<Item = &'a str> + Clone) -> String {
-    let question = match nearest(name, allowed.clone()) {
-        Some(meant) => format!(", did you mean `{meant}`?"),
-        None => String::new(),
-    };
-    match list(allowed) {
-        all if all.is_empty() => format!("{question}; there are none"),
-        all => format!("{question}; there are {all}"),
-    }
 }

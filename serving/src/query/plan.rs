@@ -9,6 +9,7 @@ use common::{
     names::ViewName,
     pipeline::QueryLimits,
     schema::ColumnType,
+    suggest,
     view::{Dimension, View},
 };
 use jiff::Timestamp;
@@ -17,7 +18,6 @@ use super::{
     FieldError, Query,
     answer::ColumnInfo,
     columns::{check_names, columns, order},
-    fields::suggest,
     grain::{asked, timezone},
     groups::Rank,
     model::Fill,
@@ -69,7 +69,7 @@ impl Plan {
         limits: QueryLimits,
     ) -> Result<Self, Vec<FieldError>> {
         let Some(view) = views.get(query.view.as_str()) else {
-            let hint = suggest(&query.view, views.keys().map(ViewName::as_str));
+            let hint = suggest::hint(&query.view, views.keys().map(ViewName::as_str));
             return Err(vec![FieldError::new("view", format!("there is no view `{}`{hint}", query.view))]);
         };
         let mut errors = Vec::new();
@@ -194,7 +194,7 @@ fn resolve(field: &str, what: &str, asked: &[String], names: &[&str], errors: &m
             }
             Some(index) => found.push(index),
             None => {
-                let hint = suggest(name, names.iter().copied());
+                let hint = suggest::hint(name, names.iter().copied());
                 errors.push(FieldError::new(&pointer, format!("the view has no {what} `{name}`{hint}")));
             }
         }
@@ -242,7 +242,7 @@ fn rank(query: &Query, measures: &[&Measure]) -> Result<Option<Rank>, FieldError
         Some(measure) if measures[measure].value_type.scalar().is_none() => fault(format!("`{}` has no order", top.by)),
         Some(measure) => Ok(Some(Rank { n: top.n, measure, asc: top.asc })),
         None => {
-            let hint = suggest(&top.by, measures.iter().map(|measure| measure.name.as_str()));
+            let hint = suggest::hint(&top.by, measures.iter().map(|measure| measure.name.as_str()));
             fault(format!("`{}` is not a measure of this answer{hint}", top.by))
         }
     }

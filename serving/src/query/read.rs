@@ -1,12 +1,12 @@
 //! Reading a question: from JSON, or from the parameters of an address. Every field whose shape is wrong is named; whether the
 //! names in it exist is not looked at here.
 
-use common::limits::TOP_GROUPS_MAX;
+use common::{limits::TOP_GROUPS_MAX, suggest};
 use serde_json::{Map, Value, json};
 
 use super::{
     Error, FieldError, Query,
-    fields::{Fields, suggest},
+    fields::Fields,
     model::{Fill, OrderBy, Top},
 };
 use crate::tiers::Layer;
@@ -154,7 +154,7 @@ fn choice<T: Copy>(fields: &mut Fields<'_>, name: &str, what: &str, values: &[(&
     let text = fields.string(name)?;
     let found = values.iter().find(|(value, _)| *value == text);
     if found.is_none() {
-        let hint = suggest(&text, values.iter().map(|(value, _)| *value));
+        let hint = suggest::hint(&text, values.iter().map(|(value, _)| *value));
         fields.fault(name, format!("`{text}` is not {what}{hint}"));
     }
     found.map(|(_, value)| *value)

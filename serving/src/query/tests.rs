@@ -324,7 +324,7 @@ fn every_wrong_field_is_named_with_what_is_allowed() {
         (json!([]), "#", "must be an object"),
         (json!({}), "#/view", "is missing"),
         (with("view", json!(1)), "#/view", "is a number, must be a string"),
-        (with("view", json!("delay")), "#/view", "did you mean `delays`?; there are `delays`, `totals`"),
+        (with("view", json!("delay")), "#/view", "did you mean `delays`? There are `delays`, `totals`"),
         (with("dimension", json!([])), "#/dimension", "did you mean `dimensions`?"),
         (with("a/b~c", json!(1)), "#/a~1b~0c", "unknown field"),
         (with("from", json!("yesterday")), "#/from", "RFC 3339"),
@@ -337,7 +337,7 @@ fn every_wrong_field_is_named_with_what_is_allowed() {
         (
             with("dimensions", json!(["carier"])),
             "#/dimensions/0",
-            "did you mean `carrier`?; there are `carrier`, `origin`",
+            "did you mean `carrier`? There are `carrier`, `origin`",
         ),
         (with("dimensions", json!(["origin", "origin"])), "#/dimensions/1", "asked twice"),
         (with("measures", json!(["departures", "delay"])), "#/measures/1", "did you mean `delays`?"),
@@ -352,7 +352,7 @@ fn every_wrong_field_is_named_with_what_is_allowed() {
         (with("order_by", json!([{}])), "#/order_by/0/by", "is missing"),
         (with("limit", json!(0)), "#/limit", "from 1 on"),
         (with("limit", json!(1.5)), "#/limit", "is 1.5, must be a whole number"),
-        (with("layer", json!("both")), "#/layer", "there are `merged`, `batch`, `live`"),
+        (with("layer", json!("both")), "#/layer", "There are `merged`, `batch`, `live`"),
         (
             json!({"view": "delays", "from": "2013-02-02T00:00:00Z", "to": "2013-02-02T00:00:00Z"}),
             "#/to",

@@ -50,10 +50,8 @@ impl<'v> Rewrite<'v> {
         match self.views.get(text.as_str()).or_else(|| self.views.get(text.to_lowercase().as_str())) {
             Some(view) => Ok(Some(view)),
             None => {
-                let names = self.views.keys().map(ViewName::as_str);
-                let near = suggest::nearest(&text, names.clone()).map(|near| format!(", did you mean `{near}`?"));
-                let all = suggest::list(names);
-                Err(Fault::new(name, format!("there is no view `{text}`{}; there are {all}", near.unwrap_or_default())))
+                let hint = suggest::hint(&text, self.views.keys().map(ViewName::as_str));
+                Err(Fault::new(name, format!("there is no view `{text}`{hint}")))
             }
         }
     }

@@ -292,12 +292,8 @@ impl Groups<'_> {
                 format!("`{name}` is a list, which SQL here has no columns of; ask it with /v1/query"),
             )),
             None => {
-                let near = suggest::nearest(&name.value, scalar()).map(|near| format!(", did you mean `{near}`?"));
-                let (view, all) = (&self.view.name, suggest::list(scalar()));
-                Err(Fault::at_name(
-                    name,
-                    format!("view {view} has no measure `{name}`{}; there are {all}", near.unwrap_or_default()),
-                ))
+                let (view, hint) = (&self.view.name, suggest::hint(&name.value, scalar()));
+                Err(Fault::at_name(name, format!("view {view} has no measure `{name}`{hint}")))
             }
         }
     }

@@ -145,7 +145,7 @@ fn what_is_not_answered_says_why_and_where() {
         ("", "no statement"),
         (
             "SELECT *\nFROM delay",
-            "there is no view `delay`, did you mean `delays`?; there are `delays`, `totals` at Line: 2, Column: 6",
+            "there is no view `delay`, did you mean `delays`? There are `delays`, `totals` at Line: 2, Column: 6",
         ),
         ("SELECT * FROM read_csv('/etc/passwd')", "only views"),
         ("SELECT * FROM read_parquet('s3://x/y')", "only views"),
