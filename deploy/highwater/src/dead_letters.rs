@@ -22,7 +22,7 @@ pub(crate) async fn dead_letters(path: &Path, options: cli::DeadLetters) -> anyh
             }
         }
         if !options.json {
-            writeln!(out, "{}: {} dead letters shown", source.name, letters.len())?;
+            writeln!(out, "{}: {} dead letters shown, of all that is committed", source.name, letters.len())?;
         }
     }
     Ok(())

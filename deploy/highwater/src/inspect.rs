@@ -73,6 +73,8 @@ struct SourceInfo {
 #[derive(Debug, Serialize)]
 struct PartitionInfo {
     partition: Partition,
+    /// Which file that was loaded it stands for, from 1 on; null for one of the log.
+    load: Option<usize>,
     /// The position in the dataset.
     committed: Position,
     /// The position that the newest generation covers.
@@ -102,8 +104,11 @@ struct GapInfo {
 struct CommitInfo {
     version: Version,
     records: Counts,
+    /// Files that it added events with.
     files: u64,
     bytes: u64,
+    /// Files that it put others in the place of, or archived.
+    replaced: u64,
     positions: Positions,
 }
 
@@ -188,6 +193,8 @@ async fn source_info(
     let mut all: Vec<Partition> = head.positions.keys().chain(bounds.keys()).copied().collect();
     all.sort_unstable();
     all.dedup();
+    let mut loads: Vec<Partition> = head.loads.values().copied().collect();
+    loads.sort_unstable();
     let partitions: Vec<_> = all
         .into_iter()
         .map(|partition| {
@@ -198,7 +205,8 @@ async fn source_info(
                 to: bounds.to,
                 lag: bounds.to.0.saturating_sub(committed.max(bounds.from).0),
             });
-            PartitionInfo { partition, committed, covered, log }
+            let load = loads.iter().position(|load| *load == partition).map(|at| at + 1);
+            PartitionInfo { partition, load, committed, covered, log }
         })
         .collect();
     let lag = partitions.iter().filter_map(|partition| Some(partition.log.as_ref()?.lag)).sum();
@@ -228,6 +236,7 @@ fn commit_info(commit: Commit) -> CommitInfo {
         records,
         files: commit.files.len() as u64,
         bytes: commit.files.iter().map(|file| file.bytes).sum(),
+        replaced: commit.removed.len() as u64,
         positions: commit.positions,
     }
 }
@@ -289,9 +298,11 @@ fn print_source(source: &SourceInfo) -> anyhow::Result<()> {
         let known = |number: Option<u64>| number.map_or("?".to_owned(), |number| number.to_string());
         let rows = source.partitions.iter().map(|p| {
             let log = p.log.as_ref();
-            let ends = [log.map(|log| log.from.0), log.map(|log| log.to.0), log.map(|log| log.lag)].map(known);
+            let ends = [log.map(|log| log.from.0), log.map(|log| log.to.0), log.map(|log| log.lag)];
+            let ends = ends.map(|end| if p.load.is_some() { "-".to_owned() } else { known(end) });
             let [from, to, lag] = ends;
-            [p.partition.to_string(), p.covered.to_string(), p.committed.to_string(), from, to, lag]
+            let name = p.load.map_or(p.partition.to_string(), |load| format!("load {load}"));
+            [name, p.covered.to_string(), p.committed.to_string(), from, to, lag]
         });
         let header = ["partition", "generation", "committed", "log from", "log to", "not committed"];
         say!("{}", table(&header, 0, rows))?;
@@ -299,10 +310,11 @@ fn print_source(source: &SourceInfo) -> anyhow::Result<()> {
     if !source.commits.is_empty() {
         let rows = source.commits.iter().map(|commit| {
             let Counts { events, dead_letters, tombstones } = commit.records;
-            let numbers = [commit.version.0, events, dead_letters, tombstones, commit.files, commit.bytes];
+            let (version, replaced) = (commit.version.0, commit.replaced);
+            let numbers = [version, events, dead_letters, tombstones, commit.files, commit.bytes, replaced];
             numbers.map(|number| number.to_string())
         });
-        let header = ["commit", "events", "dead letters", "tombstones", "files", "bytes"];
+        let header = ["commit", "events", "dead letters", "tombstones", "files", "bytes", "files replaced"];
         say!("{}", table(&header, 0, rows))?;
     }
     Ok(())

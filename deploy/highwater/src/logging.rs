@@ -7,8 +7,9 @@ use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::Subscribe
 
 use crate::{cli::LogFormat, traces::Traces};
 
-/// Told to every filter: the Delta kernel logs as errors what we ask and answer ourselves, such as whether a table is there.
-const QUIET: &str = "buoyant_kernel=off";
+/// Told to every filter: the Delta kernel logs as errors what we ask and answer ourselves, such as whether a table is there; the
+/// embedded log's library tells of each of its files.
+const QUIET: &str = "buoyant_kernel=off,fjall=warn,lsm_tree=warn";
 
 /// Starts logging and, on `runtime`, the sending of traces. `default` is the filter where `HIGHWATER_LOG` is not set; it is one for both,
 /// since filters of single layers lose lines where a library asks whether it should log (librdkafka's log does).

@@ -16,8 +16,10 @@ pub(crate) async fn erase(path: &Path, options: args::Erase, stop: CancellationT
     let source = batch.pipeline.sources.get(&options.source);
     let source = source.with_context(|| format!("no source `{}`; there are: {}", options.source, names()))?;
     let watch = Watch { cancel: stop, ..Watch::default() };
-    let erased = batch.erase(source, &options.condition, &watch).await;
-    let (receipt, place) = erased.context("not everything is erased; run the same again to go on")?;
+    let (receipt, place) = match batch.erase(source, &options.condition, &watch).await {
+        Err(refused @ batch::Error::Condition(_)) => return Err(refused.into()),
+        erased => erased.context("not everything is erased; run the same again to go on")?,
+    };
     if options.json {
         say!("{}", serde_json::to_string(&receipt)?)?;
         return Ok(());
