@@ -46,7 +46,7 @@ impl PseudonymKey {
 
     fn pseudonym(&self, value: &[u8]) -> String {
         let hash = blake3::keyed_hash(&self.0, value);
-        hash.as_bytes()[..HASH_BYTES].iter().map(|byte| format!("{byte:02x}")).collect()
+        hex::encode(&hash.as_bytes()[..HASH_BYTES])
     }
 }
 

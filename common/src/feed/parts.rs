@@ -187,8 +187,7 @@ mod tests {
     #[test]
     fn the_format_never_changes_unseen() {
         let messages = split(b"abc", 0x0102, 5, 1_000).unwrap();
-        let hex: String = messages[0].iter().map(|byte| format!("{byte:02x}")).collect();
-        insta::assert_snapshot!(hex);
+        insta::assert_snapshot!(hex::encode(&messages[0]));
         assert_eq!(Assembly::default().take(b"{}", None), Err(Error::Format));
     }
 }

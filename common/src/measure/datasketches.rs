@@ -81,10 +81,6 @@ mod tests {
     /// What `golden/hll.py` made with the Python package: a line a sketch.
     const GOLDEN: &str = include_str!("golden/hll.txt");
 
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-
     fn values(kind: &str, n: i64) -> Input {
         use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
         let (array, column_type): (ArrayRef, _) = match kind {
@@ -113,7 +109,7 @@ mod tests {
             let mut state = Vec::new();
             sketch.encode(precision, &mut state);
             let image = image(&state, precision).unwrap();
-            assert_eq!(hex(&comparable(mode, image)), golden, "{kind} {n} {precision}");
+            assert_eq!(hex::encode(comparable(mode, image)), golden, "{kind} {n} {precision}");
             // Two estimators of the same sketch: theirs is table-driven, ours is Ertl's.
             let (theirs, ours): (f64, _) =
                 (estimate.parse().unwrap(), super::super::hyperloglog::estimate(&state, precision));
@@ -144,6 +140,6 @@ mod tests {
 
     #[test]
     fn nothing_is_an_empty_sketch() {
-        assert_eq!(hex(&image(&[], 12).unwrap()), "0201070c030c0008");
+        assert_eq!(hex::encode(image(&[], 12).unwrap()), "0201070c030c0008");
     }
 }

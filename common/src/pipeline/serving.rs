@@ -237,9 +237,9 @@ const SHA256: Kind<[u8; 32]> = Kind {
     what: "a SHA-256",
     allowed: "a token's hash is 64 hexadecimal digits, as `printf %s \"$TOKEN\" | sha256sum` prints",
     parse: |text| {
-        let digit = |at: usize| u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok();
-        let bytes: Option<Vec<u8>> = (0..32).map(digit).collect();
-        bytes.filter(|_| text.len() == 64)?.try_into().ok()
+        let mut hash = [0; 32];
+        hex::decode_to_slice(text, &mut hash).ok()?;
+        Some(hash)
     },
 };
 

@@ -49,8 +49,8 @@ pub(crate) enum Role {
 
 pub(crate) fn token(options: &cli::Token) -> anyhow::Result<()> {
     let cli::Token { name: Name(name), role, views, stdin } = options;
-    let token = if *stdin { given()? } else { hex(&postgres::random::<BYTES>()?) };
-    let (sha256, scram) = (hex(&serving::sha256(&token)), postgres::verifier(&token)?);
+    let token = if *stdin { given()? } else { hex::encode(postgres::random::<BYTES>()?) };
+    let (sha256, scram) = (hex::encode(serving::sha256(&token)), postgres::verifier(&token)?);
     if !stdin {
         eprintln!("The token, which is kept nowhere else:\n\n{token}\n");
     }
@@ -86,8 +86,4 @@ fn given() -> anyhow::Result<String> {
         "a token has at least {CHARACTERS_MIN} characters: people can guess shorter ones"
     );
     Ok(token.to_owned())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

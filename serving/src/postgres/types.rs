@@ -85,6 +85,11 @@ impl Known {
         let found = KNOWN.iter().find(|known| known.oid == of.oid());
         *found.unwrap_or(&KNOWN[7])
     }
+
+    /// The one of this name, as Postgres or as the standard has it.
+    pub(super) fn named(name: &str) -> Option<&'static Self> {
+        KNOWN.iter().find(|known| known.name == name || known.written == name)
+    }
 }
 
 /// The type that SQL writes as `name`; text if there is none here.
@@ -104,7 +109,7 @@ pub(super) fn named(name: &str) -> Type {
         "string" => "text",
         other => other,
     };
-    let known = KNOWN.iter().find(|known| known.name == name || known.written == name);
+    let known = Known::named(name);
     let oid = known.map_or(25, |known| if array { known.array } else { known.oid });
     Type::from_oid(oid).unwrap_or(Type::TEXT)
 }

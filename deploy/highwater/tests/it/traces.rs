@@ -55,10 +55,6 @@ fn take(mut connection: &TcpStream) -> Option<Vec<u8>> {
     Some(body)
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[test]
 fn spans_of_requests_queries_and_commits_come_to_a_collector() {
     let folder = shop();
@@ -84,9 +80,9 @@ fn spans_of_requests_queries_and_commits_come_to_a_collector() {
         .flat_map(|of_resource| of_resource.scope_spans)
         .flat_map(|of_scope| of_scope.spans)
         .collect();
-    let traced = |name: &str| spans.iter().find(|s| s.name == name && hex(&s.trace_id) == TRACE);
+    let traced = |name: &str| spans.iter().find(|s| s.name == name && hex::encode(&s.trace_id) == TRACE);
     let request = traced("request").expect("the request is a span in the trace of its caller");
-    assert_eq!(hex(&request.parent_span_id), CALLER);
+    assert_eq!(hex::encode(&request.parent_span_id), CALLER);
     let query = traced("query").expect("the query is a span");
     assert_eq!(query.parent_span_id, request.span_id);
     assert!(spans.iter().any(|span| span.name == "commit"), "{spans:?}");

@@ -160,11 +160,7 @@ impl Engine<'_> {
             },
             (Value::Text(name), &Type::REGTYPE) => match name.parse::<i64>() {
                 Ok(oid) => Ok(Value::Int(oid)),
-                Err(_) => Ok(types::KNOWN
-                    .iter()
-                    .find(|known| known.name == name || known.written == name)
-                    .map(|known| i64::from(known.oid))
-                    .into()),
+                Err(_) => Ok(types::Known::named(&name).map(|known| i64::from(known.oid)).into()),
             },
             (value @ Value::Int(_), _) if is_name_like(to) && functions::has_names(from) => {
                 Ok(functions::name_of(self.facts, from, value.int().unwrap_or_default()).into())

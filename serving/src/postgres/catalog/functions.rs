@@ -134,7 +134,7 @@ impl Engine<'_> {
             "pg_get_viewdef" => int(0).and_then(|oid| tables::description(facts, oid, 0)).into(),
             "to_regclass" => text(0).and_then(|name| tables::relation_oid(facts, &name)).into(),
             "to_regtype" => {
-                let known = text(0).and_then(|name| types::KNOWN.iter().find(|k| k.name == name || k.written == name));
+                let known = text(0).and_then(|name| Known::named(&name));
                 known.map(|known| i64::from(known.oid)).into()
             }
             "array_to_string" => match (args.first(), text(1)) {

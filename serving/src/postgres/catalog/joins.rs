@@ -73,13 +73,7 @@ impl Engine<'_> {
             for other in index.get(&key).into_iter().flatten() {
                 self.step()?;
                 let both: Row = row.iter().chain(*other).cloned().collect();
-                let scope = Scope {
-                    relation: &whole,
-                    row: Some(&both),
-                    group: None,
-                    around: Some(around),
-                    named: around.named,
-                };
+                let scope = around.within(&whole, Some(&both));
                 if on.map_or(Ok(true), |on| self.value(on, &scope).map(|value| value.holds()))? {
                     found = true;
                     rows.push(both);
@@ -102,13 +96,7 @@ impl Engine<'_> {
             }
             TableFactor::Function { name, args, alias, .. } => self.made(name, args, alias.as_ref(), left, around),
             TableFactor::UNNEST { alias, array_exprs, .. } => {
-                let scope = Scope {
-                    relation: left,
-                    row: left.rows.first(),
-                    group: None,
-                    around: Some(around),
-                    named: around.named,
-                };
+                let scope = around.within(left, left.rows.first());
                 let mut items = Vec::new();
                 for expr in array_exprs {
                     items.extend(self.value(expr, &scope)?.items());
@@ -155,8 +143,7 @@ impl Engine<'_> {
         around: &Scope<'_>,
     ) -> Result<Relation, Fault> {
         let called = last_name(name);
-        let scope =
-            Scope { relation: left, row: left.rows.first(), group: None, around: Some(around), named: around.named };
+        let scope = around.within(left, left.rows.first());
         let args = args.iter().map(|arg| match expression(arg) {
             Some(expr) if self.rows => self.value(expr, &scope),
             _ => Ok(Value::Null),

@@ -100,6 +100,11 @@ impl<'a> Scope<'a> {
         vacant.then_some(Found::Vacant)
     }
 
+    /// A scope of its own within this one.
+    pub(super) fn within(&'a self, relation: &'a Relation, row: Option<&'a Row>) -> Self {
+        Self { relation, row, group: None, around: Some(self), named: self.named }
+    }
+
     /// This scope at another row.
     pub(super) fn at(&self, row: &'a Row) -> Self {
         Self { row: Some(row), ..*self }

@@ -118,7 +118,7 @@ impl Engine<'_> {
         if let Some(condition) = &select.selection {
             let mut kept = Vec::new();
             for row in rows {
-                let scope = scope(&from, Some(&row), around);
+                let scope = around.within(&from, Some(&row));
                 if self.value(condition, &scope)?.holds() {
                     kept.push(row);
                 }
@@ -129,13 +129,13 @@ impl Engine<'_> {
         let columns = items.iter().map(|(name, expr)| Column {
             table: String::new(),
             name: name.clone(),
-            column_type: self.item_type(expr, &scope(&from, None, around)),
+            column_type: self.item_type(expr, &around.within(&from, None)),
         });
         let answer = Relation { columns: columns.collect(), rows: Vec::new(), vacant: Vec::new() };
         let groups = self.groups(select, &items, &from, &rows, around)?;
         let mut answered = Vec::new();
         for (row, group) in &groups {
-            let scope = Scope { group: group.as_deref(), ..scope(&from, Some(row), around) };
+            let scope = Scope { group: group.as_deref(), ..around.within(&from, Some(row)) };
             if let Some(having) = &select.having
                 && !self.value(having, &scope)?.holds()
             {
@@ -179,7 +179,7 @@ impl Engine<'_> {
             groups.push((Vec::new(), rows.iter().collect()));
         } else {
             for row in rows {
-                let scope = scope(from, Some(row), around);
+                let scope = around.within(from, Some(row));
                 let key = by.iter().map(|expr| match (ordinal(expr), items) {
                     (Some(at), items) if at < items.len() => match &items[at].1 {
                         Item::Column(at) => Ok(row[*at].clone()),
@@ -226,7 +226,7 @@ impl Engine<'_> {
         }
         for (_, item) in &items {
             if let Item::Expr(expr) = item {
-                self.check(expr, &scope(from, None, around))?;
+                self.check(expr, &around.within(from, None))?;
             }
         }
         Ok(items)
@@ -259,10 +259,6 @@ enum Item<'s> {
     /// A column of the tables.
     Column(usize),
     Expr(&'s Expr),
-}
-
-fn scope<'a>(relation: &'a Relation, row: Option<&'a Row>, around: &'a Scope<'a>) -> Scope<'a> {
-    Scope { relation, row, group: None, around: Some(around), named: around.named }
 }
 
 /// The place that `expr` numbers from 1, from 0.
