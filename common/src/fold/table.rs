@@ -65,7 +65,7 @@ impl<'a> Kept<'a> {
     }
 
     fn rows(&self) -> Rows<'_> {
-        Rows::selected(&self.groups, &self.rows)
+        Rows::filtered(&self.groups, &self.rows)
     }
 }
 

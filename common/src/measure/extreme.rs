@@ -16,6 +16,7 @@ use super::{
     bytes::{ByteColumn, ByteRows},
     input::{Input, Values, from_ordered, text, to_ordered},
     rows::{Rows, grow},
+    seen::Seen,
 };
 use crate::schema::ColumnType;
 
@@ -23,6 +24,8 @@ use crate::schema::ColumnType;
 pub(super) trait Fixed: Debug + Send + Sync + 'static {
     /// What is kept: orders as the values do.
     type Key: Ord + Copy + Default + Debug + Send + Sync;
+    /// The least and the greatest of what can be kept.
+    const ENDS: (Self::Key, Self::Key);
 
     /// Calls `visit(group, key)` for each row that is not null.
     fn visit(input: &Input, rows: Rows<'_>, visit: impl FnMut(usize, Self::Key));
@@ -37,6 +40,7 @@ pub(super) struct Ints;
 
 impl Fixed for Ints {
     type Key = i64;
+    const ENDS: (i64, i64) = (i64::MIN, i64::MAX);
 
     #[inline(always)]
     fn visit(input: &Input, rows: Rows<'_>, mut visit: impl FnMut(usize, i64)) {
@@ -61,6 +65,7 @@ pub(super) struct Doubles;
 
 impl Fixed for Doubles {
     type Key = i64;
+    const ENDS: (i64, i64) = (i64::MIN, i64::MAX);
 
     #[inline(always)]
     fn visit(input: &Input, rows: Rows<'_>, mut visit: impl FnMut(usize, i64)) {
@@ -80,6 +85,7 @@ pub(super) struct Decimals;
 
 impl Fixed for Decimals {
     type Key = i128;
+    const ENDS: (i128, i128) = (i128::MIN, i128::MAX);
 
     #[inline(always)]
     fn visit(input: &Input, rows: Rows<'_>, mut visit: impl FnMut(usize, i128)) {
@@ -98,6 +104,7 @@ pub(super) struct Bools;
 
 impl Fixed for Bools {
     type Key = bool;
+    const ENDS: (bool, bool) = (false, true);
 
     #[inline(always)]
     fn visit(input: &Input, rows: Rows<'_>, mut visit: impl FnMut(usize, bool)) {
@@ -117,24 +124,32 @@ pub(super) struct Extreme<F: Fixed> {
     column_type: ColumnType,
     greatest: bool,
     keys: Vec<F::Key>,
-    seen: Vec<bool>,
+    seen: Seen,
     kind: PhantomData<F>,
 }
 
 impl<F: Fixed> Extreme<F> {
     pub(super) fn new(name: String, column_type: ColumnType, greatest: bool) -> Self {
-        Self { name, column_type, greatest, keys: Vec::new(), seen: Vec::new(), kind: PhantomData }
+        Self { name, column_type, greatest, keys: Vec::new(), seen: Seen::default(), kind: PhantomData }
+    }
+
+    /// What a group has that has had no input: every input is better, or as good.
+    fn identity(&self) -> F::Key {
+        if self.greatest { F::ENDS.0 } else { F::ENDS.1 }
     }
 
     #[inline(always)]
     fn add(&mut self, groups: usize, rows: Rows<'_>, input: &Input, better: impl Fn(F::Key, F::Key) -> F::Key) {
-        grow(&mut self.keys, groups, F::Key::default());
-        grow(&mut self.seen, groups, false);
-        let (keys, seen) = (&mut self.keys[..], &mut self.seen[..]);
-        F::visit(input, rows, |group, key| {
-            keys[group] = if seen[group] { better(keys[group], key) } else { key };
-            seen[group] = true;
-        });
+        let identity = self.identity();
+        grow(&mut self.keys, groups, identity);
+        let keys = &mut self.keys[..];
+        match self.seen.grow(groups, rows.covers() && input.nulls().is_none()) {
+            None => F::visit(input, rows, |group, key| keys[group] = better(keys[group], key)),
+            Some(seen) => F::visit(input, rows, |group, key| {
+                keys[group] = better(keys[group], key);
+                seen[group] = true;
+            }),
+        }
     }
 }
 
@@ -156,29 +171,35 @@ impl<F: Fixed> Accumulator for Extreme<F> {
 
     fn absorb(&mut self, groups: usize, rows: Rows<'_>, from: &mut dyn Any) -> Option<Result<(), Error>> {
         let from = &*from.downcast_mut::<Self>()?;
-        grow(&mut self.keys, groups, F::Key::default());
-        grow(&mut self.seen, groups, false);
-        let better = if self.greatest { Ord::max } else { Ord::min };
-        rows.for_each(None, |row, group| {
-            if from.seen[row] {
-                self.keys[group] =
-                    if self.seen[group] { better(self.keys[group], from.keys[row]) } else { from.keys[row] };
-                self.seen[group] = true;
-            }
-        });
+        let identity = self.identity();
+        grow(&mut self.keys, groups, identity);
+        self.seen.grow(groups, rows.covers() && from.seen.has_all());
+        // What theirs has that has had no input changes nothing.
+        let (keys, theirs) = (&mut self.keys[..], &from.keys[..]);
+        if self.greatest {
+            rows.for_each(None, |row, group| keys[group] = keys[group].max(theirs[row]));
+        } else {
+            rows.for_each(None, |row, group| keys[group] = keys[group].min(theirs[row]));
+        }
+        if !self.seen.has_all() {
+            rows.for_each(None, |row, group| {
+                if from.seen.has(row) {
+                    self.seen.set(group);
+                }
+            });
+        }
         Some(Ok(()))
     }
 
     fn bytes(&self) -> usize {
-        self.keys.capacity() * size_of::<F::Key>() + self.seen.capacity()
+        self.keys.capacity() * size_of::<F::Key>() + self.seen.bytes()
     }
 
     fn take(&mut self, order: &[u32]) -> Result<ArrayRef, Error> {
-        let keys = order.iter().map(|&group| self.keys[group as usize]).collect();
-        let nulls: NullBuffer = order.iter().map(|&group| self.seen[group as usize]).collect::<Vec<_>>().into();
+        let key = |group: usize| if self.seen.has(group) { self.keys[group] } else { F::Key::default() };
+        let keys = order.iter().map(|&group| key(group as usize)).collect();
         self.keys.clear();
-        self.seen.clear();
-        Ok(F::array(keys, Some(nulls).filter(|nulls| nulls.null_count() > 0), self.column_type))
+        Ok(F::array(keys, self.seen.take(order), self.column_type))
     }
 }
 

@@ -25,6 +25,7 @@ mod murmur;
 mod ordered;
 mod pick;
 mod quantiles;
+mod seen;
 mod sketched;
 mod squares;
 mod sum;

@@ -9,18 +9,29 @@ use arrow::buffer::NullBuffer;
 pub(crate) struct Rows<'a> {
     groups: &'a [u32],
     selected: Option<&'a [u32]>,
+    covers: bool,
 }
 
 impl<'a> Rows<'a> {
     /// All rows of a batch, `groups[row]` being the group of each.
     pub(crate) fn all(groups: &'a [u32]) -> Self {
-        Self { groups, selected: None }
+        Self { groups, selected: None, covers: true }
     }
 
     /// The rows `selected[i]`, `groups[i]` being the group of each.
     pub(crate) fn selected(groups: &'a [u32], selected: &'a [u32]) -> Self {
         debug_assert_eq!(groups.len(), selected.len());
-        Self { groups, selected: Some(selected) }
+        Self { groups, selected: Some(selected), covers: true }
+    }
+
+    /// Those of the rows `selected[i]` that a filter has left.
+    pub(crate) fn filtered(groups: &'a [u32], selected: &'a [u32]) -> Self {
+        Self { covers: false, ..Self::selected(groups, selected) }
+    }
+
+    /// Whether every group that is new in this batch has a row among these, null or not.
+    pub(crate) fn covers(self) -> bool {
+        self.covers
     }
 
     /// How many there are.

@@ -17,11 +17,24 @@ use super::{
     accumulator::{Accumulator, only},
     input::{Input, Units, Values},
     rows::{Rows, grow},
+    seen::Seen,
     wide::{Wide, to_fixed},
 };
 
 fn overflow(name: &str, limit: &'static str) -> Error {
     Error::Overflow { state: name.to_owned(), limit }
+}
+
+/// Calls `visit(row, group)` for every row that is not null, and notes in `seen`, if it is kept, that its group has an input.
+#[inline(always)]
+fn each(rows: Rows<'_>, nulls: Option<&NullBuffer>, seen: Option<&mut [bool]>, mut visit: impl FnMut(usize, usize)) {
+    match seen {
+        None => rows.for_each(nulls, visit),
+        Some(seen) => rows.for_each(nulls, |row, group| {
+            seen[group] = true;
+            visit(row, group);
+        }),
+    }
 }
 
 /// Sums in 128 bits, of which 64 are kept as long as they hold every group's.
@@ -30,30 +43,30 @@ pub(super) struct NarrowSum {
     name: String,
     short: Vec<i64>,
     long: Option<Vec<i128>>,
-    seen: Vec<bool>,
+    seen: Seen,
 }
 
 impl NarrowSum {
     pub(super) fn new(name: String) -> Self {
-        Self { name, short: Vec::new(), long: None, seen: Vec::new() }
+        Self { name, short: Vec::new(), long: None, seen: Seen::default() }
     }
 
+    /// Adds `value(row)`, which fits 64 bits or nearly always does.
     #[inline(always)]
-    fn add(
+    fn add<V: TryInto<i64> + Into<i128> + Copy>(
         &mut self,
         groups: usize,
         rows: Rows<'_>,
         nulls: Option<&NullBuffer>,
-        value: impl Fn(usize) -> i128,
+        value: impl Fn(usize) -> V,
     ) -> Result<(), Error> {
-        grow(&mut self.seen, groups, false);
-        let seen = &mut self.seen[..];
+        let seen = self.seen.grow(groups, rows.covers() && nulls.is_none());
         if let Some(long) = &mut self.long {
             grow(long, groups, 0);
             let mut over = false;
-            rows.for_each(nulls, |row, group| {
-                let (sum, overflowed) = long[group].overflowing_add(value(row));
-                (long[group], seen[group]) = (sum, true);
+            each(rows, nulls, seen, |row, group| {
+                let (sum, overflowed) = long[group].overflowing_add(value(row).into());
+                long[group] = sum;
                 over |= overflowed;
             });
             return if over { Err(overflow(&self.name, "128 bits")) } else { Ok(()) };
@@ -61,12 +74,11 @@ impl NarrowSum {
         grow(&mut self.short, groups, 0);
         let short = &mut self.short[..];
         let mut left = Vec::new();
-        rows.for_each(nulls, |row, group| {
+        each(rows, nulls, seen, |row, group| {
             let value = value(row);
-            seen[group] = true;
-            match i64::try_from(value).ok().and_then(|value| short[group].checked_add(value)) {
+            match value.try_into().ok().and_then(|value: i64| short[group].checked_add(value)) {
                 Some(sum) => short[group] = sum,
-                None => left.push((group, value)),
+                None => left.push((group, value.into())),
             }
         });
         if left.is_empty() { Ok(()) } else { self.lengthen(&left) }
@@ -74,7 +86,7 @@ impl NarrowSum {
 
     /// Adds what another group has seen.
     fn add_one(&mut self, group: usize, value: i128) -> Result<(), Error> {
-        self.seen[group] = true;
+        self.seen.set(group);
         if let Some(long) = &mut self.long {
             long[group] = long[group].checked_add(value).ok_or_else(|| overflow(&self.name, "128 bits"))?;
             return Ok(());
@@ -106,9 +118,8 @@ impl Accumulator for NarrowSum {
     fn update(&mut self, groups: usize, rows: Rows<'_>, inputs: &[&Input]) -> Result<(), Error> {
         let input = only(inputs);
         match input.values() {
-            Values::Int(values) => self.add(groups, rows, input.nulls(), |row| i128::from(values[row])),
-            Values::Decimal(Units::Short(values)) => {
-                self.add(groups, rows, input.nulls(), |row| i128::from(values[row]))
+            Values::Int(values) | Values::Decimal(Units::Short(values)) => {
+                self.add(groups, rows, input.nulls(), |row| values[row])
             }
             Values::Decimal(Units::Long(values)) => self.add(groups, rows, input.nulls(), |row| values[row]),
             _ => unreachable!("a narrow sum admits ints and decimals only"),
@@ -122,14 +133,14 @@ impl Accumulator for NarrowSum {
 
     fn absorb(&mut self, groups: usize, rows: Rows<'_>, from: &mut dyn Any) -> Option<Result<(), Error>> {
         let from = &*from.downcast_mut::<Self>()?;
-        grow(&mut self.seen, groups, false);
+        self.seen.grow(groups, rows.covers() && from.seen.has_all());
         match &mut self.long {
             Some(long) => grow(long, groups, 0),
             None => grow(&mut self.short, groups, 0),
         }
         let mut result = Ok(());
         rows.for_each(None, |row, group| {
-            if from.seen[row]
+            if from.seen.has(row)
                 && let Err(error) = self.add_one(group, from.sum_of(row))
             {
                 result = Err(error);
@@ -140,7 +151,7 @@ impl Accumulator for NarrowSum {
 
     fn bytes(&self) -> usize {
         let long = self.long.as_ref().map_or(0, Vec::capacity);
-        self.short.capacity() * size_of::<i64>() + long * size_of::<i128>() + self.seen.capacity()
+        self.short.capacity() * size_of::<i64>() + long * size_of::<i128>() + self.seen.bytes()
     }
 
     fn take(&mut self, order: &[u32]) -> Result<ArrayRef, Error> {
@@ -150,10 +161,8 @@ impl Accumulator for NarrowSum {
             Some(long) => order.iter().for_each(|&group| push(long[group as usize])),
             None => order.iter().for_each(|&group| push(i128::from(self.short[group as usize]))),
         }
-        let seen = order.iter().map(|&group| self.seen[group as usize]).collect();
         self.short.clear();
-        self.seen.clear();
-        Ok(states_of(NARROW_SUM, bytes, seen))
+        Ok(states_of(NARROW_SUM, bytes, self.seen.take(order)))
     }
 }
 
@@ -162,12 +171,12 @@ impl Accumulator for NarrowSum {
 pub(super) struct WideSum {
     name: String,
     sums: Vec<Wide>,
-    seen: Vec<bool>,
+    seen: Seen,
 }
 
 impl WideSum {
     pub(super) fn new(name: String) -> Self {
-        Self { name, sums: Vec::new(), seen: Vec::new() }
+        Self { name, sums: Vec::new(), seen: Seen::default() }
     }
 
     /// Adds `add(sum, row)`; `None` of it is an overflow. A poisoned sum stays as it is.
@@ -179,12 +188,11 @@ impl WideSum {
         nulls: Option<&NullBuffer>,
         add: impl Fn(Wide, usize) -> Option<Wide>,
     ) -> Result<(), Error> {
+        let seen = self.seen.grow(groups, rows.covers() && nulls.is_none());
         grow(&mut self.sums, groups, Wide::default());
-        grow(&mut self.seen, groups, false);
-        let (sums, seen) = (&mut self.sums[..], &mut self.seen[..]);
+        let sums = &mut self.sums[..];
         let mut over = false;
-        rows.for_each(nulls, |row, group| {
-            seen[group] = true;
+        each(rows, nulls, seen, |row, group| {
             if sums[group] != Wide::POISON {
                 match add(sums[group], row) {
                     Some(sum) => sums[group] = sum,
@@ -218,22 +226,18 @@ impl Accumulator for WideSum {
     }
 
     fn bytes(&self) -> usize {
-        self.sums.capacity() * size_of::<Wide>() + self.seen.capacity()
+        self.sums.capacity() * size_of::<Wide>() + self.seen.bytes()
     }
 
     fn take(&mut self, order: &[u32]) -> Result<ArrayRef, Error> {
         let mut bytes = Vec::with_capacity(order.len() * WIDE_SUM as usize);
         order.iter().for_each(|&group| bytes.extend_from_slice(&self.sums[group as usize].to_le_bytes()));
-        let seen = order.iter().map(|&group| self.seen[group as usize]).collect();
         self.sums.clear();
-        self.seen.clear();
-        Ok(states_of(WIDE_SUM, bytes, seen))
+        Ok(states_of(WIDE_SUM, bytes, self.seen.take(order)))
     }
 }
 
-fn states_of(width: i32, bytes: Vec<u8>, seen: Vec<bool>) -> ArrayRef {
-    let nulls = NullBuffer::from(seen);
-    let nulls = Some(nulls).filter(|nulls| nulls.null_count() > 0);
+fn states_of(width: i32, bytes: Vec<u8>, nulls: Option<NullBuffer>) -> ArrayRef {
     Arc::new(FixedSizeBinaryArray::new(width, Buffer::from_vec(bytes), nulls))
 }
 
