@@ -290,12 +290,28 @@ impl Sketch {
             last = key;
         };
         match self {
-            Self::Loose(mut keys) => {
-                keys.sort_unstable();
-                keys.chunk_by(|a, b| a == b).for_each(|equal| write(equal[0], equal.len() as u64));
-            }
+            Self::Loose(keys) => write_loose(keys, write),
             Self::Counted(counts) => counts.into_sorted().for_each(|(key, count)| write(key, count)),
         }
+    }
+}
+
+/// Keys that are so near each other are counted instead of sorted.
+const COUNTED_KEYS: usize = 512;
+
+/// Calls `write(key, count)` for the keys in order.
+fn write_loose(mut keys: Vec<i32>, mut write: impl FnMut(i32, u64)) {
+    let (least, greatest) =
+        keys.iter().fold((i32::MAX, i32::MIN), |(least, greatest), &key| (least.min(key), greatest.max(key)));
+    if keys.len() >= COUNTED_KEYS / 16 && i64::from(greatest) - i64::from(least) < COUNTED_KEYS as i64 {
+        // There are at most LOOSE_MAX.
+        let mut counts = [0_u16; COUNTED_KEYS];
+        keys.iter().for_each(|&key| counts[(key - least) as usize] += 1);
+        let counted = (least..=greatest).zip(counts).filter(|&(_, count)| count > 0);
+        counted.for_each(|(key, count)| write(key, u64::from(count)));
+    } else {
+        keys.sort_unstable();
+        keys.chunk_by(|a, b| a == b).for_each(|equal| write(equal[0], equal.len() as u64));
     }
 }
 

@@ -17,8 +17,12 @@ use super::{
     rows::{Rows, starts},
 };
 
-/// Items that wait, at least, before they are added; as many as there are groups if that is more.
-const WAITING_MIN: usize = if cfg!(test) { 64 } else { 1 << 17 };
+/// Bytes of items that wait, at least, before they are added.
+const WAITING_BYTES_MIN: usize = if cfg!(test) { 512 } else { 1 << 18 };
+
+/// Items wait until they are this part of what the sketches hold, if that is more: where there are many sketches, each is out of the
+/// caches when its own come.
+const WAITING_PART: usize = 4;
 
 /// A kind of sketch. Its default is that of no values.
 pub(super) trait Sketch: Debug + Default + Send + Sync + 'static {
@@ -64,6 +68,18 @@ impl<S: Sketch> Held<S> {
         match self {
             Self::Encoded(bytes) => bytes.len(),
             Self::Open(sketch) => sketch.heap_bytes(),
+        }
+    }
+
+    /// The same, encoded; by way of `bytes`, which may have any.
+    fn encoded(self, settings: &S::Settings, bytes: &mut Vec<u8>) -> Self {
+        match self {
+            Self::Open(sketch) if sketch.heap_bytes() > 0 => {
+                bytes.clear();
+                sketch.encode(settings, bytes);
+                Self::Encoded(bytes.as_slice().into())
+            }
+            same => same,
         }
     }
 
@@ -120,7 +136,8 @@ impl<S: Sketch> Sketches<S> {
         self.waiting.reserve(rows.len());
         let waiting = &mut self.waiting;
         rows.for_each(nulls, |row, group| waiting.push((group as u32, item(row))));
-        if self.waiting.len() < WAITING_MIN.max(self.held.len()) { Ok(()) } else { self.settle() }
+        let enough = WAITING_BYTES_MIN.max(self.heap_bytes / WAITING_PART);
+        if size_of_val(&self.waiting[..]) < enough { Ok(()) } else { self.settle() }
     }
 
     /// Adds what waits.
@@ -152,15 +169,17 @@ impl<S: Sketch> Sketches<S> {
         from.settle()?;
         self.held.resize_with(groups, Held::default);
         let mut result = Ok(());
+        let mut encoded = Vec::new();
         rows.for_each(None, |row, group| {
             let theirs = mem::take(&mut from.held[row]);
             let bytes = theirs.heap_bytes();
             from.heap_bytes -= bytes;
             let merged = match theirs {
-                // Nothing is held where there is nothing yet.
+                // Nothing is held where there is nothing yet. Most groups never get more: so they are kept as they will be written,
+                // which is far less than what they are folded in.
                 theirs if self.held[group].heap_bytes() == 0 => {
-                    self.heap_bytes += bytes;
-                    self.held[group] = theirs;
+                    self.held[group] = theirs.encoded(&self.settings, &mut encoded);
+                    self.heap_bytes += self.held[group].heap_bytes();
                     Ok(())
                 }
                 Held::Encoded(bytes) => self.merge_one(group, &bytes),
