@@ -118,11 +118,23 @@ impl<'a> Batch<'a> {
             }
             let Values::Int(times) = times.values() else { unreachable!("the time column's type was checked") };
             let mut buckets = lock(buckets);
-            let starts = TimestampMicrosecondArray::from_iter_values(times.iter().map(|&time| buckets.start(time)));
-            let starts = starts.with_timezone("UTC");
-            Input::new(name, Arc::new(starts), ColumnType::Timestamp)
+            // Events come about in order: those of a batch are often of one bucket.
+            let (least, greatest) = bounds(times);
+            let (least, greatest) = (buckets.start(least), buckets.start(greatest));
+            let starts = if least == greatest {
+                vec![least; times.len()]
+            } else {
+                times.iter().map(|&time| buckets.start(time)).collect()
+            };
+            let starts = TimestampMicrosecondArray::new(starts.into(), None).with_timezone("UTC");
+            Ok(Input::new(name, Arc::new(starts), ColumnType::Timestamp)?.within(least, greatest))
         })
     }
+}
+
+/// The least and the greatest of `values`, of which there is one at least.
+pub(super) fn bounds(values: &[i64]) -> (i64, i64) {
+    values.iter().fold((i64::MAX, i64::MIN), |(least, greatest), &value| (least.min(value), greatest.max(value)))
 }
 
 fn get_or_try_init<T>(cell: &OnceCell<T>, init: impl FnOnce() -> Result<T, Error>) -> Result<&T, Error> {

@@ -118,11 +118,29 @@ pub(super) struct Column {
     dictionary: Option<(StringArray, Vec<u32>)>,
 }
 
-/// What [`Column::read`] has found: the rows' own numbers, if they are not in the column.
+/// What [`Column::read`] has found.
 #[derive(Debug)]
 pub(super) struct Read<'a> {
-    own: Option<Cow<'a, [i64]>>,
+    numbers: Numbers<'a>,
     nulls: Option<NullBuffer>,
+}
+
+/// The numbers of rows.
+#[derive(Debug)]
+enum Numbers<'a> {
+    /// They are in the column.
+    Kept,
+    /// The values themselves.
+    Own(Cow<'a, [i64]>),
+    /// All rows have this one.
+    Same(i64),
+}
+
+impl Read<'_> {
+    /// The number that all rows have, if they do.
+    pub(super) fn same(&self) -> Option<i64> {
+        if let Numbers::Same(number) = self.numbers { Some(number) } else { None }
+    }
 }
 
 impl Column {
@@ -184,10 +202,18 @@ impl Column {
     /// # Errors
     /// [`Error::Overflow`].
     pub(super) fn read<'a>(&mut self, key: &'a Input, picked: Picked<'_>) -> Result<Read<'a>, Error> {
+        let nulls = key.nulls();
+        if let Some((least, greatest)) = key.bounds()
+            && least == greatest
+            && nulls.is_none()
+            && let Some(number) = self.number_one(least)?
+        {
+            return Ok(Read { numbers: Numbers::Same(number), nulls: None });
+        }
         let own = match key.values() {
             Values::Int(values) if matches!(self.names, Names::Own) => Some(Cow::Borrowed(values)),
             Values::Int(values) if let Names::Multiples(multiples) = self.names => {
-                Some(Cow::Owned(multiples.numbers(values, key.nulls())?))
+                Some(Cow::Owned(multiples.numbers(values, nulls)?))
             }
             Values::Double(values) => Some(values.iter().map(|&value| to_ordered(value)).collect()),
             Values::Bool(values) => Some(values.iter().map(i64::from).collect()),
@@ -197,7 +223,6 @@ impl Column {
             }
             _ => None,
         };
-        let nulls = key.nulls();
         if let (Values::Decimal(Units::Long(values)), Some(own)) = (key.values(), &own) {
             // Those of null rows may be anything.
             let fits =
@@ -208,11 +233,32 @@ impl Column {
                 return Err(Error::Overflow { state: "key".to_owned(), limit: "the digits of its type" });
             }
         }
-        match &own {
-            Some(values) => self.widen(values, nulls, picked),
-            None => self.number(key, picked)?,
-        }
-        Ok(Read { own, nulls: nulls.cloned() })
+        let numbers = if let Some(values) = own {
+            match (key.bounds(), &self.names) {
+                (None, _) => self.widen(&values, nulls, picked),
+                (Some((least, greatest)), Names::Multiples(multiples)) => {
+                    self.widen_to(multiples.number(least), multiples.number(greatest));
+                }
+                (Some((least, greatest)), _) => self.widen_to(least, greatest),
+            }
+            Numbers::Own(values)
+        } else {
+            self.number(key, picked)?;
+            Numbers::Kept
+        };
+        Ok(Read { numbers, nulls: nulls.cloned() })
+    }
+
+    /// The number of an int, a time stamp or the units of a short decimal; `None` if it has none of its own.
+    fn number_one(&mut self, value: i64) -> Result<Option<i64>, Error> {
+        let number = match &mut self.names {
+            Names::Own => value,
+            Names::Multiples(multiples) => multiples.numbers(&[value], None)?[0],
+            Names::Steps(steps) => return Ok(Some(i64::from(steps.number(value)))),
+            Names::Bytes(_) => return Ok(None),
+        };
+        self.widen_to(number, number);
+        Ok(Some(number))
     }
 
     /// Finds the numbers of values that another column of the same type has numbered.
@@ -225,23 +271,23 @@ impl Column {
         numbers: Vec<i64>,
         nulls: Option<NullBuffer>,
     ) -> Result<Read<'static>, Error> {
-        let own = match (&mut self.names, &from.names) {
+        let numbers = match (&mut self.names, &from.names) {
             (Names::Steps(ours), Names::Steps(theirs)) => {
                 let number = |number: i64| Some(ours.number(theirs.values()[number as usize]));
                 translated(&mut self.numbers, &numbers, nulls.as_ref(), theirs.values().len(), number)?;
-                None
+                Numbers::Kept
             }
             (Names::Bytes(ours), Names::Bytes(theirs)) => {
                 let number = |number: i64| ours.intern(theirs.get(number as u32));
                 translated(&mut self.numbers, &numbers, nulls.as_ref(), theirs.len(), number)?;
-                None
+                Numbers::Kept
             }
             _ => {
                 self.widen(&numbers, nulls.as_ref(), Picked { rows: numbers.len(), selected: None });
-                Some(Cow::Owned(numbers))
+                Numbers::Own(Cow::Owned(numbers))
             }
         };
-        Ok(Read { own, nulls })
+        Ok(Read { numbers, nulls })
     }
 
     /// Chains the hash of each number's value, as [`spread`] defines it, to that of its row.
@@ -278,6 +324,10 @@ impl Column {
             }),
         }
         self.range = (least, greatest);
+    }
+
+    fn widen_to(&mut self, least: i64, greatest: i64) {
+        self.range = (self.range.0.min(least), self.range.1.max(greatest));
     }
 
     fn number(&mut self, key: &Input, picked: Picked<'_>) -> Result<(), Error> {
@@ -346,10 +396,11 @@ impl Column {
             visit(i, number);
             i += 1;
         };
-        match (&read.own, &read.nulls) {
-            (None, _) => self.numbers.iter().for_each(|&n| next((n > 0).then(|| i64::from(n) - 1))),
-            (Some(values), None) => picked.each(|row| next(Some(values[row]))),
-            (Some(values), Some(nulls)) => picked.each(|row| next(nulls.is_valid(row).then(|| values[row]))),
+        match (&read.numbers, &read.nulls) {
+            (Numbers::Kept, _) => self.numbers.iter().for_each(|&n| next((n > 0).then(|| i64::from(n) - 1))),
+            (&Numbers::Same(number), _) => picked.each(|_| next(Some(number))),
+            (Numbers::Own(values), None) => picked.each(|row| next(Some(values[row]))),
+            (Numbers::Own(values), Some(nulls)) => picked.each(|row| next(nulls.is_valid(row).then(|| values[row]))),
         }
     }
 
@@ -357,14 +408,14 @@ impl Column {
     /// before `base`.
     pub(super) fn pack(&self, read: &Read<'_>, picked: Picked<'_>, base: i64, bits: u32, keys: &mut [u64]) {
         let field = |number: i64| number.wrapping_sub(base) as u64 + 1;
-        match (&read.own, &read.nulls, picked.selected) {
+        match (&read.numbers, &read.nulls, picked.selected) {
             // The usual columns have loops that the compiler sees through.
-            (None, ..) if base == 0 => {
+            (Numbers::Kept, ..) if base == 0 => {
                 for (key, &number) in keys.iter_mut().zip(&self.numbers) {
                     *key = key.unbounded_shl(bits) | u64::from(number);
                 }
             }
-            (Some(values), None, None) => {
+            (Numbers::Own(values), None, None) => {
                 for (key, &number) in keys.iter_mut().zip(values.iter()) {
                     *key = key.unbounded_shl(bits) | field(number);
                 }

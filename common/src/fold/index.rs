@@ -1,12 +1,12 @@
 //! Where each group's number is found by its key: addressed by the key itself where keys are few, by a hash of it where not.
 
-/// Keys of at most this many bits may be addressed directly: 4 MiB of slots.
-const DENSE_BITS_MAX: u32 = 20;
+/// Keys of at most this many bits may be addressed directly: 16 MiB of slots.
+const DENSE_BITS_MAX: u32 = 22;
 
 /// A directly addressed index has at most this many slots a group, so that tables of few groups stay small.
 const DENSE_SLOTS_PER_GROUP: u64 = 64;
 
-/// Keys whose memory is brought to the cache before they are looked up.
+/// Keys whose memory is on its way to the cache while others are looked up.
 const AHEAD: usize = 32;
 
 /// Slots of the least segment.
@@ -34,10 +34,14 @@ pub(super) struct Hashed {
     slots: usize,
 }
 
+/// A part of the hash of a group's key, and below it the group's number plus one; or 0. So another's key is looked at seldom, and
+/// none when a table grows: they are elsewhere in memory.
+type Slot = u64;
+
 #[derive(Debug, Default)]
 struct Segment {
-    /// A power of two of them, at most three quarters taken, or none: a group's number plus one, or 0.
-    slots: Vec<u32>,
+    /// A power of two of them, at most three quarters taken, or none.
+    slots: Vec<Slot>,
     taken: usize,
 }
 
@@ -82,7 +86,9 @@ impl Index {
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Dense(slots) => slots.capacity() * size_of::<u32>(),
-            Self::Hashed(hashed) => hashed.slots * size_of::<u32>() + hashed.segments.capacity() * size_of::<Segment>(),
+            Self::Hashed(hashed) => {
+                hashed.slots * size_of::<Slot>() + hashed.segments.capacity() * size_of::<Segment>()
+            }
         }
     }
 }
@@ -112,8 +118,8 @@ impl Hashed {
         hashed.segments.resize_with(1 << SEGMENT_BITS, Segment::default);
         for (group, &key) in (1..).zip(keys) {
             let segment = hashed.segment(key);
-            segment.make_room(keys);
-            segment.put(key, group);
+            segment.make_room();
+            segment.put(slot(mix(key), group));
         }
         hashed.slots = hashed.segments.iter().map(|segment| segment.slots.len()).sum();
         hashed
@@ -125,89 +131,109 @@ impl Hashed {
     }
 
     fn find(&mut self, rows: &[u64], keys: &mut Vec<u64>, groups: &mut Vec<u32>) {
+        let mut hashes = [0; AHEAD];
         for rows in rows.chunks(AHEAD) {
             // What is read here is not used but for the cache: these reads do not wait for each other, as those below do.
-            let mut first = [0; AHEAD];
-            for (slot, &key) in first.iter_mut().zip(rows) {
-                *slot = self.segment(key).first(key);
+            let mut touched = 0;
+            for (hash, &key) in hashes.iter_mut().zip(rows) {
+                *hash = mix(key);
+                touched ^= self.segment(key).first(*hash);
             }
-            let key_of = |&slot: &u32| keys.get((slot as usize).wrapping_sub(1)).copied().unwrap_or(0);
-            std::hint::black_box(first.iter().map(key_of).fold(0, |touched, key| touched ^ key));
-            groups.extend(rows.iter().map(|&key| self.number(key, keys)));
+            std::hint::black_box(touched);
+            groups.extend(rows.iter().zip(hashes).map(|(&key, hash)| self.number(key, hash, keys)));
         }
     }
 
     #[inline(always)]
-    fn number(&mut self, key: u64, keys: &mut Vec<u64>) -> u32 {
+    fn number(&mut self, key: u64, hash: u64, keys: &mut Vec<u64>) -> u32 {
         let slots = &self.segment(key).slots[..];
         if !slots.is_empty() {
-            let mut at = home(key, slots.len());
+            let mut at = home(hash, slots.len());
             loop {
                 match slots[at] {
                     0 => break,
-                    slot if keys[slot as usize - 1] == key => return slot - 1,
+                    slot if tag(slot) == tag(hash) && keys[group(slot)] == key => return group(slot) as u32,
                     _ => at = (at + 1) & (slots.len() - 1),
                 }
             }
         }
-        self.insert(key, keys)
+        self.insert(key, hash, keys)
     }
 
     /// Gives a new key a number.
-    fn insert(&mut self, key: u64, keys: &mut Vec<u64>) -> u32 {
+    fn insert(&mut self, key: u64, hash: u64, keys: &mut Vec<u64>) -> u32 {
         let segment = self.segment(key);
         let before = segment.slots.len();
-        segment.make_room(keys);
+        segment.make_room();
         let grown = segment.slots.len() - before;
         keys.push(key);
-        segment.put(key, keys.len() as u32);
+        segment.put(slot(hash, keys.len() as u32));
         self.slots += grown;
         keys.len() as u32 - 1
     }
 }
 
 impl Segment {
-    /// What is where `key` is looked for first.
+    /// What is where a key with this hash is looked for first.
     #[inline(always)]
-    fn first(&self, key: u64) -> u32 {
-        if self.slots.is_empty() { 0 } else { self.slots[home(key, self.slots.len())] }
+    fn first(&self, hash: u64) -> Slot {
+        if self.slots.is_empty() { 0 } else { self.slots[home(hash, self.slots.len())] }
     }
 
     /// Makes room for one more.
     #[inline(always)]
-    fn make_room(&mut self, keys: &[u64]) {
+    fn make_room(&mut self) {
         if (self.taken + 1) * 4 > self.slots.len() * 3 {
-            self.grow(keys);
+            self.grow();
         }
     }
 
     #[cold]
-    fn grow(&mut self, keys: &[u64]) {
+    fn grow(&mut self) {
         let slots = vec![0; (self.slots.len() * 2).max(SLOTS_MIN)];
         self.taken = 0;
-        for group in std::mem::replace(&mut self.slots, slots) {
-            if group > 0 {
-                self.put(keys[group as usize - 1], group);
+        for slot in std::mem::replace(&mut self.slots, slots) {
+            if slot > 0 {
+                self.put(slot);
             }
         }
     }
 
     /// Puts a group in the first empty slot from where its key is looked for.
     #[inline(always)]
-    fn put(&mut self, key: u64, group: u32) {
-        let mut at = home(key, self.slots.len());
+    fn put(&mut self, slot: Slot) {
+        let mut at = home(slot, self.slots.len());
         while self.slots[at] != 0 {
             at = (at + 1) & (self.slots.len() - 1);
         }
-        self.slots[at] = group;
+        self.slots[at] = slot;
         self.taken += 1;
     }
 }
 
-/// Where a key is looked for first in `slots` slots, at least two.
+/// The slot of a group, by the hash of its key and its number plus one.
 #[inline(always)]
-fn home(key: u64, slots: usize) -> usize {
-    (mix(key) >> (64 - slots.ilog2())) as usize
+fn slot(hash: u64, group: u32) -> Slot {
+    tag(hash) << 32 | u64::from(group)
+}
+
+/// What a slot has of a hash, its first bits.
+#[inline(always)]
+fn tag(hash: u64) -> u64 {
+    hash >> 32
+}
+
+/// The number of the group in a slot that is taken.
+#[inline(always)]
+fn group(slot: Slot) -> usize {
+    slot as u32 as usize - 1
+}
+
+/// Where a key with this hash, or with this in its slot, is looked for first in `slots` slots: by the tag alone.
+#[inline(always)]
+fn home(hash: u64, slots: usize) -> usize {
+    // At most 2^33 slots, of which half is 32 bits.
+    ((tag(hash) * (slots as u64 / 2)) >> 31) as usize
 }
 
 /// Spreads a word over 64 bits.

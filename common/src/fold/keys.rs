@@ -4,8 +4,6 @@
 //! column has needed so far. Fields widen as values come that do not fit; then all keys are made anew. Keys that no 64
 //! bits hold, of many dimensions that are all wide, are spelled out as bytes and numbered.
 
-use std::collections::BTreeSet;
-
 use arrow::{array::ArrayRef, buffer::NullBuffer};
 
 use super::{
@@ -43,6 +41,11 @@ impl Field {
     fn of(self, key: u64) -> Option<i64> {
         let field = self.raw(key);
         (field > 0).then(|| self.base.wrapping_add_unsigned(field - 1))
+    }
+
+    /// A key with the fields before and this one, of `number`.
+    fn append(self, key: u64, number: i64) -> u64 {
+        key.unbounded_shl(self.bits) | (number.wrapping_sub(self.base) as u64 + 1)
     }
 
     fn mask(self) -> u64 {
@@ -152,9 +155,18 @@ impl Keys {
     }
 
     fn pack(&mut self, read: &[Read<'_>], picked: Picked<'_>) {
+        let mut columns = self.columns.iter().zip(read).zip(&self.fields).peekable();
+        // Mostly all rows of a batch are of one bucket.
+        let mut first = 0;
+        while let Some(&((_, read), field)) = columns.peek()
+            && let Some(number) = read.same()
+        {
+            first = field.append(first, number);
+            columns.next();
+        }
         self.row_keys.clear();
-        self.row_keys.resize(picked.len(), 0);
-        for ((column, read), field) in self.columns.iter().zip(read).zip(&self.fields) {
+        self.row_keys.resize(picked.len(), first);
+        for ((column, read), field) in columns {
             column.pack(read, picked, field.base, field.bits, &mut self.row_keys);
         }
     }
@@ -236,8 +248,8 @@ impl Keys {
         }
     }
 
-    /// The distinct time stamps of the first column.
-    pub(super) fn buckets(&self) -> BTreeSet<i64> {
+    /// The time stamps of the first column, each once or more often.
+    pub(super) fn buckets(&self) -> Vec<i64> {
         let mut numbers: Vec<i64> = (0..self.len()).filter_map(|group| self.number_of(0, group)).collect();
         // Groups come in about the order of their buckets.
         numbers.dedup();

@@ -10,6 +10,7 @@ mod column;
 mod index;
 mod interner;
 mod keys;
+mod near;
 mod order;
 mod plan;
 mod scatter;

@@ -11,6 +11,7 @@ use arrow::{
 
 use super::{
     column::Picked,
+    near::Column,
     spread::{self, SHARDS, shard_of},
     table::{Events, GroupTable, StateReads},
 };
@@ -130,7 +131,10 @@ pub(super) fn sort(shards: &[u8]) -> (Vec<u32>, Vec<u32>) {
 }
 
 /// One column of all batches, `parts`, each with the number of its rows that are picked: every picked row in its place.
-fn scattered(parts: &[(&ArrayRef, usize)], rows: &[u32], places: &[u32]) -> Result<ArrayRef, Error> {
+fn scattered(parts: &[(&ArrayRef, usize)], rows: &[u32], places: &[u32]) -> Result<Column, Error> {
+    if let Some(near) = Column::of(parts, rows, places) {
+        return Ok(near);
+    }
     if parts.iter().all(|(part, _)| part.null_count() == 0) {
         match parts[0].0.data_type() {
             DataType::Int64 => return Ok(scattered_numbers::<Int64Type>(parts, rows, places)),
@@ -154,10 +158,10 @@ fn scattered(parts: &[(&ArrayRef, usize)], rows: &[u32], places: &[u32]) -> Resu
         first += part.len() as u32;
     }
     let parts: Vec<&dyn Array> = parts.iter().map(|(part, _)| part.as_ref()).collect();
-    Ok(take(&concat(&parts)?, &UInt32Array::from(order), None)?)
+    Ok(Column::Array(take(&concat(&parts)?, &UInt32Array::from(order), None)?))
 }
 
-fn scattered_numbers<T: ArrowPrimitiveType>(parts: &[(&ArrayRef, usize)], rows: &[u32], places: &[u32]) -> ArrayRef {
+fn scattered_numbers<T: ArrowPrimitiveType>(parts: &[(&ArrayRef, usize)], rows: &[u32], places: &[u32]) -> Column {
     let mut numbers = vec![T::default_value(); places.len()];
     let mut at = 0;
     for (part, picked) in parts {
@@ -167,21 +171,22 @@ fn scattered_numbers<T: ArrowPrimitiveType>(parts: &[(&ArrayRef, usize)], rows: 
         }
         at += picked;
     }
-    Arc::new(PrimitiveArray::<T>::new(numbers.into(), None).with_data_type(parts[0].0.data_type().clone()))
+    let numbers = PrimitiveArray::<T>::new(numbers.into(), None).with_data_type(parts[0].0.data_type().clone());
+    Column::Array(Arc::new(numbers))
 }
 
 /// Rows in the order of their shards.
 #[derive(Debug)]
 pub(super) struct Scattered {
     layout: Arc<Layout>,
-    columns: Vec<ArrayRef>,
+    columns: Vec<Column>,
     ends: Vec<u32>,
 }
 
 impl Scattered {
     /// Bytes held.
     pub(super) fn bytes(&self) -> usize {
-        self.columns.iter().map(|column| column.get_array_memory_size()).sum()
+        self.columns.iter().map(Column::bytes).sum()
     }
 
     /// Folds the rows of `shard` into its table.
@@ -195,9 +200,7 @@ impl Scattered {
             return Ok(());
         }
         let Layout { types, keys, states } = &*self.layout;
-        let input = |(array, &expected): (&ArrayRef, &ColumnType)| {
-            Input::new(|| "of a view".to_owned(), array.slice(start, rows), expected)
-        };
+        let input = |(column, &expected): (&Column, &ColumnType)| column.input(start, rows, expected);
         let inputs = self.columns.iter().zip(types).map(input).collect::<Result<Vec<_>, _>>()?;
         let filters: Vec<Vec<u32>> =
             self.columns[types.len()..].iter().map(|filter| set_rows(&filter.slice(start, rows))).collect();
@@ -238,7 +241,8 @@ mod tests {
             [Arc::new(Int64Array::from(vec![Some(10), Some(11)])), Arc::new(Int64Array::from(vec![None]))];
         let texts: [ArrayRef; 2] =
             [Arc::new(StringArray::from(vec!["a", "b"])), Arc::new(StringArray::from(vec!["c"]))];
-        let of = |parts: &[ArrayRef; 2]| scattered(&[(&parts[0], 1), (&parts[1], 1)], &[1, 0], &[1, 0]).unwrap();
+        let of =
+            |parts: &[ArrayRef; 2]| scattered(&[(&parts[0], 1), (&parts[1], 1)], &[1, 0], &[1, 0]).unwrap().slice(0, 2);
         assert_eq!(of(&numbers).as_primitive::<Int64Type>(), &Int64Array::from(vec![20, 11]));
         assert_eq!(of(&nulls).as_primitive::<Int64Type>(), &Int64Array::from(vec![None, Some(11)]));
         assert_eq!(of(&texts).as_string::<i32>(), &StringArray::from(vec!["c", "b"]));

@@ -5,7 +5,6 @@
 //! core's cache. Rows wait until there are enough of them for every shard. In which order what came does not show (L1).
 
 use std::{
-    collections::BTreeSet,
     mem,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -207,11 +206,17 @@ impl Shards {
         Ok(())
     }
 
-    /// The buckets of all groups.
+    /// The buckets of all groups, ascending.
     #[must_use]
-    pub fn buckets(&self) -> BTreeSet<i64> {
-        let all = self.spread.get().map_or(std::slice::from_ref(&self.whole), Vec::as_slice);
-        all.iter().flat_map(|table| lock(table).buckets()).collect()
+    pub fn buckets(&self) -> Vec<i64> {
+        let tables = self.spread.get().map_or(std::slice::from_ref(&self.whole), Vec::as_slice);
+        tables.iter().fold(Vec::new(), |mut buckets, table| {
+            buckets.extend(lock(table).buckets());
+            // Each table has about the same ones in about the same order, which this sort makes use of.
+            buckets.sort();
+            buckets.dedup();
+            buckets
+        })
     }
 
     /// [`Self::take`], with one partial of each shard even of few groups.

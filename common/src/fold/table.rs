@@ -1,6 +1,6 @@
 //! Groups and their states: keys become group numbers, and each state is folded as a column over those.
 
-use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
 
 use arrow::array::{Array, ArrayRef};
 
@@ -211,8 +211,8 @@ impl GroupTable {
         Ok((self.keys.take(order)?, states))
     }
 
-    /// The distinct values of the first key, which is of time stamps.
-    pub(super) fn buckets(&self) -> BTreeSet<i64> {
+    /// The values of the first key, which is of time stamps, each once or more often.
+    pub(super) fn buckets(&self) -> Vec<i64> {
         self.keys.buckets()
     }
 

@@ -17,6 +17,7 @@ pub(crate) struct Input {
     array: ArrayRef,
     column_type: ColumnType,
     nulls: Option<NullBuffer>,
+    bounds: Option<(i64, i64)>,
     coupons: OnceCell<Vec<u32>>,
 }
 
@@ -69,7 +70,17 @@ impl Input {
             return Err(Error::Type { column: name(), got: got.clone(), expected: expected.arrow() });
         }
         let nulls = array.logical_nulls().filter(|nulls| nulls.null_count() > 0);
-        Ok(Self { array, column_type: expected, nulls, coupons: OnceCell::new() })
+        Ok(Self { array, column_type: expected, nulls, bounds: None, coupons: OnceCell::new() })
+    }
+
+    /// The same, of ints, time stamps or units of decimals none of which is less than the first or greater than the second.
+    pub(crate) fn within(self, least: i64, greatest: i64) -> Self {
+        Self { bounds: Some((least, greatest)), ..self }
+    }
+
+    /// What [`Self::within`] said.
+    pub(crate) fn bounds(&self) -> Option<(i64, i64)> {
+        self.bounds
     }
 
     /// The column itself.
