@@ -65,7 +65,7 @@ pub async fn serve(listener: TcpListener, router: Router, door: Door, stop: Canc
 }
 
 /// `router` as it is served until `stop`.
-fn served(router: Router, stop: &CancellationToken) -> Router {
+pub(super) fn served(router: Router, stop: &CancellationToken) -> Router {
     // Streams end when the server stops, not when their readers leave.
     let router = router.layer(Extension(stop.clone()));
     // Not every answer of 5xx is a failure: who is not ready says so. Whoever makes one that is logs it, with the cause.

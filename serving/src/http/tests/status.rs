@@ -1,5 +1,12 @@
 //! What there is and how it stands.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tracing_subscriber::{
+    Layer,
+    layer::{Context, SubscriberExt},
+};
+
 use super::*;
 use crate::tiers::{Feed, Tiers};
 
@@ -19,6 +26,29 @@ async fn before_catching_up_nothing_is_answered() {
     let metrics = metrics.into_body().collect().await.unwrap().to_bytes();
     assert!(String::from_utf8_lossy(&metrics).contains("\nhighwater_generation 0\n"));
     assert_eq!(send(self::app(), get_of("/readyz")).await.status(), StatusCode::OK);
+}
+
+/// Counts the errors that are logged.
+struct Errors(Arc<AtomicUsize>);
+
+impl<S: tracing::Subscriber> Layer<S> for Errors {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        if *event.metadata().level() == tracing::Level::ERROR {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[tokio::test]
+async fn that_nothing_can_be_answered_yet_is_no_error_in_the_log() {
+    let errors = Arc::new(AtomicUsize::new(0));
+    let _logging = tracing::subscriber::set_default(tracing_subscriber::registry().with(Errors(Arc::clone(&errors))));
+    let app = router(Arc::new(Served::new(views_by_name())), Telemetry::new());
+    let app = serve::served(app, &CancellationToken::new());
+    assert_eq!(send(app, get_of("/readyz")).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(errors.load(Ordering::Relaxed), 0);
+    tracing::error!("the counter counts");
+    assert_eq!(errors.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]
