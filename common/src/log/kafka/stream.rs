@@ -42,7 +42,7 @@ pub struct Acknowledged {
 }
 
 /// What became of the records sent so far.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Progress {
     /// Records that the brokers have.
     pub acknowledged: u64,
@@ -54,6 +54,24 @@ pub struct Progress {
     pub watched: Vec<Acknowledged>,
     /// The last record of each partition, unless it was watched.
     pub last: BTreeMap<Partition, Acknowledged>,
+}
+
+impl Progress {
+    /// The brokers have `record` and all before it in its partition; it was to be `watched`, or not.
+    pub fn note(&mut self, record: Acknowledged, watched: bool) {
+        if watched {
+            self.last.remove(&record.partition);
+            self.watched.push(record);
+        } else {
+            self.last.insert(record.partition, record);
+        }
+    }
+
+    /// What there is to tell: all counts, and of those watched what is new since this was last asked.
+    pub fn news(&mut self) -> Self {
+        let watched = std::mem::take(&mut self.watched);
+        Self { watched, ..self.clone() }
+    }
 }
 
 impl Kafka {
@@ -107,10 +125,7 @@ impl Stream {
     /// What became of the records so far; of those watched, what is new.
     #[must_use]
     pub fn progress(&self) -> Progress {
-        let mut progress = self.producer.context().kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let Progress { acknowledged, failed, .. } = *progress;
-        let watched = std::mem::take(&mut progress.watched);
-        Progress { acknowledged, failed, failure: progress.failure.clone(), watched, last: progress.last.clone() }
+        self.producer.context().kept.lock().unwrap_or_else(PoisonError::into_inner).news()
     }
 }
 
@@ -126,13 +141,7 @@ impl ProducerContext for Fates<Mutex<Progress>> {
                     Partition(u32::try_from(record.partition()).expect("a delivered record has a partition"));
                 let offset = u64::try_from(record.offset()).expect("a delivered record has an offset");
                 let timestamp_us = record.timestamp().to_millis().unwrap_or_default() * 1000;
-                let record = Acknowledged { partition, position: Position(offset), timestamp_us };
-                if watched == 0 {
-                    progress.last.insert(partition, record);
-                } else {
-                    progress.last.remove(&partition);
-                    progress.watched.push(record);
-                }
+                progress.note(Acknowledged { partition, position: Position(offset), timestamp_us }, watched != 0);
             }
             Err((error, _)) => {
                 progress.failed += 1;

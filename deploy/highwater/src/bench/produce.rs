@@ -26,12 +26,6 @@ use crate::{cli, client::Client, house, output::say};
 /// Rows kept in memory, to be sent again and again: enough that no page of them is alike.
 const ROWS_MAX: usize = 200_000;
 
-/// While records are paced, what is due is sent about this often: a producer of Kafka gathers records by itself.
-const TICK: Duration = Duration::from_millis(1);
-
-/// The same over HTTP, where each time is a request.
-const HTTP_TICK: Duration = Duration::from_millis(10);
-
 /// Records sent between two looks at the clock, however many are due.
 const BURST: u64 = 1_000;
 
@@ -177,7 +171,6 @@ fn send(
 ) -> anyhow::Result<Report> {
     let (mut sent, mut bytes) = (0_u64, 0_u64);
     let mut value = Vec::new();
-    let tick = if matches!(sender, Sender::Http(_)) { HTTP_TICK } else { TICK };
     let started = Instant::now();
     let mut turns = templates.iter().cycle();
     while sent < end.count && !end.stop.is_cancelled() && end.at.is_none_or(|at| started.elapsed() < at) {
@@ -191,7 +184,7 @@ fn send(
             sent += 1;
             bytes += value.len() as u64;
         }
-        sender.pause(if due < BURST { tick } else { Duration::ZERO })?;
+        sender.pause(if due < BURST { sender.tick() } else { Duration::ZERO })?;
         told(sender.progress());
     }
     sender.finish()?;

@@ -15,6 +15,12 @@ use tokio::runtime::Handle;
 
 use crate::client::{Client, NDJSON};
 
+/// While records are paced, what is due is sent about this often: a producer of Kafka gathers records by itself.
+const TICK: Duration = Duration::from_millis(1);
+
+/// The same over HTTP, where each time is a request.
+const HTTP_TICK: Duration = Duration::from_millis(10);
+
 /// Records that one request over HTTP holds at most.
 const REQUEST_RECORDS_MAX: u64 = 5_000;
 
@@ -75,15 +81,8 @@ impl Http {
             position: Position(range.to.0.saturating_sub(1)),
             timestamp_us: sent_us,
         });
-        for record in records {
-            if self.watched {
-                self.progress.last.remove(&record.partition);
-                self.progress.watched.push(record);
-            } else {
-                self.progress.last.insert(record.partition, record);
-            }
-        }
-        self.watched = false;
+        let watched = std::mem::take(&mut self.watched);
+        records.for_each(|record| self.progress.note(record, watched));
         Ok(())
     }
 }
@@ -94,6 +93,14 @@ impl Sender {
         match self {
             Self::Kafka(stream) => stream.send(key, value, watched).context("a record was not sent"),
             Self::Http(http) => http.push(value, watched),
+        }
+    }
+
+    /// How long to gather what is due before it is sent.
+    pub(super) fn tick(&self) -> Duration {
+        match self {
+            Self::Kafka(_) => TICK,
+            Self::Http(_) => HTTP_TICK,
         }
     }
 
@@ -126,11 +133,7 @@ impl Sender {
     pub(super) fn progress(&mut self) -> Progress {
         match self {
             Self::Kafka(stream) => stream.progress(),
-            Self::Http(http) => {
-                let watched = std::mem::take(&mut http.progress.watched);
-                let Progress { acknowledged, last, .. } = &http.progress;
-                Progress { acknowledged: *acknowledged, watched, last: last.clone(), ..Progress::default() }
-            }
+            Self::Http(http) => http.progress.news(),
         }
     }
 }
