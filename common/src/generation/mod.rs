@@ -263,18 +263,18 @@ pub async fn read_chunk_or_wait(
     chunk: &Chunk,
     urgent: bool,
 ) -> Result<RecordBatch, Error> {
-    let corrupt = |message: String| Error::Corrupt { path: chunk.path.clone(), message };
     let bytes = store.get(&chunk_path(chunk)?).await?.ok_or_else(|| Error::Gone { path: chunk.path.clone() })?;
-    let view = Arc::clone(view);
-    let (length, (found, partial)) = background::run_or_hurry(urgent, move || {
-        (bytes.len(), (checksum(&bytes), partial::from_parquet(&view, bytes)))
+    let (view, chunk) = (Arc::clone(view), chunk.clone());
+    background::run_or_hurry(urgent, move || {
+        let (length, found) = (bytes.len(), checksum(&bytes));
+        if found != chunk.checksum {
+            let Chunk { path, bytes, checksum, .. } = chunk;
+            let message = format!("has {length} bytes with checksum {found}, not {bytes} with {checksum}");
+            return Err(Error::Corrupt { path, message });
+        }
+        Ok(partial::from_parquet(&view, bytes)?)
     })
-    .await;
-    if found != chunk.checksum {
-        let message = format!("has {length} bytes with checksum {found}, not {} with {}", chunk.bytes, chunk.checksum);
-        return Err(corrupt(message));
-    }
-    Ok(partial?)
+    .await
 }
 
 fn manifest_path(number: u64) -> Path {
