@@ -138,6 +138,12 @@ impl Run {
         self.entries.is_empty()
     }
 
+    /// The bytes of keys and values.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// About how many bytes the records take in memory.
     #[must_use]
     pub fn size(&self) -> u64 {

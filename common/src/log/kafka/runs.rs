@@ -21,7 +21,6 @@ pub(super) struct Lane {
     /// Where the run starts that is gathered.
     from: Position,
     gathered: Run,
-    bytes: usize,
     /// Whether the last thing heard was that the partition ends at `next`.
     ended: bool,
 }
@@ -40,7 +39,7 @@ pub(super) enum Taken {
 impl Lane {
     pub(super) fn new(topic: &Arc<str>, partition: Partition, position: Position, term: u64) -> Self {
         let gathered = Run::with_capacity(Arc::clone(topic), partition, 0, 0);
-        Self { term, partition, next: position, from: position, gathered, bytes: 0, ended: false }
+        Self { term, partition, next: position, from: position, gathered, ended: false }
     }
 
     /// The next offset to read.
@@ -56,11 +55,9 @@ impl Lane {
         }
         self.ended = false;
         self.next = Position(offset + 1);
-        let (key, value) = (message.key(), message.value());
-        self.bytes += key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len);
         // A record of the oldest format has no time stamp.
         let timestamp_us = message.timestamp_ms().max(0).saturating_mul(1_000);
-        self.gathered.push(offset, timestamp_us, key, message.headers(), value);
+        self.gathered.push(offset, timestamp_us, message.key(), message.headers(), message.value());
         Taken::Yes
     }
 
@@ -80,7 +77,7 @@ impl Lane {
 
     /// Whether the run has what a run may have.
     pub(super) fn is_full(&self) -> bool {
-        self.gathered.len() >= LOG_RUN_RECORDS_MAX || self.bytes >= LOG_RUN_BYTES_MAX
+        self.gathered.len() >= LOG_RUN_RECORDS_MAX || self.gathered.bytes() >= LOG_RUN_BYTES_MAX
     }
 
     /// The run that was gathered, if the position moved. It may have no records.
@@ -91,7 +88,7 @@ impl Lane {
             return None;
         }
         // The next one is about as large.
-        let (records, bytes) = (self.gathered.len(), std::mem::take(&mut self.bytes));
+        let (records, bytes) = (self.gathered.len(), self.gathered.bytes());
         let next = Run::with_capacity(Arc::clone(self.gathered.topic()), self.partition, records, bytes);
         let records = std::mem::replace(&mut self.gathered, next);
         Some(Records { partition: self.partition, range, records })
