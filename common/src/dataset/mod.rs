@@ -5,6 +5,7 @@
 //! it has not read.
 
 mod checkpoint;
+mod coded;
 mod commit;
 mod export;
 mod head;

@@ -27,7 +27,7 @@ use parquet::{
 };
 use rayon::prelude::*;
 
-use super::{Append, stats::stats};
+use super::{Append, coded, stats::stats};
 use crate::{
     event::Counts,
     position::Partition,
@@ -138,16 +138,17 @@ fn by_date(events: &RecordBatch, event_time: &str) -> Result<Vec<(Option<String>
     let times = events.column_by_name(event_time);
     let times = times.and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
     let times = times.ok_or_else(|| ParquetError::General(format!("{event_time} is not a timestamp")))?;
-    let mut days: BTreeMap<Option<i64>, Vec<u32>> = BTreeMap::new();
-    for (row, time) in (0..).zip(times) {
-        days.entry(time.map(|time_us| time_us.div_euclid(DAY_US))).or_default().push(row);
+    let days = times.iter().map(|time| time.map(|time_us| time_us.div_euclid(DAY_US)));
+    let Some(first) = days.clone().next() else { return Ok(Vec::new()) };
+    if days.clone().all(|day| day == first) {
+        return Ok(vec![(first.and_then(date), events.clone())]);
     }
-    let whole = days.len() == 1;
+    let mut rows: BTreeMap<Option<i64>, Vec<u32>> = BTreeMap::new();
+    (0..).zip(days).for_each(|(row, day)| rows.entry(day).or_default().push(row));
     let part = |(day, rows): (Option<i64>, Vec<u32>)| {
-        let part = if whole { events.clone() } else { take_record_batch(events, &UInt32Array::from(rows))? };
-        Ok((day.and_then(date), part))
+        Ok((day.and_then(date), take_record_batch(events, &UInt32Array::from(rows))?))
     };
-    days.into_iter().map(part).collect()
+    rows.into_iter().map(part).collect()
 }
 
 /// The date as Delta and Hive write it, if the calendar has it.
@@ -164,23 +165,47 @@ pub(super) fn file(schema: &SchemaRef, date: Option<String>, batches: &[RecordBa
     let (written, alike) = alike(schema, batches)?;
     let writer = ArrowWriter::try_new_with_options(Vec::new(), SchemaRef::clone(&written), options)?;
     let (mut file, columns) = writer.into_serialized_writer()?;
+    let (properties, leaves) = (Arc::clone(file.properties()), file.schema_descr().columns().to_vec());
     for (number, group) in row_groups(&alike).iter().enumerate() {
         let columns: Vec<ArrowColumnWriter> = columns.create_column_writers(number)?;
         // Each column by itself: they have nothing in common but the number of their rows.
-        let columns = columns.into_par_iter().enumerate().map(|(index, mut column)| {
-            for batch in group {
-                let leaves = compute_leaves(written.field(index), batch.column(index))?;
-                leaves.iter().try_for_each(|leaf| column.write(leaf))?;
+        let chunks = columns.into_par_iter().enumerate().map(|(index, column)| {
+            let arrays: Vec<&ArrayRef> = group.iter().map(|batch| batch.column(index)).collect();
+            match coded::chunk(&leaves[index], &properties, &arrays)? {
+                Some(coded) => Ok(Chunk::Coded(coded)),
+                None => uncoded(column, written.field(index), &arrays).map(Chunk::Uncoded),
             }
-            column.close()
         });
-        let columns: Vec<ArrowColumnChunk> = columns.collect::<Result<_, _>>()?;
+        let chunks: Vec<Chunk> = chunks.collect::<Result<_, ParquetError>>()?;
         let mut group = file.next_row_group()?;
-        columns.into_iter().try_for_each(|column| column.append_to_row_group(&mut group))?;
+        for chunk in chunks {
+            match chunk {
+                Chunk::Coded(chunk) => chunk.append_to(&mut group)?,
+                Chunk::Uncoded(chunk) => chunk.append_to_row_group(&mut group)?,
+            }
+        }
         group.close()?;
     }
     let bytes = Bytes::from(file.into_inner()?);
     Ok(NewFile { date, bytes, stats: stats(schema, batches) })
+}
+
+/// A column of a row group, encoded.
+enum Chunk {
+    Coded(coded::Chunk),
+    Uncoded(ArrowColumnChunk),
+}
+
+/// The chunk of `arrays` as the parquet crate encodes it.
+fn uncoded(
+    mut column: ArrowColumnWriter,
+    field: &Field,
+    arrays: &[&ArrayRef],
+) -> Result<ArrowColumnChunk, ParquetError> {
+    for array in arrays {
+        compute_leaves(field, array)?.iter().try_for_each(|leaf| column.write(leaf))?;
+    }
+    column.close()
 }
 
 /// `batches` as the row groups of a file.
