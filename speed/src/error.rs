@@ -72,6 +72,15 @@ pub enum Error {
         /// Events, dead letters and tombstones.
         accounted: u64,
     },
+    /// A record of a run becomes a dead letter, which is kept whole, and the log had been told to leave headers out: the partition has to
+    /// be read anew with them. No worker ever stops by this.
+    #[error("partition {partition}: a record in {range} has to be read with its headers")]
+    Headless {
+        /// The partition.
+        partition: Partition,
+        /// The run.
+        range: OffsetRange,
+    },
     /// The events of a run could not be folded, or a delta not be taken.
     #[error("partition {partition}: folding {range} failed")]
     Fold {

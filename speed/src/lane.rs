@@ -223,7 +223,8 @@ mod tests {
         let recipe = Recipe { source: source.name, rules: source.rules, views: Arc::new([]), metrics };
         let (committed, next) = (Position(0), Position(0));
         let mut lane = Lane::new(1);
-        lane.start(Tail::new(&recipe, Start { partition: Partition(0), epoch: 1, committed, next }), committed, next);
+        let start = Start { partition: Partition(0), epoch: 1, committed, next };
+        lane.start(Tail::new(&recipe, start, true), committed, next);
         lane
     }
 

@@ -105,6 +105,8 @@ pub(crate) struct Tail {
     metrics: Ingest,
     decoder: Decoder,
     fold: Fold,
+    /// Whether records come with their headers.
+    headers: bool,
     /// The next offset to read.
     next: Position,
     /// Where the open delta starts.
@@ -118,13 +120,14 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
-    /// An empty tail.
-    pub(crate) fn new(recipe: &Recipe, start: Start) -> Self {
+    /// An empty tail, of records with their headers or without.
+    pub(crate) fn new(recipe: &Recipe, start: Start, headers: bool) -> Self {
         Self {
             source: recipe.source.clone(),
             metrics: recipe.metrics.clone(),
             decoder: Decoder::new(recipe.rules.clone()),
             fold: Fold::new(&recipe.views),
+            headers,
             next: start.next,
             cut: start.committed,
             as_of_us: None,
@@ -193,6 +196,9 @@ impl Tail {
         let began = Instant::now();
         let decoded = self.decoder.decode(&records);
         let decoding = began.elapsed();
+        if !self.headers && !decoded.dead_letters.is_empty() {
+            return Err(Error::Headless { partition, range });
+        }
         let counts = Counts {
             events: decoded.events.num_rows() as u64,
             dead_letters: decoded.dead_letters.len() as u64,

@@ -150,6 +150,12 @@ impl Rules {
         }
     }
 
+    /// Whether columns are taken from headers.
+    #[must_use]
+    pub fn read_headers(&self) -> bool {
+        self.schema.columns().iter().any(|column| matches!(column.origin, Origin::Header(_)))
+    }
+
     /// Looks at the newest schemas of the source's subjects, so that one that does not fit is known before its first record.
     /// A subject without a schema is as good as one that fits.
     ///

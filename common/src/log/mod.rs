@@ -256,6 +256,12 @@ pub trait Subscription: Send {
     /// [`Error::UnknownPartition`], [`Error::OutOfRange`], [`Error::Io`].
     async fn start(&mut self, partition: Partition, position: Position) -> Result<(), Error>;
 
+    /// Says whether the records of partitions started from now on need their headers. Whether they have them: a log to which they
+    /// cost nothing gives them always, and every log does until it is told otherwise.
+    fn want_headers(&mut self, _wanted: bool) -> bool {
+        true
+    }
+
     /// Ends in good order: other readers are given the partitions at once. Dropping is as a crash, which they notice later.
     async fn close(self: Box<Self>) {}
 }

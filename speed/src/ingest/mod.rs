@@ -78,6 +78,9 @@ pub struct Worker {
     lag_due: Option<Instant>,
     /// How many partitions the log had when last asked; 0 before.
     log_partitions: u32,
+    /// Whether records are read with their headers: some logs give them only at a cost, and only columns of them and dead letters
+    /// need any. So they are left out until the first dead letter, whose partition is read anew then.
+    headers: bool,
     /// Until when the log is left alone after a failure.
     read_after: Option<Instant>,
     read_failures: Failures,
@@ -130,6 +133,7 @@ impl Worker {
             crowded: false,
             lag_due: None,
             log_partitions: 0,
+            headers: settings.rules.read_headers(),
             read_after: None,
             read_failures: retry.failures(),
             start_failures: retry.failures(),

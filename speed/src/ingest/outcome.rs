@@ -9,7 +9,7 @@ use common::{
     position::Version,
 };
 use tokio::{task, time::Instant};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::{Stage, Worker};
 use crate::{
@@ -123,7 +123,16 @@ impl Worker {
         let Some(lane) = self.lanes.get_mut(&partition).filter(|lane| lane.epoch() == tail.epoch()) else {
             return Ok(());
         };
-        for done in done? {
+        let done = match done {
+            Err(Error::Headless { .. }) => {
+                debug!(%partition, "the first dead letter, reading again with headers");
+                self.headers = true;
+                self.assign(partition);
+                return Ok(());
+            }
+            done => done?,
+        };
+        for done in done {
             match done {
                 Done::Read { to, delivered, counts, newest_us } => {
                     self.stats.delivered += delivered;
@@ -150,6 +159,7 @@ impl Worker {
             return Ok(());
         };
         let mut failures = self.settings.retry.failures();
+        let headers = subscription.want_headers(self.headers);
         loop {
             match subscription.start(partition, start.next).await {
                 Ok(()) => break,
@@ -164,7 +174,7 @@ impl Worker {
             }
         }
         self.start_failures.reset();
-        lane.start(Tail::new(&self.recipe, start), start.committed, start.next);
+        lane.start(Tail::new(&self.recipe, start, headers), start.committed, start.next);
         let stats = PartitionStats { read: start.next, committed: start.committed, newest_us: None };
         self.stats.partitions.insert(partition, stats);
         self.lag_due = Some(Instant::now());

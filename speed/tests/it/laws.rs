@@ -1,5 +1,7 @@
 //! The invariants, one by one (DESIGN §2).
 
+use std::collections::BTreeSet;
+
 use common::{
     event::Counts,
     feed::Notice,
@@ -192,6 +194,29 @@ async fn l5_a_log_that_keeps_what_is_committed_is_read_from_the_position() {
     let listener = second.stop().await;
     let read: Vec<_> = listener.deltas().map(|d| (d.partition, d.range.from)).collect();
     assert_eq!(read, [(Partition(0), Position(3))], "L5: read from the dataset's position on, and nothing else");
+    world.check_all().await;
+}
+
+#[tokio::test]
+async fn l7_dead_letters_are_whole_where_headers_are_left_out_until_there_is_one() {
+    let mut world = World::new();
+    world.log.save_headers();
+    world.put(0, &[Event, Event]).await;
+    world.put(1, &[Event, Tombstone]).await;
+    let running = world.run().await;
+    running.read_all(&world).await;
+    world.put(0, &[DeadLetter, Event]).await;
+    world.put(1, &[Event]).await;
+    running.catch_up(&world).await;
+    world.put(0, &[DeadLetter]).await;
+    running.catch_up(&world).await;
+    let listener = running.stop().await;
+    let epochs = |partition| listener.deltas().filter(move |d| d.partition == Partition(partition)).map(|d| d.epoch);
+    assert_eq!(
+        [0, 1].map(|partition| epochs(partition).collect::<BTreeSet<_>>().len()),
+        [2, 1],
+        "one was read anew, once"
+    );
     world.check_all().await;
 }
 

@@ -229,6 +229,7 @@ impl World {
         let committed = |p: &Partition| positions.get(p).copied().unwrap_or_default();
         assert!(self.end().await.iter().all(|(p, end)| committed(p) == *end), "not all is committed: {positions:?}");
         let letters = dead_letter::read(&self.store, &self.source.name, &positions, usize::MAX).await.unwrap();
+        assert!(letters.iter().all(|letter| letter.record.headers == headers()), "L7: dead letters are whole");
         let mut letters: Vec<_> = letters.iter().map(|d| (d.record.partition, d.record.offset)).collect();
         letters.sort_unstable();
         let expected = self.truth.iter().filter(|(_, kind)| **kind == Kind::DeadLetter).map(|(at, _)| *at);
@@ -334,7 +335,12 @@ fn record(n: usize, partition: u32, kind: Kind) -> NewRecord {
         Kind::DeadLetter => Some(format!(r#"{{"carrier":"UA","delay_minutes":"{n} minutes"}}"#)),
         Kind::Tombstone => None,
     };
-    NewRecord { key: Some(key_of(partition)), value: value.map(Bytes::from), ..NewRecord::default() }
+    NewRecord { key: Some(key_of(partition)), value: value.map(Bytes::from), headers: headers() }
+}
+
+/// What each record has.
+fn headers() -> Vec<(String, Bytes)> {
+    vec![("trace".to_owned(), Bytes::from_static(b"7"))]
 }
 
 /// A view of every kind of state by several keys, and one with a filter.

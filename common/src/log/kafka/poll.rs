@@ -40,8 +40,8 @@ const LEAVE_ATTEMPTS_MAX: u32 = 250;
 /// What the thread is asked to do.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// Read `partition` from `position` on; what is read says `term`.
-    Start { partition: Partition, position: Position, term: u64 },
+    /// Read `partition` from `position` on, with headers or without; what is read says `term`.
+    Start { partition: Partition, position: Position, term: u64, headers: bool },
     /// Tell the group how far the dataset is, for lag tools (L2).
     Commit(Partition, Position),
     /// Leave the group and end.
@@ -179,7 +179,9 @@ impl Poller {
         let mut positions = Positions::new();
         loop {
             match self.ends.commands.try_recv() {
-                Ok(Command::Start { partition, position, term }) => self.start(partition, position, term),
+                Ok(Command::Start { partition, position, term, headers }) => {
+                    self.start(Lane::new(&self.topic, partition, position, term, headers));
+                }
                 Ok(Command::Commit(partition, position)) => _ = positions.insert(partition, position),
                 Ok(Command::Stop) | Err(mpsc::TryRecvError::Disconnected) => {
                     self.commit(&positions, CommitMode::Sync);
@@ -217,8 +219,8 @@ impl Poller {
                 Some(Ok(Ok(partition))) => {
                     // Records come by the other queue; should one have come here it is read again.
                     let partition = Partition(partition);
-                    if let Some((next, term)) = self.lanes.get(&partition).map(|lane| (lane.next(), lane.term)) {
-                        self.start(partition, next, term);
+                    if let Some(lane) = self.lanes.get(&partition) {
+                        self.start(lane.anew());
                     }
                 }
                 Some(Ok(Err(_))) | None => {}
@@ -247,8 +249,9 @@ impl Poller {
         }
     }
 
-    /// Reads `partition` from `position` on, if it is still ours; its revocation is under way if not.
-    fn start(&mut self, partition: Partition, position: Position, term: u64) {
+    /// Reads the partition of `lane` on, if it is still ours; its revocation is under way if not.
+    fn start(&mut self, lane: Lane) {
+        let (partition, position, term) = (lane.partition, lane.next(), lane.term);
         if !self.owned.contains(&partition) {
             return;
         }
@@ -271,7 +274,7 @@ impl Poller {
             Ok(())
         })();
         match restarted {
-            Ok(()) => _ = self.lanes.insert(partition, Lane::new(&self.topic, partition, position, term)),
+            Ok(()) => _ = self.lanes.insert(partition, lane),
             Err(error) => {
                 warn!(%partition, %position, %error, "a partition could not be started, trying again");
                 self.lanes.remove(&partition);
@@ -320,9 +323,9 @@ impl Poller {
         }
         self.backlog.extend(self.lanes.values_mut().filter_map(run));
         for partition in skipped {
-            if let Some((next, term)) = self.lanes.get(&partition).map(|lane| (lane.next(), lane.term)) {
-                debug!(%partition, position = %next, "something may have been passed over after a rebalance, reading it again");
-                self.start(partition, next, term);
+            if let Some(lane) = self.lanes.get(&partition).map(Lane::anew) {
+                debug!(%partition, position = %lane.next(), "something may have been passed over after a rebalance, reading it again");
+                self.start(lane);
             }
         }
         any

@@ -15,7 +15,9 @@ use crate::{
 pub(super) struct Lane {
     /// Which start of the partition this is: what an earlier one still has under way is not to be taken for its own.
     pub(super) term: u64,
-    partition: Partition,
+    pub(super) partition: Partition,
+    /// Whether records are given out with their headers.
+    headers: bool,
     /// The next offset to read; what is before it was given out, or is a gap.
     next: Position,
     /// Where the run starts that is gathered.
@@ -37,9 +39,14 @@ pub(super) enum Taken {
 }
 
 impl Lane {
-    pub(super) fn new(topic: &Arc<str>, partition: Partition, position: Position, term: u64) -> Self {
+    pub(super) fn new(topic: &Arc<str>, partition: Partition, position: Position, term: u64, headers: bool) -> Self {
         let gathered = Run::with_capacity(Arc::clone(topic), partition, 0, 0);
-        Self { term, partition, next: position, from: position, gathered, ended: false }
+        Self { term, partition, headers, next: position, from: position, gathered, ended: false }
+    }
+
+    /// The lane for reading the same partition once more from the next offset on.
+    pub(super) fn anew(&self) -> Self {
+        Self::new(self.gathered.topic(), self.partition, self.next, self.term, self.headers)
     }
 
     /// The next offset to read.
@@ -57,7 +64,9 @@ impl Lane {
         self.next = Position(offset + 1);
         // A record of the oldest format has no time stamp.
         let timestamp_us = message.timestamp_ms().max(0).saturating_mul(1_000);
-        self.gathered.push(offset, timestamp_us, message.key(), message.headers(), message.value());
+        // librdkafka parses them, with an allocation or two, also where there are none: some per cent of all that is to be done.
+        let headers = if self.headers { message.headers() } else { Vec::new() };
+        self.gathered.push(offset, timestamp_us, message.key(), headers, message.value());
         Taken::Yes
     }
 

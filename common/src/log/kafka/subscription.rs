@@ -35,6 +35,8 @@ pub(super) struct Reader {
     /// The term of each started partition, and the one given last.
     terms: BTreeMap<Partition, u64>,
     term: u64,
+    /// Whether partitions are started with their records' headers.
+    headers: bool,
     /// What was received and not returned yet: the log is asked first what it has.
     gone: VecDeque<(Partition, Position)>,
     /// That question, of this partition, while it is answered.
@@ -89,6 +91,7 @@ impl Reader {
             events,
             terms: BTreeMap::new(),
             term: 0,
+            headers: true,
             gone: VecDeque::new(),
             asked: None,
             ended,
@@ -148,7 +151,7 @@ impl Reader {
     fn read_from(&mut self, partition: Partition, position: Position) {
         self.term += 1;
         self.terms.insert(partition, self.term);
-        self.poller.tell(Command::Start { partition, position, term: self.term });
+        self.poller.tell(Command::Start { partition, position, term: self.term, headers: self.headers });
     }
 }
 
@@ -176,6 +179,11 @@ impl Subscription for Reader {
         self.gone.retain(|(gone, _)| *gone != partition);
         self.read_from(partition, position);
         Ok(())
+    }
+
+    fn want_headers(&mut self, wanted: bool) -> bool {
+        self.headers = wanted;
+        wanted
     }
 
     async fn close(mut self: Box<Self>) {

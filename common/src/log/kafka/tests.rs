@@ -82,5 +82,5 @@ conformance! {
     keys_keep_their_partition, time_stamps_never_go_back, duplicates_are_passed_over, duplicates_are_known_after_reopening,
     gaps_are_out_of_sequence, assignment_comes_first, l7_runs_chain_without_gap, runs_are_bounded, reading_goes_back,
     outside_is_out_of_range, next_waits_and_wakes, next_is_safe_to_cancel, appenders_do_not_disturb,
-    partitions_are_read_in_turn, partitions_grow, unknown_partitions_are_errors,
+    partitions_are_read_in_turn, partitions_grow, unknown_partitions_are_errors, headers_come_if_they_are_wanted,
 }

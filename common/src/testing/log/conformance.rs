@@ -59,7 +59,7 @@ macro_rules! event_log_conformance {
             duplicates_are_known_after_reopening, gaps_are_out_of_sequence, assignment_comes_first, l7_runs_chain_without_gap,
             runs_are_bounded, reading_goes_back, outside_is_out_of_range, trimming_keeps_offsets,
             trimming_under_a_reader_is_out_of_range, next_waits_and_wakes, next_is_safe_to_cancel, appenders_do_not_disturb,
-            partitions_are_read_in_turn, partitions_grow, unknown_partitions_are_errors
+            partitions_are_read_in_turn, partitions_grow, unknown_partitions_are_errors, headers_come_if_they_are_wanted
         }
     };
     ($subject:expr; $($check:ident),*) => {$(
@@ -448,6 +448,24 @@ pub async fn unknown_partitions_are_errors<S: Subject>(subject: Arc<S>) {
     ];
     for answer in answers {
         assert!(matches!(answer, Some(Error::UnknownPartition { partition: Partition(2), .. })), "{answer:?}");
+    }
+}
+
+/// Headers come with records of what is started while they are wanted, which they are at first, or while the log says so.
+pub async fn headers_come_if_they_are_wanted<S: Subject>(subject: Arc<S>) {
+    let log = subject.open(1).await;
+    let headers = vec![("h".to_owned(), Bytes::from_static(b"v"))];
+    append(&log, vec![NewRecord { headers: headers.clone(), ..record(0) }]).await;
+    let mut reader = started(&log).await;
+    let has_headers = async |reader: &mut Box<dyn Subscription>| {
+        start(reader, Partition(0), 0).await;
+        next_records(reader).await.records.at(0).headers == headers
+    };
+    assert!(has_headers(&mut reader).await, "nobody said that they are not wanted");
+    for wanted in [false, true, false] {
+        let said = reader.want_headers(wanted);
+        assert!(said >= wanted, "who wants them gets them");
+        assert_eq!(has_headers(&mut reader).await, said, "wanted: {wanted}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! A log in memory that fails and waits on demand, for tests of what reads and writes logs.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -10,10 +10,10 @@ use tokio::sync::watch;
 
 use crate::{
     clock::{Clock, SystemClock},
-    event::{Record, Run},
+    event::{Record, RecordRef, Run},
     limits::{LOG_RUN_BYTES_MAX, LOG_RUN_RECORDS_MAX},
     log::{
-        Appended, Error, EventLog, NewRecord, Placement, ProducerRun, Subscription, duplicates,
+        Appended, Error, EventLog, LogEvent, NewRecord, Placement, ProducerRun, Subscription, duplicates,
         reader::{Readable, Reader},
     },
     position::{OffsetRange, Partition, Position},
@@ -41,6 +41,7 @@ struct State {
     placement: Placement,
     faults: Faults,
     keeps: bool,
+    saves_headers: bool,
     identity: Option<String>,
 }
 
@@ -109,6 +110,11 @@ impl MemoryLog {
     /// Keeps what is trimmed from now on, as a log does that others read as well.
     pub fn keep(&self) {
         self.shared.state().keeps = true;
+    }
+
+    /// Leaves headers out, for subscriptions from now on, where they are not wanted: as a log does to which they cost something.
+    pub fn save_headers(&self) {
+        self.shared.state().saves_headers = true;
     }
 
     /// Says from now on that the topic is this one.
@@ -199,7 +205,9 @@ impl EventLog for MemoryLog {
     }
 
     async fn subscribe(&self) -> Result<Box<dyn Subscription>, Error> {
-        Ok(Box::new(Reader::new(Arc::clone(&self.shared))))
+        let reader = Reader::new(Arc::clone(&self.shared));
+        let saves_headers = self.shared.state().saves_headers;
+        Ok(if saves_headers { Box::new(Saving::new(reader)) } else { Box::new(reader) })
     }
 
     async fn trim(&self, partition: Partition, position: Position) -> Result<(), Error> {
@@ -283,6 +291,49 @@ impl Readable for Shared {
     }
 }
 
+/// A reader that leaves headers out where they are not wanted.
+struct Saving {
+    reader: Reader<Shared>,
+    headers: bool,
+    /// The partitions that were started without.
+    without: BTreeSet<Partition>,
+}
+
+impl Saving {
+    fn new(reader: Reader<Shared>) -> Self {
+        Self { reader, headers: true, without: BTreeSet::new() }
+    }
+}
+
+#[async_trait]
+impl Subscription for Saving {
+    async fn next(&mut self) -> Result<LogEvent, Error> {
+        let mut event = self.reader.next().await?;
+        if let LogEvent::Records(run) = &mut event
+            && self.without.contains(&run.partition)
+        {
+            let bare = |record: RecordRef<'_>| Record { headers: Vec::new(), ..record.to_record() };
+            run.records = run.records.iter().map(bare).collect();
+        }
+        Ok(event)
+    }
+
+    async fn start(&mut self, partition: Partition, position: Position) -> Result<(), Error> {
+        self.reader.start(partition, position).await?;
+        if self.headers {
+            self.without.remove(&partition);
+        } else {
+            self.without.insert(partition);
+        }
+        Ok(())
+    }
+
+    fn want_headers(&mut self, wanted: bool) -> bool {
+        self.headers = wanted;
+        wanted
+    }
+}
+
 fn size(record: &Record) -> usize {
     let headers: usize = record.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
     headers + record.key.as_ref().map_or(0, |k| k.len()) + record.value.as_ref().map_or(0, |v| v.len())
@@ -294,7 +345,7 @@ mod tests {
     use futures::FutureExt;
 
     use super::*;
-    use crate::{log::LogEvent, testing::log::conformance::Subject};
+    use crate::testing::log::conformance::Subject;
 
     /// Handles come and go; the log in memory stays.
     struct InMemory(MemoryLog);
@@ -308,6 +359,18 @@ mod tests {
     }
 
     crate::event_log_conformance!(InMemory(MemoryLog::new("departures", 0)));
+
+    mod that_saves_headers {
+        use super::*;
+
+        fn log() -> MemoryLog {
+            let log = MemoryLog::new("departures", 0);
+            log.save_headers();
+            log
+        }
+
+        crate::event_log_conformance! { InMemory(log()); records_come_back_whole, headers_come_if_they_are_wanted }
+    }
 
     fn one() -> Vec<NewRecord> {
         vec![NewRecord { value: Some(Bytes::from_static(b"1")), ..NewRecord::default() }]
