@@ -134,7 +134,7 @@ impl Lane {
             match self.queue.last_mut() {
                 Some(Job::Read(before, bytes_before)) if fits(before, *bytes_before, &run, bytes) => {
                     before.range.to = run.range.to;
-                    before.records.append(&run.records);
+                    before.records.append(run.records);
                     *bytes_before += bytes;
                 }
                 _ => self.queue.push(Job::Read(run, bytes)),

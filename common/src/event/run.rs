@@ -1,4 +1,4 @@
-//! Records of one partition in one piece of memory: at a million of them a second, an allocation, a counter and some pointers for
+//! Records of one partition in a few pieces of memory: at a million of them a second, an allocation, a counter and some pointers for
 //! each would cost more than half of what it takes to decode it.
 
 use std::{fmt, sync::Arc};
@@ -20,8 +20,8 @@ pub struct Run {
     topic: Arc<str>,
     partition: Partition,
     entries: Vec<Entry>,
-    /// Keys and values, one after the other.
-    bytes: Vec<u8>,
+    /// Keys and values, one after the other: a piece for each run that was put to this one. There is at least one.
+    pieces: Vec<Vec<u8>>,
     /// Of the records that have any: their places, which ascend, and their headers.
     headers: Vec<(usize, Vec<Header>)>,
     headers_bytes: u64,
@@ -32,7 +32,8 @@ pub struct Run {
 struct Entry {
     offset: u64,
     timestamp_us: i64,
-    /// Its key starts here, its value where the key ends.
+    /// In which piece its bytes are. Its key starts here, its value where the key ends.
+    piece: u16,
     from: u32,
     key_length: u32,
     value_length: u32,
@@ -73,8 +74,8 @@ impl Run {
     /// No records yet of `partition`, and room for so many with so many bytes of keys and values.
     #[must_use]
     pub fn with_capacity(topic: Arc<str>, partition: Partition, records: usize, bytes: usize) -> Self {
-        let (entries, bytes) = (Vec::with_capacity(records), Vec::with_capacity(bytes));
-        Self { topic, partition, entries, bytes, headers: Vec::new(), headers_bytes: 0 }
+        let (entries, pieces) = (Vec::with_capacity(records), vec![Vec::with_capacity(bytes)]);
+        Self { topic, partition, entries, pieces, headers: Vec::new(), headers_bytes: 0 }
     }
 
     /// Adds a record, whose bytes are copied.
@@ -91,26 +92,34 @@ impl Run {
     ) {
         let (has_key, has_value) = (key.is_some(), value.is_some());
         let (key, value) = (key.unwrap_or_default(), value.unwrap_or_default());
-        let from = place(self.bytes.len());
-        self.bytes.extend_from_slice(key);
-        self.bytes.extend_from_slice(value);
-        let _ = place(self.bytes.len());
+        let piece = piece(self.pieces.len() - 1);
+        let bytes = &mut self.pieces[usize::from(piece)];
+        let from = place(bytes.len());
+        bytes.extend_from_slice(key);
+        bytes.extend_from_slice(value);
+        let _ = place(bytes.len());
         let (key_length, value_length) = (key.len() as u32, value.len() as u32);
         if !headers.is_empty() {
             self.headers_bytes += headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() as u64;
             self.headers.push((self.entries.len(), headers));
         }
-        self.entries.push(Entry { offset, timestamp_us, from, key_length, value_length, has_key, has_value });
+        self.entries.push(Entry { offset, timestamp_us, piece, from, key_length, value_length, has_key, has_value });
     }
 
-    /// Adds the records of `next`, which are of the same partition.
-    pub fn append(&mut self, next: &Self) {
+    /// Adds the records of `next`, which are of the same partition. Keys and values stay where they are.
+    ///
+    /// # Panics
+    /// If this is made of 65,536 runs: logs give out runs that are far larger, compared with what is worked on together.
+    pub fn append(&mut self, next: Self) {
+        if next.is_empty() {
+            return;
+        }
         debug_assert_eq!((&self.topic, self.partition), (&next.topic, next.partition), "a run is of one partition");
-        let (base, records) = (place(self.bytes.len()), self.entries.len());
-        self.bytes.extend_from_slice(&next.bytes);
-        let _ = place(self.bytes.len());
-        self.entries.extend(next.entries.iter().map(|entry| Entry { from: base + entry.from, ..*entry }));
-        self.headers.extend(next.headers.iter().map(|(at, headers)| (records + at, headers.clone())));
+        let (base, records) = (self.pieces.len(), self.entries.len());
+        let moved = |entry: &Entry| Entry { piece: piece(base + usize::from(entry.piece)), ..*entry };
+        self.entries.extend(next.entries.iter().map(moved));
+        self.pieces.extend(next.pieces);
+        self.headers.extend(next.headers.into_iter().map(|(at, headers)| (records + at, headers)));
         self.headers_bytes += next.headers_bytes;
     }
 
@@ -141,13 +150,13 @@ impl Run {
     /// The bytes of keys and values.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.bytes.len()
+        self.pieces.iter().map(Vec::len).sum()
     }
 
     /// About how many bytes the records take in memory.
     #[must_use]
     pub fn size(&self) -> u64 {
-        self.bytes.len() as u64 + self.headers_bytes + self.entries.len() as u64 * ENTRY_BYTES
+        self.bytes() as u64 + self.headers_bytes + self.entries.len() as u64 * ENTRY_BYTES
     }
 
     /// The record at place `at`.
@@ -171,9 +180,9 @@ impl Run {
     #[must_use]
     #[inline]
     pub fn value(&self, at: usize) -> Option<&[u8]> {
-        let Entry { from, key_length, value_length, has_value, .. } = self.entries[at];
+        let Entry { piece, from, key_length, value_length, has_value, .. } = self.entries[at];
         let from = from as usize + key_length as usize;
-        has_value.then(|| &self.bytes[from..from + value_length as usize])
+        has_value.then(|| &self.pieces[usize::from(piece)][from..from + value_length as usize])
     }
 
     /// The key of the record at place `at`, if it has one.
@@ -184,8 +193,8 @@ impl Run {
     }
 
     fn key_bytes(&self, at: usize) -> &[u8] {
-        let Entry { from, key_length, .. } = self.entries[at];
-        &self.bytes[from as usize..from as usize + key_length as usize]
+        let Entry { piece, from, key_length, .. } = self.entries[at];
+        &self.pieces[usize::from(piece)][from as usize..from as usize + key_length as usize]
     }
 
     /// The offsets.
@@ -212,6 +221,10 @@ impl Run {
 
 fn place(bytes: usize) -> u32 {
     u32::try_from(bytes).expect("a run has less than 4 GiB of keys and values")
+}
+
+fn piece(number: usize) -> u16 {
+    u16::try_from(number).expect("a run is made of fewer than 65,536")
 }
 
 /// Of no records, it is of no topic.
@@ -281,8 +294,16 @@ mod tests {
     fn l7_records_come_out_as_they_went_in_also_of_runs_put_together() {
         let mut run: Run = records(0..50).into_iter().collect();
         assert_eq!(run.to_records(), records(0..50));
-        run.append(&records(50..99).into_iter().collect());
+        run.append(records(50..70).into_iter().collect());
+        run.append(records(70..70).into_iter().collect());
+        let mut rest: Run = records(70..80).into_iter().collect();
+        rest.append(records(80..90).into_iter().collect());
+        run.append(rest);
+        records(90..99).into_iter().for_each(|record| {
+            run.push(record.offset, -7, record.key.as_deref(), record.headers, record.value.as_deref());
+        });
         assert_eq!(run.to_records(), records(0..99));
+        assert_eq!(run.size(), Run::from_iter(records(0..99)).size());
         assert_eq!(run, records(0..99).into_iter().collect());
         assert_ne!(run, records(1..100).into_iter().collect());
         for at in 0..run.len() {
