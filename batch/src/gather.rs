@@ -142,6 +142,11 @@ impl Gathered {
         Ok(())
     }
 
+    /// Nothing more is brought: gives back the memory that only that needs.
+    pub fn rest(&self) {
+        self.views.values().for_each(|gathering| gathering.shards.rest());
+    }
+
     fn group_bytes(&self) -> usize {
         self.views.values().map(|gathering| gathering.shards.bytes()).sum()
     }

@@ -205,7 +205,11 @@ impl Batch {
         let reducing = (self.engine.in_flight() * REDUCED_BYTES).min(self.engine.memory() / 8);
         let _reducing = gathered.claim().of(reducing);
         let short = Arc::clone(&gathered);
-        self.engine.run(move || short.make_room()).await?;
+        let resting = move || {
+            short.rest();
+            short.make_room()
+        };
+        self.engine.run(resting).await?;
         let written = self.reduce_all(&gathered, &touched, watch).await?;
         Ok(self.made(plan, &touched, written))
     }

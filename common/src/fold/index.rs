@@ -134,12 +134,13 @@ impl Hashed {
         let mut hashes = [0; AHEAD];
         for rows in rows.chunks(AHEAD) {
             // What is read here is not used but for the cache: these reads do not wait for each other, as those below do.
-            let mut touched = 0;
-            for (hash, &key) in hashes.iter_mut().zip(rows) {
+            let mut slots = [0; AHEAD];
+            for ((slot, hash), &key) in slots.iter_mut().zip(&mut hashes).zip(rows) {
                 *hash = mix(key);
-                touched ^= self.segment(key).first(*hash);
+                *slot = self.segment(key).first(*hash);
             }
-            std::hint::black_box(touched);
+            let key_of = |&slot: &Slot| keys.get((slot as u32 as usize).wrapping_sub(1)).copied().unwrap_or(0);
+            std::hint::black_box(slots.iter().map(key_of).fold(0, |touched, key| touched ^ key));
             groups.extend(rows.iter().zip(hashes).map(|(&key, hash)| self.number(key, hash, keys)));
         }
     }

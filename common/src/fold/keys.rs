@@ -357,6 +357,11 @@ impl Keys {
         (fields.into_iter().map(|raw| field.base.wrapping_add_unsigned(raw.wrapping_sub(1))).collect(), nulls)
     }
 
+    /// Gives back the memory of what finds groups by their keys. It is made anew if more come.
+    pub(super) fn rest(&mut self) {
+        self.index = Index::default();
+    }
+
     fn clear(&mut self) {
         self.index.clear(&self.keys);
         clear_vec(&mut self.keys);

@@ -195,6 +195,18 @@ impl Shards {
         folded
     }
 
+    /// Gives back the memory of what only folding and merging need. It is made anew if more comes.
+    pub fn rest(&self) {
+        for table in self.all_tables() {
+            self.counted(&mut lock(table), GroupTable::rest);
+        }
+    }
+
+    /// The table of all groups, or those that they are spread over.
+    fn all_tables(&self) -> &[Mutex<GroupTable>] {
+        self.spread.get().map_or(std::slice::from_ref(&self.whole), Vec::as_slice)
+    }
+
     fn ensure_spread(&self) -> Result<(), Error> {
         if self.spread.get().is_none() {
             let mut whole = lock(&self.whole);
@@ -209,8 +221,7 @@ impl Shards {
     /// The buckets of all groups, ascending.
     #[must_use]
     pub fn buckets(&self) -> Vec<i64> {
-        let tables = self.spread.get().map_or(std::slice::from_ref(&self.whole), Vec::as_slice);
-        tables.iter().fold(Vec::new(), |mut buckets, table| {
+        self.all_tables().iter().fold(Vec::new(), |mut buckets, table| {
             buckets.extend(lock(table).buckets());
             // Each table has about the same ones in about the same order, which this sort makes use of.
             buckets.sort();

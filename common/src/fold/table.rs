@@ -216,6 +216,12 @@ impl GroupTable {
         self.keys.buckets()
     }
 
+    /// Gives back the memory of what only folding and merging need. It is made anew if more come.
+    pub(super) fn rest(&mut self) {
+        self.keys.rest();
+        self.groups = Vec::new();
+    }
+
     /// Bytes held.
     #[must_use]
     pub fn bytes(&self) -> usize {

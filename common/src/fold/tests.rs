@@ -347,6 +347,9 @@ fn gathered_by(way: &Way, views: &[Arc<View>], events: &[Event], bytes_max: usiz
         if way.picks[0].index(3) == 0 {
             taken.iter_mut().zip(&shards).for_each(|(taken, shards)| taken.extend(shards.take_spread().unwrap()));
         }
+        if way.picks[0].index(2) == 0 {
+            shards.iter().for_each(|shards| shards.rest());
+        }
     }
     let mut whole = Vec::new();
     for ((view, shards), mut taken) in views.iter().zip(&shards).zip(taken) {

@@ -11,72 +11,56 @@ use super::{
     Error,
     accumulator::Accumulator,
     input::Input,
-    rows::{Rows, grow},
+    rows::Rows,
+    widening::{Overflowed, Widening},
 };
 
 #[derive(Debug)]
 pub(super) struct Count {
     name: String,
-    counts: Vec<i64>,
+    counts: Widening<u32, i64>,
 }
 
 impl Count {
     pub(super) fn new(name: String) -> Self {
-        Self { name, counts: Vec::new() }
+        Self { name, counts: Widening::default() }
     }
 
-    fn check(&self, overflow: bool) -> Result<(), Error> {
-        if overflow { Err(Error::Overflow { state: self.name.clone(), limit: "int" }) } else { Ok(()) }
+    fn check(&self, added: Result<(), Overflowed>) -> Result<(), Error> {
+        added.map_err(|_| Error::Overflow { state: self.name.clone(), limit: "int" })
     }
 }
 
 impl Accumulator for Count {
     fn update(&mut self, groups: usize, rows: Rows<'_>, inputs: &[&Input]) -> Result<(), Error> {
-        grow(&mut self.counts, groups, 0);
-        let mut overflow = false;
-        let counts = &mut self.counts[..];
-        rows.for_each(inputs.first().and_then(|input| input.nulls()), |_, group| {
-            let (count, over) = counts[group].overflowing_add(1);
-            counts[group] = count;
-            overflow |= over;
-        });
-        self.check(overflow)
+        let nulls = inputs.first().and_then(|input| input.nulls());
+        let added = self.counts.add(groups, rows, nulls, None, |_| 1_u32);
+        self.check(added)
     }
 
     fn merge(&mut self, groups: usize, rows: Rows<'_>, states: &ArrayRef) -> Result<(), Error> {
         let states = counts(&self.name, states)?;
-        grow(&mut self.counts, groups, 0);
-        let (mut overflow, mut negative) = (false, false);
-        rows.for_each(None, |row, group| {
-            let (count, over) = self.counts[group].overflowing_add(states[row]);
-            self.counts[group] = count;
-            overflow |= over;
-            negative |= states[row] < 0;
-        });
+        let mut negative = false;
+        rows.for_each(None, |row, _| negative |= states[row] < 0);
         if negative {
             return Err(Error::Corrupt { state: "count", message: "it is negative".to_owned() });
         }
-        self.check(overflow)
+        let added = self.counts.add(groups, rows, None, None, |row| states[row]);
+        self.check(added)
     }
 
     fn absorb(&mut self, groups: usize, rows: Rows<'_>, from: &mut dyn Any) -> Option<Result<(), Error>> {
-        let from = &from.downcast_mut::<Self>()?.counts[..];
-        grow(&mut self.counts, groups, 0);
-        let mut overflow = false;
-        rows.for_each(None, |row, group| {
-            let (count, over) = self.counts[group].overflowing_add(from[row]);
-            self.counts[group] = count;
-            overflow |= over;
-        });
-        Some(self.check(overflow))
+        let from = &from.downcast_mut::<Self>()?.counts;
+        let added = self.counts.add(groups, rows, None, None, |row| from.of(row));
+        Some(self.check(added))
     }
 
     fn bytes(&self) -> usize {
-        self.counts.capacity() * size_of::<i64>()
+        self.counts.bytes()
     }
 
     fn take(&mut self, order: &[u32]) -> Result<ArrayRef, Error> {
-        let counts: Int64Array = order.iter().map(|&group| self.counts[group as usize]).collect::<Vec<_>>().into();
+        let counts: Int64Array = order.iter().map(|&group| self.counts.of(group as usize)).collect::<Vec<_>>().into();
         self.counts.clear();
         Ok(Arc::new(counts))
     }

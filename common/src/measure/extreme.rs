@@ -173,20 +173,13 @@ impl<F: Fixed> Accumulator for Extreme<F> {
         let from = &*from.downcast_mut::<Self>()?;
         let identity = self.identity();
         grow(&mut self.keys, groups, identity);
-        self.seen.grow(groups, rows.covers() && from.seen.has_all());
+        self.seen.absorb(groups, rows, &from.seen);
         // What theirs has that has had no input changes nothing.
         let (keys, theirs) = (&mut self.keys[..], &from.keys[..]);
         if self.greatest {
             rows.for_each(None, |row, group| keys[group] = keys[group].max(theirs[row]));
         } else {
             rows.for_each(None, |row, group| keys[group] = keys[group].min(theirs[row]));
-        }
-        if !self.seen.has_all() {
-            rows.for_each(None, |row, group| {
-                if from.seen.has(row) {
-                    self.seen.set(group);
-                }
-            });
         }
         Some(Ok(()))
     }

@@ -32,6 +32,7 @@ mod sum;
 mod top_k;
 mod variance;
 mod wide;
+mod widening;
 
 mod finish;
 mod finished;

@@ -2,7 +2,24 @@
 
 use arrow::buffer::NullBuffer;
 
-use super::rows::grow;
+use super::rows::{Rows, grow};
+
+/// Calls `visit(row, group)` for every row that is not null, and notes in `seen`, if it is kept, that its group has an input.
+#[inline(always)]
+pub(super) fn each(
+    rows: Rows<'_>,
+    nulls: Option<&NullBuffer>,
+    seen: Option<&mut [bool]>,
+    mut visit: impl FnMut(usize, usize),
+) {
+    match seen {
+        None => rows.for_each(nulls, visit),
+        Some(seen) => rows.for_each(nulls, |row, group| {
+            seen[group] = true;
+            visit(row, group);
+        }),
+    }
+}
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -25,22 +42,16 @@ impl Seen {
         Some(each)
     }
 
-    /// Whether all groups have had one.
-    pub(super) fn has_all(&self) -> bool {
-        self.each.is_none()
-    }
-
     /// Whether a group has had one.
     #[inline(always)]
     pub(super) fn has(&self, group: usize) -> bool {
         self.each.as_ref().is_none_or(|each| each[group])
     }
 
-    /// Notes that a group has had one.
-    #[inline(always)]
-    pub(super) fn set(&mut self, group: usize) {
-        if let Some(each) = &mut self.each {
-            each[group] = true;
+    /// [`Self::grow`] for groups that come from elsewhere, where those of `rows` have had one as `theirs` says.
+    pub(super) fn absorb(&mut self, groups: usize, rows: Rows<'_>, theirs: &Self) {
+        if let Some(each) = self.grow(groups, rows.covers() && theirs.each.is_none()) {
+            rows.for_each(None, |row, group| each[group] |= theirs.has(row));
         }
     }
 
@@ -67,14 +78,19 @@ mod tests {
         let mut seen = Seen::default();
         assert!(seen.grow(2, true).is_none());
         assert!(seen.grow(2, false).is_none(), "no group is new");
-        assert!(seen.has_all() && seen.has(1));
+        assert!(seen.bytes() == 0 && seen.has(1));
 
         seen.grow(4, false).unwrap()[3] = true;
-        assert!(!seen.has_all());
         assert_eq!([0, 1, 2, 3].map(|group| seen.has(group)), [true, true, false, true]);
         seen.grow(5, true).unwrap()[4] = true;
         let nulls = seen.take(&[4, 2, 0]).unwrap();
         assert_eq!(nulls.iter().collect::<Vec<_>>(), [true, false, true]);
-        assert!(seen.has_all(), "it is as new");
+        assert_eq!(seen.bytes(), 0, "it is as new");
+
+        let mut theirs = Seen::default();
+        theirs.grow(2, false).unwrap()[1] = true;
+        assert!(seen.grow(1, true).is_none());
+        seen.absorb(3, Rows::selected(&[1, 2], &[0, 1]), &theirs);
+        assert_eq!([0, 1, 2].map(|group| seen.has(group)), [true, false, true]);
     }
 }

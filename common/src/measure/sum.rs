@@ -17,38 +17,26 @@ use super::{
     accumulator::{Accumulator, only},
     input::{Input, Units, Values},
     rows::{Rows, grow},
-    seen::Seen,
+    seen::{Seen, each},
     wide::{Wide, to_fixed},
+    widening::Widening,
 };
 
 fn overflow(name: &str, limit: &'static str) -> Error {
     Error::Overflow { state: name.to_owned(), limit }
 }
 
-/// Calls `visit(row, group)` for every row that is not null, and notes in `seen`, if it is kept, that its group has an input.
-#[inline(always)]
-fn each(rows: Rows<'_>, nulls: Option<&NullBuffer>, seen: Option<&mut [bool]>, mut visit: impl FnMut(usize, usize)) {
-    match seen {
-        None => rows.for_each(nulls, visit),
-        Some(seen) => rows.for_each(nulls, |row, group| {
-            seen[group] = true;
-            visit(row, group);
-        }),
-    }
-}
-
 /// Sums in 128 bits, of which 64 are kept as long as they hold every group's.
 #[derive(Debug)]
 pub(super) struct NarrowSum {
     name: String,
-    short: Vec<i64>,
-    long: Option<Vec<i128>>,
+    sums: Widening<i64, i128>,
     seen: Seen,
 }
 
 impl NarrowSum {
     pub(super) fn new(name: String) -> Self {
-        Self { name, short: Vec::new(), long: None, seen: Seen::default() }
+        Self { name, sums: Widening::default(), seen: Seen::default() }
     }
 
     /// Adds `value(row)`, which fits 64 bits or nearly always does.
@@ -61,56 +49,7 @@ impl NarrowSum {
         value: impl Fn(usize) -> V,
     ) -> Result<(), Error> {
         let seen = self.seen.grow(groups, rows.covers() && nulls.is_none());
-        if let Some(long) = &mut self.long {
-            grow(long, groups, 0);
-            let mut over = false;
-            each(rows, nulls, seen, |row, group| {
-                let (sum, overflowed) = long[group].overflowing_add(value(row).into());
-                long[group] = sum;
-                over |= overflowed;
-            });
-            return if over { Err(overflow(&self.name, "128 bits")) } else { Ok(()) };
-        }
-        grow(&mut self.short, groups, 0);
-        let short = &mut self.short[..];
-        let mut left = Vec::new();
-        each(rows, nulls, seen, |row, group| {
-            let value = value(row);
-            match value.try_into().ok().and_then(|value: i64| short[group].checked_add(value)) {
-                Some(sum) => short[group] = sum,
-                None => left.push((group, value.into())),
-            }
-        });
-        if left.is_empty() { Ok(()) } else { self.lengthen(&left) }
-    }
-
-    /// Adds what another group has seen.
-    fn add_one(&mut self, group: usize, value: i128) -> Result<(), Error> {
-        self.seen.set(group);
-        if let Some(long) = &mut self.long {
-            long[group] = long[group].checked_add(value).ok_or_else(|| overflow(&self.name, "128 bits"))?;
-            return Ok(());
-        }
-        match i64::try_from(value).ok().and_then(|value| self.short[group].checked_add(value)) {
-            Some(sum) => self.short[group] = sum,
-            None => self.lengthen(&[(group, value)])?,
-        }
-        Ok(())
-    }
-
-    fn sum_of(&self, group: usize) -> i128 {
-        self.long.as_ref().map_or_else(|| i128::from(self.short[group]), |long| long[group])
-    }
-
-    /// Makes room for all 128 bits and adds what did not fit 64.
-    #[cold]
-    fn lengthen(&mut self, left: &[(usize, i128)]) -> Result<(), Error> {
-        let mut long: Vec<i128> = std::mem::take(&mut self.short).into_iter().map(i128::from).collect();
-        for &(group, value) in left {
-            long[group] = long[group].checked_add(value).ok_or_else(|| overflow(&self.name, "128 bits"))?;
-        }
-        self.long = Some(long);
-        Ok(())
+        self.sums.add(groups, rows, nulls, seen, value).map_err(|_| overflow(&self.name, "128 bits"))
     }
 }
 
@@ -133,35 +72,20 @@ impl Accumulator for NarrowSum {
 
     fn absorb(&mut self, groups: usize, rows: Rows<'_>, from: &mut dyn Any) -> Option<Result<(), Error>> {
         let from = &*from.downcast_mut::<Self>()?;
-        self.seen.grow(groups, rows.covers() && from.seen.has_all());
-        match &mut self.long {
-            Some(long) => grow(long, groups, 0),
-            None => grow(&mut self.short, groups, 0),
-        }
-        let mut result = Ok(());
-        rows.for_each(None, |row, group| {
-            if from.seen.has(row)
-                && let Err(error) = self.add_one(group, from.sum_of(row))
-            {
-                result = Err(error);
-            }
-        });
-        Some(result)
+        self.seen.absorb(groups, rows, &from.seen);
+        // The sum of no inputs is 0.
+        let added = self.sums.add(groups, rows, None, None, |row| from.sums.of(row));
+        Some(added.map_err(|_| overflow(&self.name, "128 bits")))
     }
 
     fn bytes(&self) -> usize {
-        let long = self.long.as_ref().map_or(0, Vec::capacity);
-        self.short.capacity() * size_of::<i64>() + long * size_of::<i128>() + self.seen.bytes()
+        self.sums.bytes() + self.seen.bytes()
     }
 
     fn take(&mut self, order: &[u32]) -> Result<ArrayRef, Error> {
         let mut bytes = Vec::with_capacity(order.len() * NARROW_SUM as usize);
-        let mut push = |sum: i128| bytes.extend_from_slice(&sum.to_le_bytes());
-        match self.long.take() {
-            Some(long) => order.iter().for_each(|&group| push(long[group as usize])),
-            None => order.iter().for_each(|&group| push(i128::from(self.short[group as usize]))),
-        }
-        self.short.clear();
+        order.iter().for_each(|&group| bytes.extend_from_slice(&self.sums.of(group as usize).to_le_bytes()));
+        self.sums.clear();
         Ok(states_of(NARROW_SUM, bytes, self.seen.take(order)))
     }
 }
