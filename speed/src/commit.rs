@@ -7,8 +7,9 @@
 //!    offset and leave out those that the positions have not reached, so none shows twice or too early. They come first
 //!    because letters written after the positions moved could be lost (L7).
 //! 2. **[`Dataset::append`](common::dataset::Dataset::append)** writes the event files and then makes one table commit
-//!    with the files, the positions and the counts. Killed before the table commit, the files belong to no version and nobody sees them: everything is read again.
-//!    Killed after it, everything counts and the next start reads on from the new positions. There is nothing in between.
+//!    with the files, the positions and the counts. Killed before the table commit, the files belong to no version and
+//!    nobody sees them: everything is read again. Killed after it, everything counts and the next start reads on from the
+//!    new positions. There is nothing in between.
 //! 3. The **[`CommitNotice`]** goes out on the live feed. Killed before it, the listener learns of the version from the
 //!    dataset, as after every start: the tails it held were never durable and are built anew (L5).
 //! 4. **Segments** are written. Killed before or within, the missing ones are folded from the commit's files by whoever needs
