@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Mutex, PoisonError},
+    thread,
     time::Duration,
 };
 
@@ -11,7 +12,8 @@ use rdkafka::{
     Message,
     error::{KafkaError, RDKafkaErrorCode as Code},
     message::DeliveryResult,
-    producer::{BaseProducer, BaseRecord, Producer, ProducerContext},
+    producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer},
+    util::Timeout,
 };
 
 use super::{Kafka, KafkaLog, context::Fates, failed, native};
@@ -23,11 +25,11 @@ use crate::{
 /// How long to wait for room in the producer's queue before looking again.
 const ROOM: Duration = Duration::from_millis(10);
 
-/// See the module. Its calls block.
+/// See the module. Its calls block; acknowledgements are taken by a thread of its own.
 pub struct Stream {
     topic: String,
     partitions: u32,
-    producer: BaseProducer<Fates<Mutex<Progress>>>,
+    producer: ThreadedProducer<Fates<Mutex<Progress>>>,
 }
 
 /// A record that the brokers have.
@@ -107,19 +109,16 @@ impl Stream {
                 Err((KafkaError::MessageProduction(Code::QueueFull), unsent)) => record = unsent,
                 Err((error, _)) => return Err(failed(&self.topic, "send a record")(error)),
             }
-            self.producer.poll(ROOM);
+            thread::sleep(ROOM);
         }
     }
 
-    /// Takes acknowledgements, waiting for one at most for `patience`.
-    pub fn poll(&self, patience: Duration) {
-        self.producer.poll(patience);
-    }
-
-    /// How many records are neither acknowledged nor given up.
-    #[must_use]
-    pub fn in_flight(&self) -> u64 {
-        u64::try_from(self.producer.in_flight_count()).unwrap_or(0)
+    /// Waits until each record is acknowledged or given up.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn finish(&self) -> Result<(), Error> {
+        self.producer.flush(Timeout::Never).map_err(failed(&self.topic, "finish sending"))
     }
 
     /// What became of the records so far; of those watched, what is new.

@@ -10,7 +10,7 @@ use common::{
     names::SourceName,
     position::Position,
 };
-use std::time::Duration;
+use std::{thread, time::Duration};
 use tokio::runtime::Handle;
 
 use crate::client::{Client, NDJSON};
@@ -104,27 +104,19 @@ impl Sender {
         }
     }
 
-    /// Uses the time until the next record is due, about `patience`, to get the others through.
+    /// Gets what was gathered on its way, and waits for `patience` until the next records are due.
     pub(super) fn pause(&mut self, patience: Duration) -> anyhow::Result<()> {
-        match self {
-            Self::Kafka(stream) => stream.poll(patience),
-            Self::Http(http) => {
-                http.send()?;
-                http.runtime.block_on(tokio::time::sleep(patience));
-            }
+        if let Self::Http(http) = self {
+            http.send()?;
         }
+        thread::sleep(patience);
         Ok(())
     }
 
     /// Waits until nothing is on its way.
     pub(super) fn finish(&mut self) -> anyhow::Result<()> {
         match self {
-            Self::Kafka(stream) => {
-                while stream.in_flight() > 0 {
-                    stream.poll(Duration::from_millis(10));
-                }
-                Ok(())
-            }
+            Self::Kafka(stream) => stream.finish().context("not every record was sent"),
             Self::Http(http) => http.send(),
         }
     }
