@@ -196,13 +196,19 @@ async fn views_are_backfilling_live_changed_and_removed() {
     assert_eq!(states(&changed).await, [("by_hour".to_owned(), State::Live)]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn buckets_whose_raw_events_retention_has_removed_are_left_out_and_said_to_be() {
+/// Thirty days of events of which ten are to be kept, recomputed before any is removed.
+async fn lab_with_events_past_retention() -> Lab {
     let lab = lab().await.at(MONDAY_US + 30 * DAY_US);
     let mut pipeline = (*lab.batch.pipeline).clone();
     pipeline.sources.values_mut().next().unwrap().keep = Some(jiff::SignedDuration::from_hours(10 * 24));
     let lab = lab.with_pipeline(pipeline);
     lab.recompute().await;
+    lab
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn buckets_whose_raw_events_retention_has_removed_are_left_out_and_said_to_be() {
+    let lab = lab_with_events_past_retention().await;
     let before = audit_of(&lab, &Scope::default()).await;
     lab.batch.retain(&Watch::default()).await.unwrap();
     let after = audit_of(&lab, &Scope::default()).await;
@@ -216,11 +222,7 @@ async fn buckets_whose_raw_events_retention_has_removed_are_left_out_and_said_to
 
 #[tokio::test(flavor = "multi_thread")]
 async fn raw_events_that_retention_removes_while_an_audit_is_at_work_are_no_differences() {
-    let lab = lab().await.at(MONDAY_US + 30 * DAY_US);
-    let mut pipeline = (*lab.batch.pipeline).clone();
-    pipeline.sources.values_mut().next().unwrap().keep = Some(jiff::SignedDuration::from_hours(10 * 24));
-    let lab = lab.with_pipeline(pipeline);
-    lab.recompute().await;
+    let lab = lab_with_events_past_retention().await;
     let ask = |view: Arc<View>, window| {
         let lab = lab.clone();
         async move {

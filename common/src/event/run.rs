@@ -109,7 +109,8 @@ impl Run {
     /// Adds the records of `next`, which are of the same partition. Keys and values stay where they are.
     ///
     /// # Panics
-    /// If this is made of 65,536 runs: logs give out runs that are far larger, compared with what is worked on together.
+    /// If it is made of 65,536 pieces then. No run has more than [`LOG_RUN_RECORDS_MAX`](crate::limits::LOG_RUN_RECORDS_MAX)
+    /// records, nor have those that are put together, and no piece has none.
     pub fn append(&mut self, next: Self) {
         if next.is_empty() {
             return;

@@ -94,7 +94,7 @@ fn settings(reader: &mut Reader<'_>, root: &Section<'_>, directory: &Path) -> Op
         feed_topic: feed_topic.flatten(),
         commit_interval: reader.or(&commit, "interval", &DURATION, COMMIT_INTERVAL),
         commit_size: reader.or(&commit, "size", &SIZE, COMMIT_SIZE),
-        serving: serving(reader, root, directory),
+        serving: serving(reader, root),
         batch: batch::batch(reader, root),
         sources: Sources::new(),
         views: BTreeMap::new(),

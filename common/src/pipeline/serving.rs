@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use bytesize::ByteSize;
@@ -158,8 +158,8 @@ impl Default for Serving {
     }
 }
 
-/// Reads the section of the whole file `root`, whose relative paths are in `directory`.
-pub(super) fn serving(reader: &mut Reader<'_>, root: &Section<'_>, directory: &Path) -> Serving {
+/// Reads the section of the whole file `root`.
+pub(super) fn serving(reader: &mut Reader<'_>, root: &Section<'_>) -> Serving {
     let section = reader.section(root, "serving", KEYS);
     let usual = Serving::default();
     let mut count = |key: &str, usual: usize| {
@@ -186,7 +186,7 @@ pub(super) fn serving(reader: &mut Reader<'_>, root: &Section<'_>, directory: &P
         );
     }
     Serving {
-        cache: cache.map(|cache| Cache { directory: directory.join(cache), size }),
+        cache: cache.map(|cache| Cache { directory: reader.beside(&cache), size }),
         requests_per_second: most,
         connections,
         postgres,

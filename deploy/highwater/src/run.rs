@@ -323,20 +323,17 @@ pub(crate) fn cores() -> NonZeroUsize {
 
 /// The batch layer beside the others of a process, which go before it.
 pub(crate) fn batch_layer(pipeline: &Arc<Pipeline>, store: &Store) -> anyhow::Result<Batch> {
-    batch_layer_by(pipeline, store, Engine::in_background(cores()))
+    Ok(batch_layer_by(pipeline, store, Engine::in_background(cores()).context(NO_THREADS)?))
 }
 
 /// The batch layer by itself, on so many cores.
 pub(crate) fn batch_layer_on(pipeline: &Arc<Pipeline>, store: &Store, cores: NonZeroUsize) -> anyhow::Result<Batch> {
-    batch_layer_by(pipeline, store, Engine::new(cores))
+    Ok(batch_layer_by(pipeline, store, Engine::new(cores).context(NO_THREADS)?))
 }
 
-fn batch_layer_by(
-    pipeline: &Arc<Pipeline>,
-    store: &Store,
-    engine: Result<Engine, batch::Error>,
-) -> anyhow::Result<Batch> {
-    let engine = engine.context("cannot start the batch layer's threads")?;
+const NO_THREADS: &str = "cannot start the batch layer's threads";
+
+fn batch_layer_by(pipeline: &Arc<Pipeline>, store: &Store, engine: Engine) -> Batch {
     let engine = engine.with_memory(pipeline.batch.memory);
-    Ok(Batch::new(store.clone(), Arc::clone(pipeline), engine, Arc::new(SystemClock)))
+    Batch::new(store.clone(), Arc::clone(pipeline), engine, Arc::new(SystemClock))
 }

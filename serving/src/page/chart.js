@@ -78,7 +78,8 @@ export class Chart {
     this.#plot = new uPlot({
       ...this.#size(),
       legend: { show: false },
-      padding: [18, 12, 0, 4],
+      // On the right there is room for half of the last label.
+      padding: [18, 26, 0, 4],
       tzDate: (t) => uPlot.tzDate(new Date(t * 1e3), zone === "UTC" ? "Etc/UTC" : zone),
       cursor: { y: false, drag: { x: false, y: false }, points: { show: false } },
       scales: { x: { range: () => this.#range() }, y: { range: (_, low, high) => uPlot.rangeNum(Math.min(0, low ?? 0), Math.max(0, high ?? 1), 0.08, true) } },

@@ -67,9 +67,7 @@ async fn lives(seed: u64, tally: &mut Tally) {
         world.check().await;
     }
     let last = world.run().await;
-    last.catch_up(&world).await;
-    last.stop().await;
-    world.check_all().await;
+    world.ends_well(last).await;
     tally.faults += world.objects.injected();
 }
 

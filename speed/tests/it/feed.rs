@@ -61,9 +61,7 @@ async fn a_partition_without_events_moves_all_the_same() {
     running.listener.until(|n| matches!(n, Notice::Delta(_))).await;
     let delta = running.listener.deltas().next().unwrap();
     assert_eq!((delta.partition, delta.range.to, delta.partials.len()), (Partition(1), Position(3), 0));
-    running.catch_up(&world).await;
-    running.stop().await;
-    world.check_all().await;
+    world.ends_well(running).await;
 }
 
 #[tokio::test]
@@ -87,9 +85,7 @@ async fn deltas_are_told_while_a_commit_is_being_written() {
 
     world.tripwire.disarm();
     let running = world.run().await;
-    running.catch_up(&world).await;
-    running.stop().await;
-    world.check_all().await;
+    world.ends_well(running).await;
 }
 
 #[tokio::test]

@@ -92,9 +92,7 @@ async fn l2_a_store_that_fails_moves_nothing_and_stops_the_worker() {
     assert_eq!(world.log.bounds(Partition(0)).await.unwrap().from, Position(0));
 
     let next = world.run().await;
-    next.catch_up(&world).await;
-    next.stop().await;
-    world.check_all().await;
+    world.ends_well(next).await;
 }
 
 #[tokio::test]
@@ -172,9 +170,7 @@ async fn l5_rebuilt_from_dataset_and_log() {
     assert!(rebuilt.epoch > told.epoch, "a restart is a new epoch");
     rebuilt.epoch = told.epoch;
     assert_eq!(format!("{rebuilt:?}"), format!("{told:?}"), "L5: the tail is what it was");
-    second.catch_up(&world).await;
-    second.stop().await;
-    world.check_all().await;
+    world.ends_well(second).await;
 }
 
 #[tokio::test]

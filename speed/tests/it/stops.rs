@@ -101,9 +101,7 @@ async fn l7_another_topic_of_the_same_name_stops() {
     world.store.delete(&common::origin::path(&world.source.name)).await.unwrap();
     let running = world.run().await;
     world.put(1, &[Event]).await;
-    running.catch_up(&world).await;
-    running.stop().await;
-    world.check_all().await;
+    world.ends_well(running).await;
 }
 
 /// Nothing was committed of it, so there is nothing to mistake.
@@ -115,9 +113,7 @@ async fn another_topic_is_read_where_nothing_was_committed() {
     world.log.identify("two");
     world.put(1, &[Event]).await;
     let running = world.run().await;
-    running.catch_up(&world).await;
-    running.stop().await;
-    world.check_all().await;
+    world.ends_well(running).await;
 }
 
 #[tokio::test]
@@ -145,7 +141,5 @@ async fn a_failing_log_is_read_again_within_bounds() {
         running.read_all(&world).await;
     }
     world.log.fail_trim(1);
-    running.catch_up(&world).await;
-    running.stop().await;
-    world.check_all().await;
+    world.ends_well(running).await;
 }

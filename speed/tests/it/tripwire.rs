@@ -147,8 +147,6 @@ async fn killed_at(nth: u64, side: Side) -> bool {
     world.check().await;
 
     let next = world.run().await;
-    next.catch_up(&world).await;
-    next.stop().await;
-    world.check_all().await;
+    world.ends_well(next).await;
     killed
 }

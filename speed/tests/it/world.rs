@@ -222,6 +222,13 @@ impl World {
         }
     }
 
+    /// Lets `running` commit everything there is, stops it, and checks what is there then.
+    pub(crate) async fn ends_well(&self, running: Running) {
+        running.catch_up(self).await;
+        running.stop().await;
+        self.check_all().await;
+    }
+
     /// [`Self::check`], and that everything put in is committed, the dead letters whole (L7).
     pub(crate) async fn check_all(&self) {
         self.check().await;
