@@ -1,6 +1,9 @@
 //! Distinct texts as small numbers. The numbers are given in the order the texts came, so they depend on nothing else.
 
-use super::window::{self, Seen, WIDTH, words};
+use super::{
+    span::Seen,
+    window::{self, WIDTH, words},
+};
 
 /// The most slots that are looked at for a new text. There is no secret in the hash, so someone may send texts that all
 /// fall on the same slot: then the dictionary is full early, and nothing becomes slow.

@@ -29,14 +29,16 @@
 //! `encode` is the way back: events as records that decode to the same events.
 //!
 //! There are two ways for a JSON record to become an event, and they lead to the same one. `speculate` bets that it is written
-//! like the ones before: it finds where the values of a block of records lie, by `spelling`, `window` and `vector`, and the
-//! columns read them, by `digits` and `time`. What it stops before is taken by the general path: `scan` (grammar), `object`
-//! (where each column's value is), `number` and `time` (text to values). Only the general path refuses records, with the words
-//! of `fault`. Columns are built by `column`, `strings` and `dictionary`, and `envelope`.
+//! like others before: a `block` of records is marked (`marks`, by `vector`), so that it is known where values may end; a record's
+//! values then lie where its `layout` says, or behind names by their `spelling` (both compare `glue`), at `span`s that the columns
+//! read, by `digits`, `time` and `window`. What it stops before is taken by the general path: `scan` (grammar), `object` (where
+//! each column's value is), `number` and `time` (text to values). Only the general path refuses records, with the words of
+//! `fault`. Columns are built by `column`, `strings` and `dictionary`, and `envelope`.
 
 mod around;
 mod avro;
 mod binary;
+mod block;
 mod column;
 mod csv;
 mod dictionary;
@@ -47,7 +49,10 @@ mod error;
 mod fault;
 mod format;
 mod framing;
+mod glue;
 mod json;
+mod layout;
+mod marks;
 mod misfit;
 mod number;
 mod object;
@@ -58,6 +63,7 @@ mod protobuf;
 mod scan;
 mod schemas;
 mod shape;
+mod span;
 mod speculate;
 mod spelling;
 mod strings;

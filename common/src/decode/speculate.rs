@@ -1,10 +1,11 @@
-//! Where the values of many records lie, on the bet that each record is written like the one before it; and these values
-//! into the columns, one column at a time.
+//! Where the values of many records lie, on the bet that each record is written like others before it; and these values into
+//! the columns, one column at a time.
 //!
-//! The reader expects that names come in the order they came in last, written with the same white space, and that a value has
-//! the usual form of its column. A wrong bet on a name costs a look-up, one on a value a slower look at that value. Whatever
-//! is odd about a record itself (it breaks the grammar, a value does not fit, a name repeats) is not judged here: the reader
-//! stops before it, and the general path ([`super::object`]) takes that record.
+//! Where values may end is marked in all records first ([`super::block`]). Then a record is compared with a layout that others
+//! had ([`super::layout`]); one that has none is read name by name, in any order, and its layout may be learned. A wrong bet on
+//! a name costs a look-up, one on a value a slower look at that value. Whatever is odd about a record itself (it breaks the
+//! grammar, a value does not fit, a name repeats) is not judged here: the reader stops before it, and the general path
+//! ([`super::object`]) takes that record.
 //!
 //! The law of this room: what is read never depends on the bets, and every record that is read is read as the general path
 //! reads it. A bet may only ever save time.
@@ -12,17 +13,17 @@
 use std::sync::Arc;
 
 use super::{
+    block::{Block, Text},
     column::ColumnBuilder,
+    layout::{Layouts, is_valid},
     scan::{Kind, Scanner, unescape},
     shape::{Node, Target},
-    spelling::{Spelling, Spellings},
-    window::{Block, Span, Text, any_scalar_length, scalar_length, string_length},
+    span::{ROWS_MAX, Row, Span},
+    spelling::Spellings,
 };
 
-/// The most records that are read at once: their text and their columns' new rows stay in the nearest cache.
-const ROWS_MAX: usize = 128;
-
-/// The same after one of them was odd, as what comes after it has then to be read again.
+/// The most records that are read at once after one of them was odd, as what comes after it has then to be read again. At
+/// other times it is [`ROWS_MAX`]: their text and their columns' new rows stay in the nearest cache.
 const ROWS_MIN: usize = 8;
 
 /// The most bytes of text, of which one record alone may have more.
@@ -33,6 +34,7 @@ const BYTES_MAX: usize = 64 << 10;
 pub(super) struct Speculator {
     nodes: Arc<[Node]>,
     spellings: Vec<Spellings>,
+    layouts: Layouts,
     block: Block,
     /// For each column where its values lie, [`ROWS_MAX`] of them; absent between two blocks.
     spans: Vec<Span>,
@@ -52,28 +54,23 @@ pub(super) struct Progress {
     pub(super) odd: bool,
 }
 
-/// Where it is noted what a record has.
-struct Row<'a> {
-    spans: &'a mut [Span],
-    row: usize,
-}
-
-impl Row<'_> {
-    /// The place for the value of a column, if it has none yet.
-    #[inline(always)]
-    fn vacant(&mut self, column: usize) -> Option<&mut Span> {
-        self.spans.get_mut(column.wrapping_mul(ROWS_MAX).wrapping_add(self.row)).filter(|span| span.is_absent())
-    }
+/// How far a record is read whose names come in any order.
+struct Way<'a> {
+    row: Row<'a>,
+    /// How many of the record's ends are behind.
+    ends: usize,
+    /// How many quotes are.
+    quotes: u32,
 }
 
 /// Why the usual way stopped.
 enum Stop {
     /// The object ended.
     End,
-    /// Another name than expected stands there.
+    /// A name that is not known so stands there.
     Name,
-    /// The name is as expected, but what follows needs a closer look.
-    Value,
+    /// A value that needs a closer look: what its name leads to, and where it starts.
+    Value(Option<Target>, usize),
 }
 
 impl Speculator {
@@ -81,7 +78,8 @@ impl Speculator {
     pub(super) fn new(nodes: Arc<[Node]>) -> Self {
         let spellings = nodes.iter().map(|_| Spellings::new()).collect();
         let spans = vec![Span::default(); nodes[0].columns.len() * ROWS_MAX];
-        Self { nodes, spellings, block: Block::default(), spans, rows: ROWS_MAX, number: 0, unescaped: Vec::new() }
+        let (layouts, block) = (Layouts::default(), Block::default());
+        Self { nodes, spellings, layouts, block, spans, rows: ROWS_MAX, number: 0, unescaped: Vec::new() }
     }
 
     /// Appends the events in `values` to `columns`, which have `row` rows, as many as are read at once, and up to the first
@@ -94,8 +92,7 @@ impl Speculator {
     ) -> Progress {
         self.block.fill(values.take(self.rows), BYTES_MAX);
         let mut spans = std::mem::take(&mut self.spans);
-        let surveyed = (0..self.block.len()).find(|&row| self.survey(&mut Row { spans: &mut spans, row }).is_none());
-        let surveyed = surveyed.unwrap_or(self.block.len());
+        let surveyed = self.survey(&mut spans);
         let mut read = surveyed;
         for (column, spans) in columns.iter_mut().zip(spans.chunks_mut(ROWS_MAX)) {
             read = column.append_run(self.block.bytes(), &spans[..read]);
@@ -112,99 +109,88 @@ impl Speculator {
         Progress { records: read, odd }
     }
 
-    /// Notes where the values of one record lie. `None` says nothing about it but that it was given up.
-    fn survey(&mut self, to: &mut Row<'_>) -> Option<()> {
+    /// Notes where the values of the block's records lie; gives how many there are before the first that was given up.
+    fn survey(&mut self, spans: &mut [Span]) -> usize {
+        let mut row = 0;
+        loop {
+            let before = row;
+            row = self.layouts.follow(&self.block, spans, row, self.number);
+            self.number += (row - before) as u64;
+            if row == self.block.len() || self.find_values(Row::new(spans, row)).is_none() {
+                return row;
+            }
+            row += 1;
+        }
+    }
+
+    /// Notes where the values of a record lie whose layout is not known. `None` says nothing about it but that it was given up.
+    #[inline(never)]
+    fn find_values(&mut self, row: Row<'_>) -> Option<()> {
         self.number += 1;
-        let (record, start) = self.block.value(to.row);
-        let start = record.skip_space(start);
-        if record.byte(start) != b'{' {
+        let record = self.block.record(row.number());
+        let start = record.skip_space(record.from);
+        if start == record.to || record.byte(start) != b'{' {
             return None;
         }
-        let end = self.object(to, 0, start + 1, 1)?;
-        let record = self.text(to);
-        (record.skip_space(end) == record.end()).then_some(())
+        let mut way = Way { row, ends: 0, quotes: 0 };
+        let end = self.object(&mut way, 0, start + 1, 1)?;
+        let record = self.block.record(way.row.number());
+        let whole = record.skip_space(end) == record.to && way.ends == record.ends.len();
+        // Else a quote is within a text, or a value that is none.
+        let well_quoted = record.odd || way.quotes == record.quotes;
+        if !whole || !well_quoted {
+            return None;
+        }
+        if record.odd {
+            way.row.note_odd_texts(record.bytes);
+        }
+        self.layouts.learn(&record, &way.row, self.number);
+        Some(())
     }
 
-    fn text(&self, to: &Row<'_>) -> Text<'_> {
-        self.block.value(to.row).0
+    #[inline(always)]
+    fn record(&self, way: &Way<'_>) -> Text<'_> {
+        self.block.record(way.row.number())
     }
 
-    /// The members of an object from byte `at` on, the one after `{`; gives the byte after `}`. `depth` are open.
-    fn object(&mut self, to: &mut Row<'_>, node: usize, mut at: usize, depth: u32) -> Option<usize> {
-        let start = at;
-        // How much of the course is behind, as long as the object keeps to it.
-        let mut on_course = Some(0);
+    /// The members of an object from byte `start` on, the one after `{`; gives the byte after `}`. `depth` are open.
+    fn object(&mut self, way: &mut Way<'_>, node: usize, start: usize, depth: u32) -> Option<usize> {
+        let mut at = start;
         loop {
-            let (record, spellings) = (self.block.value(to.row).0, &mut self.spellings[node]);
-            let (stop, rest);
-            let (target, value) = if let Some(behind) = on_course {
-                let members;
-                (stop, members, rest) = follow(&spellings.course()[behind..], to, record, record.from(at));
-                at = record.at(rest);
-                let behind = behind + members;
-                match stop {
-                    Stop::End => return Some(at),
-                    Stop::Name => {
-                        spellings.leave_course(behind);
-                        on_course = None;
-                        continue;
-                    }
-                    Stop::Value => {
-                        on_course = Some(behind + 1);
-                        let spelling = &spellings.course()[behind];
-                        (spelling.target, at + spelling.length)
-                    }
+            let record = self.block.record(way.row.number());
+            let stop = find_way(&self.spellings[node], way, &record, &mut at)?;
+            let (target, value) = match stop {
+                Stop::End => return Some(at),
+                Stop::Value(target, value) => (target, value),
+                Stop::Name if at == start && record.byte(record.skip_space(at)) == b'}' => {
+                    return way.end(&record, at).map(|end| end + 1);
                 }
-            } else {
-                (stop, rest) = find_way(spellings, to, record, record.from(at));
-                at = record.at(rest);
-                match stop {
-                    Stop::End => {
-                        spellings.settle();
-                        return Some(at);
-                    }
-                    Stop::Name if at == start && record.byte(record.skip_space(at)) == b'}' => {
-                        return Some(record.skip_space(at) + 1);
-                    }
-                    Stop::Name => self.look_up(to, node, at)?,
-                    Stop::Value => {
-                        let spelling = spellings.last();
-                        (spelling.target, at + spelling.length)
-                    }
-                }
+                Stop::Name => self.look_up(way, node, at)?,
             };
-            let end = self.value(to, target, value, depth)?;
-            let record = self.text(to);
-            let end = record.skip_space(end);
+            way.quotes += 2;
+            let after = self.value(way, target, value, depth)?;
+            let record = self.record(way);
+            let end = way.end(&record, after)?;
             match record.byte(end) {
                 b',' => at = end + 1,
-                b'}' => {
-                    if on_course.is_none() {
-                        self.spellings[node].settle();
-                    }
-                    return Some(end + 1);
-                }
+                b'}' => return Some(end + 1),
                 _ => return None,
             }
         }
     }
 
     /// Finds out which name stands at byte `at`: what it leads to, and where its value starts.
-    fn look_up(&mut self, to: &Row<'_>, node: usize, at: usize) -> Option<(Option<Target>, usize)> {
-        let (record, spellings) = (self.block.value(to.row).0, &mut self.spellings[node]);
-        let rest = record.from(at);
-        // Mostly it is one that is known, only not guessed.
-        if let Some(length) = string_length(rest)
-            && let Some(spelling) = spellings.find(&rest[1..length - 1], rest)
-        {
-            return Some((spelling.target, at + spelling.length));
-        }
+    fn look_up(&mut self, way: &Way<'_>, node: usize, at: usize) -> Option<(Option<Target>, usize)> {
+        let (record, spellings) = (self.block.record(way.row.number()), &mut self.spellings[node]);
         let value = record.value();
         let mut scanner = Scanner::from(value, at);
         scanner.skip_space();
         let raw = scanner.name().ok()?;
         let name = raw.bytes(value);
-        std::str::from_utf8(name).ok()?;
+        // Mostly it is one that is known, only not guessed.
+        if let Some(spelling) = spellings.find(name, record.bytes, at) {
+            return Some((spelling.target, at + spelling.written.length));
+        }
         let plain = if raw.kind == Kind::EscapedString {
             self.unescaped.clear();
             unescape(name, &mut self.unescaped);
@@ -213,57 +199,55 @@ impl Speculator {
             name
         };
         let target = self.nodes[node].names.get(plain).copied();
-        spellings.learn(name, &value[at..scanner.at()], target);
+        spellings.learn(name, record.bytes, (at, scanner.at()), target);
         Some((target, scanner.at()))
     }
 
     /// The value at byte `at`, which `depth` arrays or objects are open around; gives the byte after it.
-    fn value(&mut self, to: &mut Row<'_>, target: Option<Target>, at: usize, depth: u32) -> Option<usize> {
-        let column = match target {
-            Some(Target::Column(column)) => column,
-            Some(Target::Node(node)) => return self.node(to, node, at, depth),
-            None => return skip(self.text(to), at, depth),
-        };
-        let record = self.text(to);
-        let (span, end) = match string_length(record.from(at)) {
-            Some(length) => (Span::plain(at, length), at + length),
-            None => {
-                let end = skip(record, at, depth)?;
-                (Span::odd(at, end - at), end)
+    fn value(&mut self, way: &mut Way<'_>, target: Option<Target>, at: usize, depth: u32) -> Option<usize> {
+        let record = self.record(way);
+        match target {
+            Some(Target::Node(node)) => self.node(way, node, at, depth),
+            None => way.skip(&record, at, depth),
+            // No column takes an object or an array.
+            Some(Target::Column(_)) if matches!(record.byte(at), b'{' | b'[') => None,
+            Some(Target::Column(column)) => {
+                let end = *record.ends.get(way.ends)? as usize;
+                way.note(&record, column, at, end)?;
+                Some(end)
             }
-        };
-        *to.vacant(column)? = span;
-        Some(end)
+        }
     }
 
     /// A value that may have columns within.
-    fn node(&mut self, to: &mut Row<'_>, node: usize, at: usize, depth: u32) -> Option<usize> {
+    fn node(&mut self, way: &mut Way<'_>, node: usize, at: usize, depth: u32) -> Option<usize> {
         if self.spellings[node].record == self.number {
             return None;
         }
         self.spellings[node].record = self.number;
-        match self.text(to).byte(at) {
-            b'{' if !self.nodes[node].names.is_empty() => self.object(to, node, at + 1, depth + 1),
-            b'[' if !self.nodes[node].elements.is_empty() => self.array(to, node, at + 1, depth + 1),
-            _ => skip(self.text(to), at, depth),
+        let record = self.record(way);
+        match record.byte(at) {
+            b'{' if !self.nodes[node].names.is_empty() => self.object(way, node, at + 1, depth + 1),
+            b'[' if !self.nodes[node].elements.is_empty() => self.array(way, node, at + 1, depth + 1),
+            _ => way.skip(&record, at, depth),
         }
     }
 
     /// The elements of an array from byte `at` on, the one after `[`; gives the byte after `]`.
-    fn array(&mut self, to: &mut Row<'_>, node: usize, at: usize, depth: u32) -> Option<usize> {
-        let record = self.text(to);
+    fn array(&mut self, way: &mut Way<'_>, node: usize, at: usize, depth: u32) -> Option<usize> {
+        let record = self.record(way);
         let mut at = record.skip_space(at);
         if record.byte(at) == b']' {
-            return Some(at + 1);
+            return way.end(&record, at).map(|end| end + 1);
         }
         for index in 0.. {
             let target = self.nodes[node].element(index);
-            let end = self.value(to, target, at, depth)?;
-            let record = self.text(to);
-            at = record.skip_space(end);
-            match record.byte(at) {
-                b',' => at = record.skip_space(at + 1),
-                b']' => return Some(at + 1),
+            let after = self.value(way, target, at, depth)?;
+            let record = self.record(way);
+            let end = way.end(&record, after)?;
+            match record.byte(end) {
+                b',' => at = record.skip_space(end + 1),
+                b']' => return Some(end + 1),
                 _ => break,
             }
         }
@@ -271,65 +255,60 @@ impl Speculator {
     }
 }
 
-/// Passes over the value at byte `at`; gives the byte after it.
-fn skip(record: Text<'_>, at: usize, depth: u32) -> Option<usize> {
-    if let Some(length) = string_length(record.from(at)) {
-        return Some(at + length);
+impl Way<'_> {
+    /// Notes that the value of a column is bytes `[from, to)`, if it has none yet.
+    #[inline(always)]
+    fn note(&mut self, record: &Text<'_>, column: usize, from: usize, to: usize) -> Option<()> {
+        *self.row.vacant(column)? = Span::plain(from, to);
+        self.quotes += 2 * u32::from(record.byte(from) == b'"');
+        Some(())
     }
-    let value = record.value();
-    let mut scanner = Scanner::from(value, at);
-    let raw = scanner.value(depth).ok()?;
-    std::str::from_utf8(raw.bytes(value)).ok()?;
-    Some(scanner.at())
+
+    /// Passes over the next end, which nothing but white space stands before from byte `at` on; gives where it is.
+    #[inline]
+    fn end(&mut self, record: &Text<'_>, at: usize) -> Option<usize> {
+        let end = *record.ends.get(self.ends)? as usize;
+        self.ends += 1;
+        (record.skip_space(at) == end).then_some(end)
+    }
+
+    /// Passes over the value at byte `at`, which is nobody's; gives the byte after it.
+    fn skip(&mut self, record: &Text<'_>, at: usize, depth: u32) -> Option<usize> {
+        if !matches!(record.byte(at), b'{' | b'[') {
+            let end = *record.ends.get(self.ends)? as usize;
+            self.quotes += 2 * u32::from(record.byte(at) == b'"');
+            return is_valid(*record, at, end).then_some(end);
+        }
+        let mut scanner = Scanner::from(record.value(), at);
+        scanner.value(depth).ok()?;
+        let skipped = at..scanner.at();
+        self.ends += record.ends[self.ends..].partition_point(|&end| (end as usize) < skipped.end);
+        self.quotes += record.bytes[skipped.clone()].iter().filter(|&&byte| byte == b'"').count() as u32;
+        Some(skipped.end)
+    }
 }
 
-/// Notes members from the start of `rest` on, while each has the next name of `course` and a value in its usual form. Gives
-/// why it stopped, how many members it noted, and what is left: what follows the object, or else what starts with a member.
+/// Notes members from byte `at` on, while each has a name that is known and a value that is no object or array. Gives why it
+/// stopped; then `at` is where a member starts, or what follows the object.
 #[inline(never)]
-fn follow<'a>(course: &[Spelling], to: &mut Row<'_>, record: Text<'_>, mut rest: &'a [u8]) -> (Stop, usize, &'a [u8]) {
-    for (members, spelling) in course.iter().enumerate() {
-        if !spelling.starts(rest) {
-            return (Stop::Name, members, rest);
+fn find_way(spellings: &Spellings, way: &mut Way<'_>, record: &Text<'_>, at: &mut usize) -> Option<Stop> {
+    let (row, mut ends, mut quotes, mut start) = (&mut way.row, way.ends, way.quotes, *at);
+    let stop = loop {
+        let Some(spelling) = spellings.guess(record.bytes, start) else { break Some(Stop::Name) };
+        let from = start + spelling.written.length;
+        let Some(&end) = record.ends.get(ends) else { break None };
+        let Some(span) = row.vacant(spelling.column) else { break Some(Stop::Value(spelling.target, from)) };
+        // If an object or an array starts there, its first end is none of the value's: the column will not take that.
+        *span = Span::plain(from, end as usize);
+        quotes += 2 + 2 * u32::from(record.byte(from) == b'"');
+        ends += 1;
+        start = end as usize + 1;
+        match record.byte(end as usize) {
+            b',' => {}
+            b'}' => break Some(Stop::End),
+            _ => break None,
         }
-        match member(spelling, to, record, rest, scalar_length) {
-            Some((true, next)) => rest = next,
-            Some((false, after)) => return (Stop::End, members + 1, after),
-            None => return (Stop::Value, members, rest),
-        }
-    }
-    (Stop::Name, course.len(), rest)
-}
-
-/// As [`follow`], with names in any order.
-#[inline(never)]
-fn find_way<'a>(spellings: &mut Spellings, to: &mut Row<'_>, record: Text<'_>, mut rest: &'a [u8]) -> (Stop, &'a [u8]) {
-    loop {
-        let Some(spelling) = spellings.guess(rest) else { return (Stop::Name, rest) };
-        match member(spelling, to, record, rest, any_scalar_length) {
-            Some((true, next)) => rest = next,
-            Some((false, after)) => return (Stop::End, after),
-            None => return (Stop::Value, rest),
-        }
-    }
-}
-
-/// Notes the value of the member that is spelled so, if it has its usual form; gives whether another member follows, and what
-/// is left.
-#[inline(always)]
-fn member<'a>(
-    spelling: &Spelling,
-    to: &mut Row<'_>,
-    record: Text<'_>,
-    rest: &'a [u8],
-    length_of: impl Fn(&[u8]) -> Option<usize>,
-) -> Option<(bool, &'a [u8])> {
-    let value = rest.get(spelling.length..)?;
-    let length = length_of(value)?;
-    let after = match value.get(length..)? {
-        [b',', next @ ..] => (true, next),
-        [b'}', after @ ..] => (false, after),
-        _ => return None,
     };
-    *to.vacant(spelling.column)? = Span::plain(record.at(value), length);
-    Some(after)
+    (way.ends, way.quotes, *at) = (ends, quotes, start);
+    stop
 }

@@ -1,17 +1,18 @@
 //! The names of one object's members as they are written: from the byte after `{` or `,` up to the value, white space and all.
 //!
-//! Records of one source mostly have the same names in the same order. So the order is kept, as a course of spellings to be
-//! compared with what stands there; and each spelling is also found by a few of its bytes, for records that have no order.
-//! All of this is guessing: what is not found here is looked up in the schema.
+//! Each spelling is found by a few of its bytes. All of this is guessing: what is not found here is looked up in the schema.
 
 use super::{
     dictionary::{Dictionary, Key},
+    glue::Glue,
     shape::Target,
-    window::{WIDTH, Window, alike, first_text, word},
 };
 
 /// Most spellings of names that one object's reader remembers, those that lead to no column among them.
 const NAMES_MAX: usize = 1024;
+
+/// Longer ones are not remembered.
+const LENGTH_MAX: usize = 256;
 
 /// Places for guesses at a name; a power of two.
 const GUESSES: usize = 256;
@@ -19,39 +20,17 @@ const GUESSES: usize = 256;
 /// How many of them are looked at for one name.
 const GUESSES_TRIED: usize = 4;
 
+/// No spelling has this number.
+const NONE: u16 = u16::MAX;
+
 /// A name as it was last written.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Spelling {
-    /// What a window shows of it, zeros after it, and a bit for each of its bytes.
-    written: Window,
-    bits: u32,
-    /// Which of those known it is.
-    number: u16,
-    pub(super) length: usize,
+    pub(super) written: Glue,
     /// What it leads to.
     pub(super) target: Option<Target>,
     /// The column, if it leads to one; else a number greater than all.
     pub(super) column: usize,
-}
-
-impl Spelling {
-    /// One that is `written` so, if a window shows all of it.
-    fn new(number: u16, written: &[u8], target: Option<Target>) -> Option<Self> {
-        let mut window = Window::default();
-        window.get_mut(..written.len())?.copy_from_slice(written);
-        let column = match target {
-            Some(Target::Column(column)) => column,
-            _ => usize::MAX,
-        };
-        let bits = u32::MAX >> (WIDTH - written.len());
-        Some(Self { written: window, bits, number, length: written.len(), target, column })
-    }
-
-    /// Whether `bytes` start with it.
-    #[inline(always)]
-    pub(super) fn starts(&self, bytes: &[u8]) -> bool {
-        bytes.first_chunk().is_some_and(|window| alike(&self.written, window, self.bits))
-    }
 }
 
 /// What is known of one object of the schema: how its names were written.
@@ -61,13 +40,7 @@ pub(super) struct Spellings {
     /// The names as they stand between their quotes, each under the number of its spelling.
     names: Dictionary,
     /// Numbers of spellings, each near the place that its [`hint`] says.
-    guesses: [Option<u16>; GUESSES],
-    /// The spellings that are expected, in their order.
-    course: Vec<Spelling>,
-    /// Those of the object that is read, once it has left the course.
-    order: Vec<u16>,
-    /// Those of the last object that has.
-    order_before: Vec<u16>,
+    guesses: [u16; GUESSES],
     /// The record in which this object or array was read last.
     pub(super) record: u64,
 }
@@ -75,95 +48,118 @@ pub(super) struct Spellings {
 impl Spellings {
     /// None yet.
     pub(super) fn new() -> Self {
-        Self {
-            known: Vec::new(),
-            names: Dictionary::default(),
-            guesses: [None; GUESSES],
-            course: Vec::new(),
-            order: Vec::new(),
-            order_before: Vec::new(),
-            record: 0,
-        }
+        Self { known: Vec::new(), names: Dictionary::default(), guesses: [NONE; GUESSES], record: 0 }
     }
 
-    /// The spellings that an object is expected to have, in this order.
-    #[inline]
-    pub(super) fn course(&self) -> &[Spelling] {
-        &self.course
-    }
-
-    /// After so many members that were as expected another one comes.
-    pub(super) fn leave_course(&mut self, behind: usize) {
-        self.order.clear();
-        self.order.extend(self.course[..behind].iter().map(|spelling| spelling.number));
-    }
-
-    /// At the end of an object that has left the course: if the one before was written alike, so will the next be.
-    pub(super) fn settle(&mut self) {
-        if self.order == self.order_before {
-            self.course.clear();
-            self.course.extend(self.order.iter().map(|&number| self.known[usize::from(number)]));
-        }
-        std::mem::swap(&mut self.order, &mut self.order_before);
-    }
-
-    /// The spelling found last.
-    pub(super) fn last(&self) -> &Spelling {
-        let number = self.order.last().expect("one was found");
-        &self.known[usize::from(*number)]
-    }
-
-    /// The spelling that `bytes` start with, if a few guesses find it.
+    /// The spelling that stands at byte `at`, if a few guesses find it.
     #[inline(always)]
-    pub(super) fn guess(&mut self, bytes: &[u8]) -> Option<&Spelling> {
-        let place = hint(bytes.first_chunk()?);
-        let number = self.guesses[place].filter(|&number| self.known[usize::from(number)].starts(bytes));
-        let number = match number {
-            Some(number) => number,
-            None => self.guess_again(bytes, place)?,
-        };
-        self.order.push(number);
-        Some(&self.known[usize::from(number)])
+    pub(super) fn guess(&self, bytes: &[u8], at: usize) -> Option<&Spelling> {
+        let place = hint(bytes, at)?;
+        match self.known.get(usize::from(self.guesses[place])) {
+            Some(spelling) if spelling.written.is_at(bytes, at) => Some(spelling),
+            Some(_) => self.guess_again(bytes, at, place),
+            None => None,
+        }
     }
 
     #[inline(never)]
-    fn guess_again(&self, bytes: &[u8], place: usize) -> Option<u16> {
-        let mut others = (place + 1..place + GUESSES_TRIED).filter_map(|place| self.guesses[place % GUESSES]);
-        others.find(|&number| self.known[usize::from(number)].starts(bytes))
+    fn guess_again(&self, bytes: &[u8], at: usize, place: usize) -> Option<&Spelling> {
+        let others = (place + 1..place + GUESSES_TRIED).map(|place| self.guesses[place % GUESSES]);
+        let mut others = others.filter_map(|number| self.known.get(usize::from(number)));
+        others.find(|spelling| spelling.written.is_at(bytes, at))
     }
 
-    /// The spelling that `bytes` start with, which start with `name`.
-    pub(super) fn find(&mut self, name: &[u8], bytes: &[u8]) -> Option<&Spelling> {
-        let number = self.names.find(&Key::new(name))?;
-        let spelling = self.known.get(number as usize).filter(|spelling| spelling.starts(bytes))?;
-        self.order.push(spelling.number);
-        Some(spelling)
+    /// The spelling of `name` if that is what stands at byte `at`.
+    pub(super) fn find(&self, name: &[u8], bytes: &[u8], at: usize) -> Option<&Spelling> {
+        let spelling = self.known.get(self.names.find(&Key::new(name))? as usize)?;
+        spelling.written.is_at(bytes, at).then_some(spelling)
     }
 
-    /// Remembers that `name`, without quotes, was found `written` so, unless it is too long or there is no room.
-    pub(super) fn learn(&mut self, name: &[u8], written: &[u8], target: Option<Target>) {
-        if written.len() > WIDTH {
+    /// Remembers that `name`, without quotes, was found at bytes `[from, to)`, unless it is too long or there is no room.
+    pub(super) fn learn(&mut self, name: &[u8], bytes: &[u8], (from, to): (usize, usize), target: Option<Target>) {
+        if to - from > LENGTH_MAX {
             return;
         }
         let Some(number) = self.names.intern(&Key::new(name), |names, _| names <= NAMES_MAX) else { return };
-        let number = u16::try_from(number).expect("few names are remembered");
-        let spelling = Spelling::new(number, written, target).expect("a window shows it");
-        match self.known.get_mut(usize::from(number)) {
+        let column = match target {
+            Some(Target::Column(column)) => column,
+            _ => usize::MAX,
+        };
+        let spelling = Spelling { written: Glue::new(&bytes[from..to]), target, column };
+        match self.known.get_mut(number as usize) {
             None => self.known.push(spelling),
             Some(known) => *known = spelling,
         }
-        let place = hint(&spelling.written);
+        let (Some(place), Ok(number)) = (hint(bytes, from), u16::try_from(number)) else { return };
         let mut places = (place..place + GUESSES_TRIED).map(|place| place % GUESSES);
-        let free = places.find(|&place| self.guesses[place].is_none_or(|other| other == number));
-        self.guesses[free.unwrap_or(place)] = Some(number);
-        self.order.push(number);
+        let free = places.find(|&place| [NONE, number].contains(&self.guesses[place]));
+        self.guesses[free.unwrap_or(place)] = number;
     }
 }
 
-/// Where in [`Spellings::guesses`] to look for the name that starts a window: from its first eight bytes, or as many as
-/// it has.
+/// Where in [`Spellings::guesses`] to look for the name that stands at byte `at`, maybe after a space: from its first eight
+/// bytes, or as many as it has up to its quote.
 #[inline(always)]
-fn hint(window: &Window) -> usize {
-    let name = first_text(word(window, 1));
-    (name.wrapping_mul(0xa076_1d64_78bd_642f) >> (u64::BITS - GUESSES.ilog2())) as usize
+fn hint(bytes: &[u8], at: usize) -> Option<usize> {
+    let [space, _, after @ ..] = bytes.get(at..)?.first_chunk::<10>()?;
+    let name: &[u8; 8] = match space {
+        b' ' => after,
+        _ => bytes.get(at + 1..)?.first_chunk()?,
+    };
+    let name = first_text(u64::from_le_bytes(*name));
+    Some((name.wrapping_mul(0xa076_1d64_78bd_642f) >> (u64::BITS - GUESSES.ilog2())) as usize)
+}
+
+/// `word` up to its first quote, that included, and zeros after.
+#[inline(always)]
+fn first_text(word: u64) -> u64 {
+    // As in "Bit Twiddling Hacks", determine if a word has a zero byte: the lowest bit set is the top bit of the first.
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    let differs = word ^ (ONES * b'"' as u64);
+    let quotes = differs.wrapping_sub(ONES) & !differs & (ONES << 7);
+    word & (quotes ^ quotes.wrapping_sub(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn names() -> impl Strategy<Value = Vec<String>> {
+        proptest::collection::vec("[ab]{0,3}|[a-c]{7,9}|[a-z]{1,300}|ä[a-z]{6,40}", 0..60)
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_guessed_stands_there(names in names(), space in "[ \n]{0,2}", asked in names()) {
+            let mut spellings = Spellings::new();
+            let write = |name: &str| format!("{space}\"{name}\":{space}1{}", " ".repeat(99)).into_bytes();
+            let length = |name: &str| name.len() + 3 + 2 * space.len();
+            for (column, name) in names.iter().enumerate() {
+                let bytes = write(name);
+                spellings.learn(name.as_bytes(), &bytes, (0, length(name)), Some(Target::Column(column)));
+            }
+            let mut guessed = 0;
+            for name in names.iter().chain(&asked) {
+                let (bytes, expected) = (write(name), names.iter().rposition(|other| other == name));
+                let expected = expected.filter(|_| length(name) <= LENGTH_MAX);
+                let found = spellings.find(name.as_bytes(), &bytes, 0).map(|spelling| spelling.column);
+                prop_assert_eq!(found, expected);
+                if let Some(spelling) = spellings.guess(&bytes, 0) {
+                    prop_assert_eq!((Some(spelling.column), spelling.written.length), (expected, length(name)));
+                    guessed += 1;
+                }
+            }
+            prop_assert!(guessed > 0 || names.iter().all(|name| length(name) > LENGTH_MAX));
+        }
+
+        #[test]
+        fn a_text_ends_at_its_first_quote(bytes in proptest::array::uniform8(prop_oneof![Just(b'"'), Just(b'#'), any::<u8>()])) {
+            let length = bytes.iter().position(|&byte| byte == b'"').map_or(8, |at| at + 1);
+            let text = first_text(u64::from_le_bytes(bytes)).to_le_bytes();
+            prop_assert_eq!(&text[..length], &bytes[..length]);
+            prop_assert!(text[length..].iter().all(|&byte| byte == 0));
+        }
+    }
 }

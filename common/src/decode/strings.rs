@@ -11,7 +11,8 @@ use arrow::{
 
 use super::{
     dictionary::{Dictionary, Key},
-    window::{Seen, WIDTH},
+    span::Seen,
+    window::WIDTH,
 };
 use crate::limits::{DICTIONARY_BYTES_MAX, DICTIONARY_TEXTS_MAX};
 

@@ -502,3 +502,78 @@ fn odd_records_leave_those_around_them_as_they_are() {
     assert_eq!((plain(&together), together.tombstones), (plain(&general), general.tombstones));
     assert!(together.dead_letters.len() > 60 && together.tombstones == 15);
 }
+
+/// Decodes `values` by both paths, and says which became dead letters.
+#[track_caller]
+fn decode_both_ways(columns: impl Fn() -> Vec<Column>, values: &[Vec<u8>]) -> Vec<u64> {
+    let bet = decoder(columns()).decode_records(records(values));
+    let general = properties::generally(decoder(columns()), records(values));
+    assert_eq!(bet.dead_letters, general.dead_letters);
+    assert_eq!(plain(&bet), plain(&general));
+    bet.dead_letters.iter().map(|letter| letter.record.offset - 100).collect()
+}
+
+#[test]
+fn texts_may_hold_what_ends_values_also_where_chunks_meet() {
+    let texts = [
+        r#", "x""#,
+        r#"a","int":7,"b":""#,
+        "},{",
+        r#"\"#,
+        r#"\""#,
+        r#"\\\\"#,
+        r#"\"#,
+        r#"\\\"#,
+        r#"a\",\"int\":7"#,
+        "a\tb",
+        r#"a" "b"#,
+        r#"a""b"#,
+        "é,}",
+        "\u{10FFFF}\"",
+        r#"\uD834\uDD1E"#,
+        r#"\uD834"#,
+        "]:[",
+    ];
+    let write = |text: &str, before: usize| {
+        let filler = "x".repeat(before);
+        format!(r#"{{"at":1,"string":"{filler}{text}","int":2,"unknown":"{text}"}}"#).into_bytes()
+    };
+    for text in texts {
+        let values: Vec<Vec<u8>> = (0..70).flat_map(|before| [write("plain", before), write(text, before)]).collect();
+        let letters = decode_both_ways(columns_of_all_types, &values);
+        let well_formed = serde_json::from_slice::<serde_json::Value>(&values[1]).is_ok();
+        // Each other record, or none.
+        assert!(letters.is_empty() == well_formed && letters.iter().all(|offset| offset % 2 == 1), "{text}");
+    }
+}
+
+#[test]
+fn records_may_end_anywhere() {
+    let whole = r#"{"at":1,"string":"a, \"b\"","int":-12,"crew":{"captain":{"id":7},"pilots":["a","b"]},"unknown":[{}],"bool":true}"#;
+    let columns = || columns_of_all_types().into_iter().chain(nested()).collect();
+    let cut = (0..=whole.len()).flat_map(|length| [whole.as_bytes().to_vec(), whole.as_bytes()[..length].to_vec()]);
+    let letters = decode_both_ways(columns, &cut.collect::<Vec<_>>());
+    assert_eq!(letters, (0..whole.len() as u64).map(|at| 2 * at + 1).collect::<Vec<_>>());
+}
+
+#[test]
+fn layouts_may_change_from_record_to_record() {
+    let layouts = [
+        r#"{"at":1,"int":N,"string":"N"}"#,
+        r#"{ "at": 1, "int": N, "string": "N" }"#,
+        "{\n  \"at\": 1,\n  \"string\": \"N\",\n  \"int\": N\n}\n",
+        r#"{"string":"N","at":1,"int":N,"unknown":{"id":N,"x":["N",{}]}}"#,
+        r#"{"crew":{"captain":{"id":N,"name":"N"},"pilots":[N,"N"]},"at":1}"#,
+        r#"{"crew":{"pilots":["N","N"]},"at":1,"a name that is much longer than what is compared at once":N,"bool":null}"#,
+        r#"{"at":1,"crew":N}"#,
+        r#"{"at":1}"#,
+    ];
+    let columns = || columns_of_all_types().into_iter().chain(nested()).collect();
+    let written = |n: usize, layout: &str| layout.replace('N', &n.to_string()).into_bytes();
+    for kinds in 1..=layouts.len() {
+        let in_turn: Vec<Vec<u8>> = (0..600).map(|n| written(n, layouts[n % kinds])).collect();
+        assert_eq!(decode_both_ways(columns, &in_turn), [0; 0], "{kinds} in turn");
+        let in_runs: Vec<Vec<u8>> = (0..600).map(|n| written(n, layouts[n / 50 % kinds])).collect();
+        assert_eq!(decode_both_ways(columns, &in_runs), [0; 0], "{kinds} in runs");
+    }
+}

@@ -2,7 +2,7 @@
 //! other by the column's general way.
 
 use super::{
-    super::{digits, scan::Scanner, strings::Strings, window::Span},
+    super::{digits, scan::Scanner, span::Span, strings::Strings},
     ColumnBuilder, Key, Value, Values, time,
 };
 use crate::schema::TimestampFormat;

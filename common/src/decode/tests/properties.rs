@@ -138,16 +138,49 @@ fn broken_object() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// Records of which many are written alike: some of a few, each with some of its digits and letters changed.
+/// What makes a record another one where it is put in, though its form may seem the same.
+fn intruder() -> impl Strategy<Value = Vec<u8>> {
+    let texts = select(vec![
+        "\"",
+        "\"\"",
+        "\"x\"",
+        "x\"",
+        "\",\"",
+        "\\",
+        "\\\"",
+        "\\\\",
+        "\\\\\"",
+        "\\n",
+        "\\u00e9",
+        "\\u0",
+        "é",
+        ",",
+        "}",
+        "]",
+        "},{",
+        "{}",
+        "[]",
+        ":",
+        " ",
+        "\n",
+        "\0",
+        ",\"int\":7",
+        ",\"unknown\":\"\"\"\"",
+        "\",\"bool\":true,\"x\":\"",
+    ]);
+    prop_oneof![4 => texts.prop_map(|text| text.as_bytes().to_vec()), 1 => select(vec![vec![0xFF], vec![0xC3]])]
+}
+
+/// Records of which many are written alike: some of a few, each with some of its digits and letters changed, and few with
+/// something put in.
 fn alike() -> impl Strategy<Value = Vec<Vec<u8>>> {
-    let changed = |(which, changes): (prop::sample::Index, Vec<(prop::sample::Index, u8)>)| (which, changes);
-    let rows = vec(
-        (any::<prop::sample::Index>(), vec((any::<prop::sample::Index>(), any::<u8>()), 0..3)).prop_map(changed),
-        1..24,
-    );
-    (vec(broken_object(), 1..4), rows).prop_map(|(templates, rows)| {
+    let place = || any::<prop::sample::Index>();
+    let intruders = prop_oneof![3 => Just(Vec::new()), 1 => vec((place(), intruder()), 1..3)];
+    let rows = vec((place(), vec((place(), any::<u8>()), 0..3), intruders), 1..24);
+    let template = prop_oneof![1 => broken_object(), 2 => object().prop_map(String::into_bytes)];
+    (vec(template, 1..7), rows).prop_map(|(templates, rows)| {
         rows.into_iter()
-            .map(|(which, changes)| {
+            .map(|(which, changes, intruders)| {
                 let mut record = templates[which.index(templates.len())].clone();
                 for (at, byte) in changes {
                     let Some(place) = (!record.is_empty()).then(|| at.index(record.len())) else { break };
@@ -156,6 +189,10 @@ fn alike() -> impl Strategy<Value = Vec<Vec<u8>>> {
                         b'a'..=b'z' => record[place] = b'a' + byte % 26,
                         _ => {}
                     }
+                }
+                for (at, intruder) in intruders {
+                    let place = at.index(record.len() + 1);
+                    record.splice(place..place, intruder);
                 }
                 record
             })

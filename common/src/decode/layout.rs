@@ -1,0 +1,374 @@
+//! How whole records are written: what stands between their values, byte by byte, and which of the values are columns.
+//!
+//! A layout is learned from a record that is valid. A record in which the same bytes stand between values that are valid, each
+//! by itself and none of them an object or an array, has the same form, and so is valid too; its columns are at the same
+//! places. So nothing of its grammar is looked at again. Where its values end is taken from its marks: if one ended somewhere
+//! else, it would not be valid, or what follows it would not be as expected.
+//!
+//! Those who read the columns find out whether their values are valid; of text they look at the first and the last byte only.
+//! That there is no other quote within is known by their number: as many as between the values, and two for each text.
+
+use hashbrown::HashMap;
+
+use super::{
+    block::{Block, Text},
+    digits,
+    glue::Glue,
+    scan::Scanner,
+    span::{Row, Span},
+    vector,
+};
+
+/// How many layouts are remembered. Optional members make many, but most sources have few that are common.
+const LAYOUTS_MAX: usize = 4;
+
+/// The most values that a record may have whose layout is learned.
+const VALUES_MAX: usize = 1024;
+
+/// So many layouts are learned at once.
+const LEARNED_FREELY: u64 = 8;
+
+/// Then one for so many records: to learn one costs as much as to read a dozen, and where the order of names changes from
+/// record to record it is in vain.
+const LEARNED_EVERY: u64 = 256;
+
+/// The layouts that records had lately.
+#[derive(Debug, Default)]
+pub(super) struct Layouts {
+    known: Vec<Known>,
+    /// The one that the last record had which had one.
+    likely: usize,
+    learned: u64,
+}
+
+#[derive(Debug)]
+struct Known {
+    layout: Layout,
+    /// The number of the record that had it last.
+    used: u64,
+}
+
+impl Layouts {
+    /// Notes where the values of records lie, from row `from` of the block on, up to the first whose layout is not known; gives
+    /// the row of that. The first has this number.
+    pub(super) fn follow(&mut self, block: &Block, spans: &mut [Span], from: usize, number: u64) -> usize {
+        let mut row = from;
+        while row < block.len() {
+            let record = block.record(row);
+            // The likely one first.
+            let is_likely = self.known.get(self.likely).is_some_and(|known| known.layout.may_be_of(&record));
+            let found = if is_likely { Some(self.likely) } else { self.find(&record) };
+            let Some(found) = found else { break };
+            let after = self.known[found].layout.note(block, spans, row);
+            if after == row {
+                break;
+            }
+            self.known[found].used = number + (after - from) as u64;
+            (self.likely, row) = (found, after);
+        }
+        row
+    }
+
+    /// A layout that `record` may have.
+    #[inline(always)]
+    fn find(&self, record: &Text<'_>) -> Option<usize> {
+        self.known.iter().position(|known| known.layout.may_be_of(record))
+    }
+
+    /// Learns the layout of `record`, the one with this number, whose columns' values are noted in `row`; unless it is not worth
+    /// the effort.
+    #[inline]
+    pub(super) fn learn(&mut self, record: &Text<'_>, row: &Row<'_>, number: u64) {
+        if self.learned < LEARNED_FREELY + number / LEARNED_EVERY {
+            self.learn_now(record, row, number);
+        }
+    }
+
+    #[inline(never)]
+    fn learn_now(&mut self, record: &Text<'_>, row: &Row<'_>, number: u64) {
+        self.learned += 1;
+        // Each that no record has costs a look.
+        self.known.retain(|known| known.used + LEARNED_EVERY >= number);
+        if let Some(layout) = Layout::of(record, row) {
+            if self.known.len() == LAYOUTS_MAX {
+                let oldest = (0..LAYOUTS_MAX).min_by_key(|&at| self.known[at].used);
+                self.known.swap_remove(oldest.expect("there are some"));
+            }
+            self.known.push(Known { layout, used: number });
+        }
+        self.likely = self.known.len().saturating_sub(1);
+    }
+}
+
+/// How a record is written.
+#[derive(Debug)]
+struct Layout {
+    /// Its values, which are no objects or arrays, in their order.
+    values: Vec<Place>,
+    /// What follows the last of them, up to the record's end.
+    rest: Glue,
+    /// How many ends it has.
+    ends: usize,
+    /// How many quotes there are between the values.
+    quotes: u32,
+}
+
+/// Where a value is.
+#[derive(Debug)]
+struct Place {
+    /// What stands before it: from where the value before ends, or the record starts.
+    before: Glue,
+    /// Which of the record's ends is its own.
+    end: usize,
+    /// The column, or a number greater than all.
+    column: usize,
+}
+
+impl Layout {
+    /// That of `record`, if it is valid, and the values in `row` are all that it has for columns.
+    fn of(record: &Text<'_>, row: &Row<'_>) -> Option<Self> {
+        if record.ends.len() > VALUES_MAX {
+            return None;
+        }
+        let value = record.value();
+        let mut scanner = Scanner::from(value, record.from);
+        scanner.skip_space();
+        scanner.value(0).ok()?;
+        scanner.end().ok()?;
+
+        let mut columns: HashMap<usize, usize> = row.noted().map(|(column, span)| (span.from(), column)).collect();
+        let (ends, quotes) = (record.ends.len(), record.quotes);
+        let mut layout = Self { values: Vec::new(), rest: Glue::default(), ends, quotes };
+        let (mut scanner, mut behind) = (Scanner::from(value, record.from), record.from);
+        while let Some((from, to)) = next_value(&mut scanner) {
+            let end = record.ends.partition_point(|&end| (end as usize) < to);
+            let column = columns.remove(&from).unwrap_or(usize::MAX);
+            layout.values.push(Place { before: Glue::new(&value[behind..from]), end, column });
+            layout.quotes -= if value[from] == b'"' { 2 } else { 0 };
+            behind = *record.ends.get(end)? as usize;
+        }
+        layout.rest = Glue::new(&value[behind..]);
+        columns.is_empty().then_some(layout)
+    }
+
+    /// Whether `record` may be written so, as far as its first name and the number of its ends say.
+    #[inline(always)]
+    fn may_be_of(&self, record: &Text<'_>) -> bool {
+        self.ends == record.ends.len()
+            && self.values.first().is_none_or(|value| value.before.is_at(record.bytes, record.from))
+    }
+
+    /// Notes where the values of records lie, from row `from` of the block on, up to the first that is not written so; gives the
+    /// row of that.
+    fn note(&self, block: &Block, spans: &mut [Span], from: usize) -> usize {
+        #[cfg(target_arch = "x86_64")]
+        if vector::has_avx2() {
+            // SAFETY: the processor has just said that it has these instructions.
+            return unsafe { self.note_by_avx2(block, spans, from) };
+        }
+        self.note_by_any(block, spans, from)
+    }
+
+    /// The same; the compiler makes better code of it where it may use these instructions.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,bmi1,lzcnt,popcnt")]
+    fn note_by_avx2(&self, block: &Block, spans: &mut [Span], from: usize) -> usize {
+        self.note_by_any(block, spans, from)
+    }
+
+    #[inline(always)]
+    fn note_by_any(&self, block: &Block, spans: &mut [Span], from: usize) -> usize {
+        for row in from..block.len() {
+            if !self.note_one(block.record(row), spans, row) {
+                return row;
+            }
+        }
+        block.len()
+    }
+
+    /// Notes where the values of `record` lie if it is written so.
+    #[inline(always)]
+    fn note_one(&self, record: Text<'_>, spans: &mut [Span], row: usize) -> bool {
+        if record.ends.len() != self.ends {
+            return false;
+        }
+        let (mut at, mut quotes) = (record.from, self.quotes);
+        for (noted, value) in self.values.iter().enumerate() {
+            if !value.before.is_at(record.bytes, at) {
+                return self.take_back(noted, spans, row);
+            }
+            let from = at + value.before.length;
+            let (Some(&end), Some(first)) = (record.ends.get(value.end), record.bytes.get(from)) else {
+                return self.take_back(noted, spans, row);
+            };
+            at = end as usize;
+            debug_assert!(
+                from <= at,
+                "what stands before the value has as many ends as in the record it was learned from"
+            );
+            quotes += 2 * u32::from(*first == b'"');
+            match Row::new(spans, row).place(value.column) {
+                Some(span) => *span = Span::plain(from, at),
+                None if is_valid(record, from, at) => {}
+                None => return self.take_back(noted, spans, row),
+            }
+        }
+        let ends_well = at + self.rest.length == record.to && self.rest.is_at(record.bytes, at);
+        if !ends_well || (quotes != record.quotes && !record.odd) {
+            return self.take_back(self.values.len(), spans, row);
+        }
+        if record.odd {
+            Row::new(spans, row).note_odd_texts(record.bytes);
+        }
+        true
+    }
+
+    /// Notes nothing after all, where the first `noted` values were.
+    #[cold]
+    fn take_back(&self, noted: usize, spans: &mut [Span], row: usize) -> bool {
+        let mut row = Row::new(spans, row);
+        self.values[..noted].iter().for_each(|value| row.take_back(value.column));
+        false
+    }
+}
+
+/// The next value from where the scanner of a valid text is on, which is no object, no array and no name: bytes `[from, to)`.
+fn next_value(scanner: &mut Scanner<'_>) -> Option<(usize, usize)> {
+    loop {
+        while matches!(scanner.peek()?, b'{' | b'}' | b'[' | b']' | b',' | b':' | b' ' | b'\t' | b'\n' | b'\r') {
+            scanner.enter();
+        }
+        let from = scanner.at();
+        scanner.value(0).ok()?;
+        let to = scanner.at();
+        scanner.skip_space();
+        if scanner.peek() != Some(b':') {
+            return Some((from, to));
+        }
+    }
+}
+
+/// Whether bytes `[from, to)` of a record are a value, which is no object or array, and maybe white space after it. Of a text
+/// in a record that is not odd it is left to others to see that there is no quote within.
+#[inline]
+pub(super) fn is_valid(record: Text<'_>, from: usize, to: usize) -> bool {
+    match record.bytes.get(from..to) {
+        Some([b'"', .., b'"']) if !record.odd => true,
+        Some(b"true" | b"false" | b"null") => true,
+        Some([b'{' | b'[', ..]) | None => false,
+        Some(value) => digits::integer(record.bytes, from, to - from).is_some() || is_valid_by_grammar(value),
+    }
+}
+
+fn is_valid_by_grammar(value: &[u8]) -> bool {
+    let mut scanner = Scanner::new(value);
+    scanner.value(0).is_ok() && scanner.end().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::span::ROWS_MAX, *};
+
+    /// Follows `record`, whose number it is; gives the values of the columns if its layout is known. If it is not, it is
+    /// learned: `values` are those of the columns, in their order.
+    fn follow(layouts: &mut Layouts, number: u64, record: &str, values: &[&str]) -> Option<Vec<String>> {
+        let mut block = Block::default();
+        block.fill(std::iter::once(record.as_bytes()), 0);
+        let text = block.record(0);
+        let mut spans = vec![Span::default(); values.len() * ROWS_MAX];
+        let followed = layouts.follow(&block, &mut spans, 0, number) == 1;
+        let mut row = Row::new(&mut spans, 0);
+        if followed {
+            let read = |(_, span): (_, Span)| String::from_utf8(span.of(text.bytes).to_vec()).expect("it was text");
+            return Some(row.noted().map(read).collect());
+        }
+        assert_eq!(row.noted().count(), 0, "nothing is noted of {record}");
+        for (column, value) in values.iter().enumerate() {
+            let from = text.from + record.find(value).expect("the value is there");
+            *row.place(column).expect("there are as many columns") = Span::plain(from, from + value.len());
+        }
+        layouts.learn(&text, &row, number);
+        None
+    }
+
+    #[test]
+    fn what_is_written_alike_is_followed() {
+        let mut layouts = Layouts::default();
+        let records = [
+            (r#"{"a":1,"b":"x"}"#, r#"{"a":-20,"b":"x, y}"}"#, ["-20", r#""x, y}""#]),
+            (r#" { "b" : "x" , "a" : 1 } "#, r#" { "b" : "" , "a" : 22 } "#, ["22 ", r#""" "#]),
+            (r#"{"c":[{"b":"x"}],"d":null,"a":1}"#, r#"{"c":[{"b":"\u00e9"}],"d":"\\","a":2}"#, ["2", r#""\u00e9""#]),
+            (
+                r#"{"a name of more than sixteen bytes":1,"and another one, of more than thirty-two":"x"}"#,
+                r#"{"a name of more than sixteen bytes":9,"and another one, of more than thirty-two":"z"}"#,
+                ["9", r#""z""#],
+            ),
+        ];
+        for (number, (first, _, _)) in (0..).zip(records) {
+            assert_eq!(follow(&mut layouts, number, first, &["1", r#""x""#]), None, "{first}");
+        }
+        for (number, (_, second, values)) in (4..).zip(records) {
+            assert_eq!(
+                follow(&mut layouts, number, second, &values),
+                Some(values.map(str::to_owned).to_vec()),
+                "{second}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_written_alike_is_not_followed() {
+        let mut layouts = Layouts::default();
+        let values = ["1", r#""x""#];
+        let known = r#"{"a":1,"b":"x","c":2}"#;
+        assert_eq!(follow(&mut layouts, 0, known, &values), None);
+        assert!(follow(&mut layouts, 1, known, &values).is_some());
+        // None of them is learned, as the free ones are used up.
+        layouts.learned = LEARNED_FREELY;
+        for other in [
+            r#"{"a":1,"b":"x","c":2},"#,
+            r#"{"a":1,"b":"x","c":2"#,
+            r#"{"a":1,"b":"x","c":2}}"#,
+            r#"{"a":1,"b":"x","c":2} "#,
+            r#"{"a":1,"b":"x","d":2}"#,
+            r#"{"a":1,"b":"x""x","c":2}"#,
+            r#"{"a":1,"b":"x","c":"2""}"#,
+            r#"{"a":1,"b":"x","c":}"#,
+            r#"{"a":1,"b":"x","c":{}}"#,
+            r#"{"a":1,"b":"x","c":[2]}"#,
+            r#"{"a":1,"b":"x","c":tru}"#,
+            r#"{"a":1,"b":"x","c":02}"#,
+            r#"{"a":1,"b":"x","c":"\x"}"#,
+            r#"{"a":1,"b":"x"}"#,
+            r#"{"a":1,"b":"x","c":2,"d":2}"#,
+            "",
+        ] {
+            assert_eq!(follow(&mut layouts, 2, other, &["", ""]), None, "{other}");
+        }
+        assert!(follow(&mut layouts, 3, known, &values).is_some());
+    }
+
+    #[test]
+    fn what_is_broken_is_not_learned() {
+        let mut layouts = Layouts::default();
+        for (number, broken) in
+            (0..4).zip([r#"{"a":{"b":1,"c":"x"}"#, r#"{"a":1,"b":"x",}"#, r#"{"a":[1,"x"}"#, r#"{"a":1 "b":"x"}"#])
+        {
+            assert_eq!(follow(&mut layouts, number, broken, &["1", r#""x""#]), None);
+        }
+        assert!(layouts.known.is_empty());
+    }
+
+    #[test]
+    fn layouts_that_nobody_has_are_forgotten() {
+        let mut layouts = Layouts::default();
+        let written = |n: u64| format!(r#"{{"name {n}":1}}"#);
+        for n in 0..100 {
+            assert_eq!(follow(&mut layouts, n, &written(n), &["1"]), None);
+        }
+        assert_eq!((layouts.learned, layouts.known.len()), (LEARNED_FREELY, LAYOUTS_MAX));
+        assert_eq!(follow(&mut layouts, 2 * LEARNED_EVERY, &written(0), &["1"]), None);
+        assert_eq!(layouts.known.len(), 1);
+        assert!(follow(&mut layouts, 2 * LEARNED_EVERY, &written(0), &["1"]).is_some());
+    }
+}
