@@ -1,7 +1,10 @@
 //! Numbers in the forms they usually have, where it is known at which bytes they lie. `None` is said of everything else, right
 //! or wrong, and means no more than "not here".
 
-use super::vector::{Half, digits_value, not_digits};
+use super::{
+    span::Span,
+    vector::{Half, digits_value, not_digits},
+};
 
 /// The bytes that are read at once: those that end where the number does.
 const HALF: usize = size_of::<Half>();
@@ -16,9 +19,10 @@ const POWERS: [u64; 20] = {
     powers
 };
 
-/// For each number of digits what lets the values of so many through, of the last of sixteen bytes.
-const MASKS: [Half; HALF + 1] = {
-    let mut masks = [[0; HALF]; HALF + 1];
+/// For each number of digits what lets the values of so many through, of the last of sixteen bytes. More than sixteen are as
+/// none: their number is a power of two, so that no look is needed whether there are as many.
+const MASKS: [Half; 2 * HALF] = {
+    let mut masks = [[0; HALF]; 2 * HALF];
     let mut count = 1;
     while count <= HALF {
         masks[count] = masks[count - 1];
@@ -28,120 +32,154 @@ const MASKS: [Half; HALF + 1] = {
     masks
 };
 
-/// The integer of at most 18 digits that is bytes `[from, from + length)`.
+/// The integer of at most 18 digits that is at `span`.
 #[inline(always)]
-pub(super) fn integer(bytes: &[u8], from: usize, length: usize) -> Option<i64> {
-    let negative = *bytes.get(from)? == b'-';
-    let (start, count) = (from + usize::from(negative), length.wrapping_sub(negative.into()));
-    if count.wrapping_sub(1) >= HALF {
-        return long_integer(bytes, start, count, negative);
-    }
+pub(super) fn integer(bytes: &[u8], span: Span) -> Option<i64> {
+    let Some(written) = Written::at(bytes, span) else { return long_integer(bytes, span) };
     // All is checked before a number is made of it: the other way round takes three times as long.
-    let half = half_before(bytes, start + count)?;
-    let zero_first = *bytes.get(start)? == b'0' && count > 1;
-    if others(half, count) != 0 || zero_first {
+    if written.others != 0 || !written.starts_well(written.count) {
         return None;
     }
-    let magnitude = digits_value(half, &MASKS[count]) as i64;
+    Some(written.number(written.half, written.count))
+}
+
+/// That of more than fifteen digits.
+#[inline(never)]
+fn long_integer(bytes: &[u8], span: Span) -> Option<i64> {
+    let (negative, digits) = match bytes.get(span.from()..)?.get(..span.length_if_plain())? {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    if !(16..=18).contains(&digits.len()) || digits[0] == b'0' || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    // Less than 10^18.
+    let magnitude = digits.iter().fold(0, |value, byte| value * 10 + i64::from(byte - b'0'));
     Some(if negative { -magnitude } else { magnitude })
 }
 
-/// That of 17 or 18 digits.
-#[inline(never)]
-fn long_integer(bytes: &[u8], start: usize, count: usize, negative: bool) -> Option<i64> {
-    let digits = bytes.get(start..)?.get(..count).filter(|digits| (1..=18).contains(&digits.len()))?;
-    let all_digits = digits.iter().all(u8::is_ascii_digit) && digits[0] != b'0';
-    // Less than 10^18.
-    let magnitude = digits.iter().fold(0, |value: i64, byte| value.wrapping_mul(10).wrapping_add((byte & 0x0F).into()));
-    all_digits.then_some(if negative { -magnitude } else { magnitude })
+/// The number at `span`, maybe in quotes, as units of 10^-`scale`, if it has at most sixteen bytes and so many units are a whole
+/// number of less than 19 digits.
+#[inline(always)]
+pub(super) fn decimal(bytes: &[u8], span: Span, scale: u8) -> Option<i64> {
+    let places = usize::from(scale);
+    // Mostly it has as many places as the column.
+    match Written::at(bytes, span).and_then(|written| written.with_places(bytes, span, places)) {
+        Some(units) => Some(units),
+        None => decimal_of_any_form(bytes, span, places),
+    }
 }
 
-/// The number that is bytes `[from, from + length)`, maybe in quotes, as units of 10^-`scale`, if it has at most sixteen bytes
-/// and so many units are a whole number of less than 19 digits.
-#[inline(always)]
-pub(super) fn decimal(bytes: &[u8], from: usize, length: usize, scale: u8) -> Option<i64> {
-    let number = match bytes.get(from)? {
-        b'"' if bytes.get(from.wrapping_add(length).wrapping_sub(1)) == Some(&b'"') => {
-            Number::read(bytes, from + 1, length.wrapping_sub(2))?
-        }
-        _ => Number::read(bytes, from, length)?,
-    };
-    let missing = usize::from(scale).checked_sub(number.fraction)?;
+#[inline(never)]
+fn decimal_of_any_form(bytes: &[u8], span: Span, places: usize) -> Option<i64> {
+    let number = Number::at(bytes, span.within_quotes(bytes).unwrap_or(span))?;
+    let missing = places.checked_sub(number.places)?;
     if number.digits + missing > 18 {
         return None;
     }
     // Less than 10^18.
-    let value = (number.magnitude * POWERS[missing]) as i64;
-    Some(if number.negative { -value } else { value })
+    Some(number.value * POWERS[missing] as i64)
 }
 
-/// The double nearest to the number that is bytes `[from, from + length)`, if one division gives it.
+/// The double nearest to the number at `span`, if one division gives it.
 #[inline(always)]
-pub(super) fn double(bytes: &[u8], from: usize, length: usize) -> Option<f64> {
-    let number = Number::read(bytes, from, length)?;
+pub(super) fn double(bytes: &[u8], span: Span) -> Option<f64> {
+    let number = Number::at(bytes, span)?;
+    let magnitude = number.value.unsigned_abs();
     // Clinger, "How to read floating point numbers accurately" (1990): both are exact, so the quotient is rounded once.
-    if number.magnitude > 1 << 53 {
+    if magnitude > 1 << 53 {
         return None;
     }
-    let value = number.magnitude as f64 / POWERS[number.fraction] as f64;
+    let value = magnitude as f64 / POWERS[number.places] as f64;
     Some(if number.negative { -value } else { value })
 }
 
-/// A number of at most sixteen bytes, its sign aside, without an exponent.
+/// One to sixteen bytes that may be a number.
+struct Written<'b> {
+    /// They end where this ends.
+    half: &'b Half,
+    negative: bool,
+    /// How many there are, a sign aside.
+    count: usize,
+    /// Which of them are no digits, the first one the lowest bit; a sign aside.
+    others: u32,
+}
+
+impl<'b> Written<'b> {
+    #[inline(always)]
+    fn at(bytes: &'b [u8], span: Span) -> Option<Self> {
+        let before = HALF.wrapping_sub(span.length_if_plain());
+        if before >= HALF {
+            return None;
+        }
+        let half = span.half_before_end(bytes)?;
+        let negative = half[before] == b'-';
+        let others = (not_digits(half) >> before) ^ u32::from(negative);
+        Some(Self { half, negative, count: HALF - before - usize::from(negative), others })
+    }
+
+    /// Whether `whole` bytes before the point, or the end, may be digits: one at least, and a zero that is the first stands alone.
+    #[inline(always)]
+    fn starts_well(&self, whole: usize) -> bool {
+        whole > 0 && (self.half[HALF.wrapping_sub(self.count) % HALF] != b'0' || whole == 1)
+    }
+
+    /// The number that the last `count` bytes of `half` write.
+    #[inline(always)]
+    fn number(&self, half: &Half, count: usize) -> i64 {
+        let magnitude = digits_value(half, &MASKS[count % MASKS.len()]) as i64;
+        if self.negative { -magnitude } else { magnitude }
+    }
+
+    /// The number without its point, if it has so many places after that.
+    #[inline(always)]
+    fn with_places(&self, bytes: &[u8], span: Span, places: usize) -> Option<i64> {
+        let whole = self.count.wrapping_sub(places + 1);
+        let is_point = places > 0 && self.half[(HALF - 1).wrapping_sub(places) % HALF] == b'.';
+        // The one byte that is no digit is where the point is; a sign has its bit before the others.
+        let others = 1_u32.wrapping_shl((whole as u32).wrapping_add(self.negative.into()));
+        if !is_point || whole >= HALF || self.others != others || !self.starts_well(whole) {
+            return None;
+        }
+        let joined = joined(self.half, span.without_last().half_before_end(bytes)?, places);
+        Some(self.number(&joined, self.count - 1))
+    }
+}
+
+/// A number of at most sixteen bytes, without an exponent.
 struct Number {
     negative: bool,
-    /// Its digits as one integer.
-    magnitude: u64,
+    /// All its digits as one integer.
+    value: i64,
     /// How many there are.
     digits: usize,
     /// How many of them are after the point, at most 14.
-    fraction: usize,
+    places: usize,
 }
 
 impl Number {
     #[inline(always)]
-    fn read(bytes: &[u8], from: usize, length: usize) -> Option<Self> {
-        let negative = bytes.get(from) == Some(&b'-');
-        let (start, count) = (from + usize::from(negative), length.wrapping_sub(negative.into()));
-        if count.wrapping_sub(1) >= HALF {
-            return None;
+    fn at(bytes: &[u8], span: Span) -> Option<Self> {
+        let written = Written::at(bytes, span)?;
+        let negative = written.negative;
+        if written.others == 0 {
+            let value = integer(bytes, span)?;
+            return Some(Self { negative, value, digits: written.count, places: 0 });
         }
-        let end = start + count;
-        let half = half_before(bytes, end)?;
-        let others = others(half, count);
-        let zero_first = *bytes.get(start)? == b'0';
-        if others == 0 {
-            // A zero stands alone.
-            if zero_first && count > 1 {
-                return None;
-            }
-            return Some(Self { negative, magnitude: digits_value(half, &MASKS[count]), digits: count, fraction: 0 });
-        }
-        // One other byte, neither the first nor the last, and a point.
-        let whole = others.trailing_zeros() as usize;
-        let (digits, fraction) = (count - 1, count.checked_sub(1 + whole).filter(|&fraction| fraction > 0)?);
-        let well_formed = others & (others - 1) == 0 && *bytes.get(start + whole)? == b'.';
-        if !well_formed || whole == 0 || zero_first && whole > 1 {
-            return None;
-        }
-        // The digits before the point move up to those after it.
-        let moved = u128::from_le_bytes(*half_before(bytes, end - 1)?);
-        let kept = u128::MAX << (8 * (HALF - fraction));
-        let joined = (u128::from_le_bytes(*half) & kept | moved & !kept).to_le_bytes();
-        Some(Self { negative, magnitude: digits_value(&joined, &MASKS[digits]), digits, fraction })
+        // If it is a number, the first byte that is no digit is its point.
+        let whole = written.others.trailing_zeros() as usize - usize::from(negative);
+        let places = written.count.checked_sub(whole + 1)?;
+        let value = written.with_places(bytes, span, places)?;
+        Some(Self { negative, value, digits: written.count - 1, places })
     }
 }
 
-/// The sixteen bytes before byte `end`.
+/// The last sixteen bytes of a number without its point, which has 1 to 15 places after it: what is before the point moves up.
+/// `moved` is what ends one byte before `half`.
 #[inline(always)]
-fn half_before(bytes: &[u8], end: usize) -> Option<&Half> {
-    bytes.get(end.wrapping_sub(HALF)..)?.first_chunk()
-}
-
-/// Which of the last `count` bytes, 1 to 16, are no digits: the first of them is the lowest bit.
-#[inline(always)]
-fn others(half: &Half, count: usize) -> u32 {
-    not_digits(half) >> (HALF - count)
+fn joined(half: &Half, moved: &Half, places: usize) -> Half {
+    let kept = u128::MAX << (8 * (HALF - places));
+    (u128::from_le_bytes(*half) & kept | u128::from_le_bytes(*moved) & !kept).to_le_bytes()
 }
 
 #[cfg(test)]
@@ -159,10 +197,11 @@ mod tests {
     };
 
     /// What `read` reads of `text`, with `before` before it and `after` after it.
-    fn within<T>(before: &str, text: &str, after: &str, read: impl Fn(&[u8], usize, usize) -> Option<T>) -> Option<T> {
-        let zeros = "\0".repeat(HALF);
+    fn within<T>(before: &str, text: &str, after: &str, read: impl Fn(&[u8], Span) -> Option<T>) -> Option<T> {
+        let zeros = "\0".repeat(HALF + 1);
         let bytes = format!("{zeros}{before}{text}{after}{zeros}");
-        read(bytes.as_bytes(), HALF + before.len(), text.len())
+        let from = zeros.len() + before.len();
+        read(bytes.as_bytes(), Span::plain(from, from + text.len()))
     }
 
     /// Numbers, and what is not quite one.
@@ -195,7 +234,7 @@ mod tests {
                 prop_assert_eq!(value.to_bits(), text.parse::<f64>().unwrap().to_bits());
             }
             for scale in [0, 2, 9, 18] {
-                let read = within(&before, &text, &after, |bytes, from, length| decimal(bytes, from, length, scale));
+                let read = within(&before, &text, &after, |bytes, span| decimal(bytes, span, scale));
                 let Some(value) = read else { continue };
                 let written = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(&text);
                 prop_assert!(number::is_number(written));
@@ -205,7 +244,7 @@ mod tests {
 
         #[test]
         fn usual_numbers_are_read(value in any::<i32>(), cents in 0..100_u8) {
-            let decimal = |bytes: &[u8], from, length| decimal(bytes, from, length, 2);
+            let decimal = |bytes: &[u8], span| decimal(bytes, span, 2);
             let text = value.to_string();
             prop_assert_eq!(within("", &text, "", integer), Some(value.into()));
             let text = format!("{value}.{cents:02}");

@@ -15,7 +15,7 @@ use super::{
     digits,
     glue::Glue,
     scan::Scanner,
-    span::{Row, Span},
+    span::{ROWS_MAX, Row, Span},
     vector,
 };
 
@@ -120,8 +120,8 @@ struct Place {
     before: Glue,
     /// Which of the record's ends is its own.
     end: usize,
-    /// The column, or a number greater than all.
-    column: usize,
+    /// Where its span is among those of a row and the rows after it; or a number greater than all, if it is no column.
+    place: usize,
 }
 
 impl Layout {
@@ -142,8 +142,12 @@ impl Layout {
         let (mut scanner, mut behind) = (Scanner::from(value, record.from), record.from);
         while let Some((from, to)) = next_value(&mut scanner) {
             let end = record.ends.partition_point(|&end| (end as usize) < to);
-            let column = columns.remove(&from).unwrap_or(usize::MAX);
-            layout.values.push(Place { before: Glue::new(&value[behind..from]), end, column });
+            let column = columns.remove(&from).unwrap_or(usize::MAX / ROWS_MAX);
+            layout.values.push(Place {
+                before: Glue::new(&value[behind..from]),
+                end,
+                place: column.wrapping_mul(ROWS_MAX),
+            });
             layout.quotes -= if value[from] == b'"' { 2 } else { 0 };
             behind = *record.ends.get(end)? as usize;
         }
@@ -171,7 +175,7 @@ impl Layout {
 
     /// The same; the compiler makes better code of it where it may use these instructions.
     #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,bmi1,lzcnt,popcnt")]
+    #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
     fn note_by_avx2(&self, block: &Block, spans: &mut [Span], from: usize) -> usize {
         self.note_by_any(block, spans, from)
     }
@@ -192,7 +196,9 @@ impl Layout {
         if record.ends.len() != self.ends {
             return false;
         }
-        let (mut at, mut quotes) = (record.from, self.quotes);
+        let (mut at, mut texts) = (record.from, 0);
+        // Without columns there are none at all.
+        let places = spans.get_mut(row..).unwrap_or_default();
         for (noted, value) in self.values.iter().enumerate() {
             if !value.before.is_at(record.bytes, at) {
                 return self.take_back(noted, spans, row);
@@ -206,15 +212,15 @@ impl Layout {
                 from <= at,
                 "what stands before the value has as many ends as in the record it was learned from"
             );
-            quotes += 2 * u32::from(*first == b'"');
-            match Row::new(spans, row).place(value.column) {
+            texts += u32::from(*first == b'"');
+            match places.get_mut(value.place) {
                 Some(span) => *span = Span::plain(from, at),
-                None if is_valid(record, from, at) => {}
+                None if is_valid(record.bytes, from, at, record.odd) => {}
                 None => return self.take_back(noted, spans, row),
             }
         }
         let ends_well = at + self.rest.length == record.to && self.rest.is_at(record.bytes, at);
-        if !ends_well || (quotes != record.quotes && !record.odd) {
+        if !ends_well || (self.quotes + 2 * texts != record.quotes && !record.odd) {
             return self.take_back(self.values.len(), spans, row);
         }
         if record.odd {
@@ -227,7 +233,7 @@ impl Layout {
     #[cold]
     fn take_back(&self, noted: usize, spans: &mut [Span], row: usize) -> bool {
         let mut row = Row::new(spans, row);
-        self.values[..noted].iter().for_each(|value| row.take_back(value.column));
+        self.values[..noted].iter().for_each(|value| row.take_back(value.place / ROWS_MAX));
         false
     }
 }
@@ -248,15 +254,15 @@ fn next_value(scanner: &mut Scanner<'_>) -> Option<(usize, usize)> {
     }
 }
 
-/// Whether bytes `[from, to)` of a record are a value, which is no object or array, and maybe white space after it. Of a text
-/// in a record that is not odd it is left to others to see that there is no quote within.
+/// Whether bytes `[from, to)` of a block are a value, which is no object or array, and maybe white space after it. Of a text
+/// in a record that is not `odd` it is left to others to see that there is no quote within.
 #[inline]
-pub(super) fn is_valid(record: Text<'_>, from: usize, to: usize) -> bool {
-    match record.bytes.get(from..to) {
-        Some([b'"', .., b'"']) if !record.odd => true,
+pub(super) fn is_valid(bytes: &[u8], from: usize, to: usize, odd: bool) -> bool {
+    match bytes.get(from..to) {
+        Some([b'"', .., b'"']) if !odd => true,
         Some(b"true" | b"false" | b"null") => true,
         Some([b'{' | b'[', ..]) | None => false,
-        Some(value) => digits::integer(record.bytes, from, to - from).is_some() || is_valid_by_grammar(value),
+        Some(value) => digits::integer(bytes, Span::plain(from, to)).is_some() || is_valid_by_grammar(value),
     }
 }
 
@@ -328,6 +334,7 @@ mod tests {
         for other in [
             r#"{"a":1,"b":"x","c":2},"#,
             r#"{"a":1,"b":"x","c":2"#,
+            r#"{"a":1,"b":"x","c":2]"#,
             r#"{"a":1,"b":"x","c":2}}"#,
             r#"{"a":1,"b":"x","c":2} "#,
             r#"{"a":1,"b":"x","d":2}"#,

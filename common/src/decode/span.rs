@@ -1,14 +1,21 @@
 //! Where the values of records lie in their block.
 
-use super::window::{WIDTH, Window};
+use super::{
+    vector::Half,
+    window::{WIDTH, Window},
+};
 
 /// The most records of a block, and so the rows for which spans are noted.
 pub(super) const ROWS_MAX: usize = 128;
 
-/// Where something lies in a block: bytes `[from, from + length)`.
+/// The bytes before the one that places are counted from: then those before a value's end are found without a subtraction,
+/// and with one look whether they are there.
+const BEFORE: usize = size_of::<Half>();
+
+/// Where something lies in a block. No record starts in its first bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Span {
-    /// Never 0 if there is something: no record starts there.
+    /// The place of its first byte, counted from byte [`BEFORE`] on. Never 0 if there is something.
     from: u32,
     /// Its highest bit is set if there may be more to the value than meets the eye, as escapes.
     length: u32,
@@ -22,7 +29,7 @@ impl Span {
     #[inline(always)]
     pub(super) fn plain(from: usize, to: usize) -> Self {
         // Blocks are far below 2 GiB: their bytes are limited, or they have one record (`RECORD_BYTES_MAX`).
-        Self { from: from as u32, length: to.wrapping_sub(from) as u32 }
+        Self { from: from.wrapping_sub(BEFORE) as u32, length: to.wrapping_sub(from) as u32 }
     }
 
     /// Whether there is no value.
@@ -34,13 +41,32 @@ impl Span {
     /// Where it starts.
     #[inline(always)]
     pub(super) fn from(self) -> usize {
-        self.from as usize
+        self.from as usize + BEFORE
     }
 
     /// How long it is if it is plain; else more than any is.
     #[inline(always)]
     pub(super) fn length_if_plain(self) -> usize {
         self.length as usize
+    }
+
+    /// The same without its last byte.
+    #[inline(always)]
+    pub(super) fn without_last(self) -> Self {
+        Self { length: self.length.wrapping_sub(1), ..self }
+    }
+
+    /// What is between its quotes, if it is plain and has them.
+    pub(super) fn within_quotes(self, bytes: &[u8]) -> Option<Self> {
+        let length = self.text(bytes)?.len() as u32;
+        Some(Self { from: self.from + 1, length })
+    }
+
+    /// The sixteen bytes of a block before its end, if it is plain.
+    #[inline(always)]
+    pub(super) fn half_before_end(self, bytes: &[u8]) -> Option<&Half> {
+        let at = self.from as usize + self.length as usize;
+        bytes.get(at..at + BEFORE)?.first_chunk()
     }
 
     /// Its bytes.
@@ -60,12 +86,41 @@ impl Span {
     /// The same, if a window shows all of it.
     #[inline(always)]
     pub(super) fn seen(self, bytes: &[u8]) -> Option<Seen<'_>> {
-        let seen: &[u8; WIDTH + 2] = bytes.get(self.from()..)?.first_chunk()?;
+        let from = self.from();
+        let seen: &[u8; WIDTH + 2] = bytes.get(from..from + WIDTH + 2)?.first_chunk()?;
         let [b'"', rest @ ..] = seen else { return None };
         let length = self.length_if_plain().wrapping_sub(2);
         let window = rest.first_chunk().expect("it is one byte shorter");
         (length <= WIDTH && rest[length] == b'"').then(|| Seen { window, text: &window[..length] })
     }
+}
+
+/// How many values are read before they are appended together.
+const TOGETHER: usize = 16;
+
+/// Appends what `read` reads of values, up to the first of which it reads nothing; gives how many it has read.
+#[inline(always)]
+pub(super) fn extend<T: Copy + Default>(
+    values: &mut Vec<T>,
+    spans: &[Span],
+    mut read: impl FnMut(Span) -> Option<T>,
+) -> usize {
+    let mut all = 0;
+    for spans in spans.chunks(TOGETHER) {
+        let (mut some, mut count) = ([T::default(); TOGETHER], 0);
+        for (place, span) in some.iter_mut().zip(spans) {
+            let Some(value) = read(*span) else { break };
+            *place = value;
+            count += 1;
+        }
+        all += count;
+        if count < TOGETHER {
+            values.extend_from_slice(&some[..count]);
+            break;
+        }
+        values.extend_from_slice(&some);
+    }
+    all
 }
 
 /// A text in a value.

@@ -277,7 +277,7 @@ impl Way<'_> {
         if !matches!(record.byte(at), b'{' | b'[') {
             let end = *record.ends.get(self.ends)? as usize;
             self.quotes += 2 * u32::from(record.byte(at) == b'"');
-            return is_valid(*record, at, end).then_some(end);
+            return is_valid(record.bytes, at, end, record.odd).then_some(end);
         }
         let mut scanner = Scanner::from(record.value(), at);
         scanner.value(depth).ok()?;

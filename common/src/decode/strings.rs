@@ -11,7 +11,7 @@ use arrow::{
 
 use super::{
     dictionary::{Dictionary, Key},
-    span::Seen,
+    span::{Seen, Span, extend},
     window::WIDTH,
 };
 use crate::limits::{DICTIONARY_BYTES_MAX, DICTIONARY_TEXTS_MAX};
@@ -67,19 +67,17 @@ impl Strings {
         }
     }
 
-    /// Appends these texts, which are UTF-8, up to the first that needs room made for it; gives how many it has appended.
-    pub(super) fn push_while<'s>(&mut self, texts: impl Iterator<Item = Seen<'s>>) -> usize {
+    /// Appends the texts that lie in `bytes` at `spans`, up to the first that is none, or that needs a closer look or room made for
+    /// it; gives how many it has appended.
+    #[inline(always)]
+    pub(super) fn push_while(&mut self, bytes: &[u8], spans: &[Span]) -> usize {
         match &mut self.values {
             Values::Coded(codes) => {
-                let before = codes.len();
                 let dictionary = &self.dictionary;
-                codes.extend(texts.map_while(|seen| Some(dictionary.find_short(&Key::seen(seen))? as i32)));
-                codes.len() - before
+                extend(codes, spans, |span| Some(dictionary.find_short(&Key::seen(span.seen(bytes)?))? as i32))
             }
-            Values::Plain { offsets, bytes } => {
-                let before = offsets.len();
-                offsets.extend(texts.map_while(|seen| append_short(bytes, seen)));
-                offsets.len() - before
+            Values::Plain { offsets, bytes: texts } => {
+                extend(offsets, spans, |span| append_short(texts, span.seen(bytes)?))
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Timestamps from RFC 3339 text and from epoch units, to microseconds since 1970-01-01 UTC.
 
+use std::ops::RangeInclusive;
+
 use crate::{
     limits::{TIMESTAMP_US_MAX, TIMESTAMP_US_MIN},
     schema::TimestampFormat,
@@ -32,14 +34,24 @@ pub(super) fn rfc3339(text: &[u8]) -> Option<i64> {
 
 /// The instant `count` units of `format` after the epoch; `None` outside the years 1 to 9999, or if the format has no unit.
 pub(super) fn epoch(count: i64, format: TimestampFormat) -> Option<i64> {
-    let us = match format {
-        TimestampFormat::Rfc3339 => return None,
-        TimestampFormat::Seconds => count.checked_mul(US_PER_SECOND)?,
-        TimestampFormat::Millis => count.checked_mul(1_000)?,
-        TimestampFormat::Micros => count,
-        TimestampFormat::Nanos => count.div_euclid(1_000),
+    match whole_units(format) {
+        Some((unit_us, counts)) => counts.contains(&count).then(|| count * unit_us),
+        None if format == TimestampFormat::Nanos => within_limits(count.div_euclid(1_000)),
+        None => None,
+    }
+}
+
+/// How many microseconds a unit of `format` has, and how many units after the epoch are within the years 1 to 9999; `None` if
+/// the format has no unit, or one of less than a microsecond.
+pub(super) fn whole_units(format: TimestampFormat) -> Option<(i64, RangeInclusive<i64>)> {
+    let unit_us = match format {
+        TimestampFormat::Rfc3339 | TimestampFormat::Nanos => return None,
+        TimestampFormat::Seconds => US_PER_SECOND,
+        TimestampFormat::Millis => 1_000,
+        TimestampFormat::Micros => 1,
     };
-    within_limits(us)
+    // What is cut off is cut off towards the epoch.
+    Some((unit_us, TIMESTAMP_US_MIN / unit_us..=TIMESTAMP_US_MAX / unit_us))
 }
 
 fn within_limits(us: i64) -> Option<i64> {

@@ -39,12 +39,13 @@ pub(super) struct Unusual {
     pub(super) beyond_ascii: u64,
 }
 
-/// Whether this processor has AVX2, and what mostly comes with it: BMI1, LZCNT, PCLMULQDQ and POPCNT.
+/// Whether this processor has AVX2, and what mostly comes with it: BMI1, BMI2, LZCNT, PCLMULQDQ and POPCNT.
 #[cfg(target_arch = "x86_64")]
 #[inline]
 pub(super) fn has_avx2() -> bool {
     is_x86_feature_detected!("avx2")
         && is_x86_feature_detected!("bmi1")
+        && is_x86_feature_detected!("bmi2")
         && is_x86_feature_detected!("lzcnt")
         && is_x86_feature_detected!("pclmulqdq")
         && is_x86_feature_detected!("popcnt")
