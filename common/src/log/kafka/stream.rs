@@ -4,7 +4,6 @@
 use std::{
     collections::BTreeMap,
     sync::{Mutex, PoisonError},
-    thread,
     time::Duration,
 };
 
@@ -109,7 +108,7 @@ impl Stream {
                 Err((KafkaError::MessageProduction(Code::QueueFull), unsent)) => record = unsent,
                 Err((error, _)) => return Err(failed(&self.topic, "send a record")(error)),
             }
-            thread::sleep(ROOM);
+            self.producer.poll(ROOM);
         }
     }
 

@@ -10,7 +10,7 @@ use common::{
     names::SourceName,
     position::Position,
 };
-use std::{thread, time::Duration};
+use std::time::Duration;
 use tokio::runtime::Handle;
 
 use crate::client::{Client, NDJSON};
@@ -104,12 +104,12 @@ impl Sender {
         }
     }
 
-    /// Gets what was gathered on its way, and waits for `patience` until the next records are due.
+    /// Gets what was gathered on its way, and waits for `patience` until the next records are due; within a runtime.
     pub(super) fn pause(&mut self, patience: Duration) -> anyhow::Result<()> {
         if let Self::Http(http) = self {
             http.send()?;
         }
-        thread::sleep(patience);
+        Handle::current().block_on(tokio::time::sleep(patience));
         Ok(())
     }
 
