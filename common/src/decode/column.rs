@@ -107,16 +107,19 @@ impl ColumnBuilder {
                 self.values.append(value)?;
                 self.rows += 1;
             }
-            _ if self.nullable => self.push_null(),
+            _ if self.nullable => self.push_nulls(1),
             _ => return Err(Reason::Missing),
         }
         Ok(())
     }
 
-    fn push_null(&mut self) {
-        self.values.append_default();
-        self.nulls.push(self.rows);
-        self.rows += 1;
+    fn push_nulls(&mut self, count: usize) {
+        if count == 0 {
+            return;
+        }
+        self.values.append_defaults(count);
+        self.nulls.extend(self.rows..self.rows + count);
+        self.rows += count;
     }
 
     /// Takes back all rows from row `rows` on.
@@ -226,15 +229,19 @@ impl Values {
         Ok(())
     }
 
-    fn append_default(&mut self) {
+    fn append_defaults(&mut self, count: usize) {
         match self {
-            Self::Int { values, .. } | Self::Timestamp { values, .. } => values.push(0),
-            Self::Double { values, .. } => values.push(0.0),
-            Self::Decimal { values, .. } => values.push(0),
-            Self::String(strings) => strings.push_null(),
-            Self::Bool(values) => values.push(false),
+            Self::Int { values, .. } | Self::Timestamp { values, .. } => append_defaults(values, count),
+            Self::Double { values, .. } => append_defaults(values, count),
+            Self::Decimal { values, .. } => append_defaults(values, count),
+            Self::String(strings) => strings.push_nulls(count),
+            Self::Bool(values) => append_defaults(values, count),
         }
     }
+}
+
+fn append_defaults<T: Clone + Default>(values: &mut Vec<T>, count: usize) {
+    values.resize(values.len() + count, T::default());
 }
 
 fn whole(value: Value<'_>) -> Option<i64> {

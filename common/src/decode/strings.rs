@@ -113,11 +113,11 @@ impl Strings {
         self.push(key);
     }
 
-    /// Appends the row of a null.
-    pub(super) fn push_null(&mut self) {
+    /// Appends the rows of so many nulls.
+    pub(super) fn push_nulls(&mut self, count: usize) {
         match &mut self.values {
-            Values::Coded(codes) => codes.push(0),
-            Values::Plain { offsets, bytes } => offsets.push(end(bytes)),
+            Values::Coded(codes) => codes.resize(codes.len() + count, 0),
+            Values::Plain { offsets, bytes } => offsets.resize(offsets.len() + count, end(bytes)),
         }
     }
 

@@ -35,6 +35,12 @@ impl ColumnBuilder {
     fn append_run_by_any(&mut self, bytes: &[u8], spans: &[Span]) -> usize {
         let mut at = 0;
         loop {
+            // Mostly what is not there is not there in many rows.
+            if self.nullable {
+                let absent = spans[at..].iter().take_while(|span| span.is_absent()).count();
+                self.push_nulls(absent);
+                at += absent;
+            }
             let read = self.values.read_run(bytes, &spans[at..]);
             self.rows += read;
             at += read;
@@ -56,6 +62,9 @@ impl ColumnBuilder {
             return Some(());
         }
         let value = span.of(bytes);
+        if value == b"null" {
+            return self.append(None).ok();
+        }
         let mut scanner = Scanner::new(value);
         // What has columns within lies elsewhere, so it is of no matter how deep this one lies.
         let raw = scanner.value(0).ok()?;

@@ -71,7 +71,7 @@ impl ColumnBuilder {
     #[inline]
     pub(in super::super) fn append_typed(&mut self, value: Typed<'_>) -> Result<(), Reason> {
         match value {
-            Typed::Absent | Typed::Null if self.nullable => self.push_null(),
+            Typed::Absent | Typed::Null if self.nullable => self.push_nulls(1),
             Typed::Absent | Typed::Null => return Err(Reason::Missing),
             value => {
                 self.values.append_typed(value)?;
