@@ -195,7 +195,8 @@ impl Gathering {
     /// # Errors
     /// [`Error::Spill`], [`Error::Measure`].
     pub fn take(&self) -> Result<Groups, Error> {
-        self.take_held(Shards::take)
+        self.shards.settle()?;
+        self.take_held()
     }
 
     /// [`Self::take`], spread over all shards even if the groups are few.
@@ -203,22 +204,21 @@ impl Gathering {
     /// # Errors
     /// [`Error::Spill`], [`Error::Measure`].
     pub fn take_spread(&self) -> Result<Groups, Error> {
-        self.take_held(Shards::take_spread)
+        self.shards.settle()?;
+        self.shards.ensure_spread()?;
+        self.take_held()
     }
 
-    fn take_held(
-        &self,
-        take: fn(&Shards) -> Result<Vec<RecordBatch>, common::measure::Error>,
-    ) -> Result<Groups, Error> {
-        let view = Arc::clone(self.shards.view());
+    fn take_held(&self) -> Result<Groups, Error> {
+        let (view, claim) = (Arc::clone(self.shards.view()), self.claims.claim());
         let (pieces, merged) = match self.spilled.get() {
+            None if self.kept.is_whole() => return Ok(Groups::settled(view, self.shards.take_settled()?, claim)),
             None => {
-                let held = take(&self.shards)?.into_iter();
+                let held = self.shards.take()?.into_iter();
                 let held = held.map(|partial| Ok(Some(self.kept.apply(&view, partial)?)));
                 (held.collect::<Result<_, Error>>()?, Spill::new()?)
             }
             Some(spilled) => {
-                self.shards.settle()?;
                 let (mut pieces, merged) = (Vec::with_capacity(SHARDS), Spill::new()?);
                 // A few at a time: all together are what there was no room for.
                 for run in (0..SHARDS).collect::<Vec<_>>().chunks(RUN_SHARDS) {
@@ -229,7 +229,7 @@ impl Gathering {
             }
         };
         let held: usize = pieces.iter().flatten().map(RecordBatch::get_array_memory_size).sum();
-        Groups::new(view, pieces, merged, self.claims.claim().of(held))
+        Groups::partials(view, pieces, merged, claim.of(held))
     }
 
     /// The groups of a shard; `None` if some had been spilled: then all are in `merged`.

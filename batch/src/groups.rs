@@ -1,9 +1,13 @@
 //! Groups: all groups of one view, each once, where they were gathered: in memory, and what there was no room for in a file.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use arrow::record_batch::RecordBatch;
-use common::{partial, view::View};
+use common::{
+    fold::{self, Settled},
+    partial,
+    view::View,
+};
 
 use crate::{Error, chunk, memory::Claim, spill::Spill};
 
@@ -11,30 +15,71 @@ use crate::{Error, chunk, memory::Claim, spill::Spill};
 #[derive(Debug)]
 pub struct Groups {
     view: Arc<View>,
-    /// A partial of each shard, ordered by bucket, or a canonical one of all; `None` where it is in `spilled`.
-    pieces: Vec<Option<RecordBatch>>,
-    /// At most one partial of each shard.
-    spilled: Spill,
+    held: Held,
     /// How many there are in each chunk, by its start.
     rows: BTreeMap<i64, u64>,
-    _held: Claim,
+    _claim: Claim,
+}
+
+/// Where groups are, by shard, or all at one place if they are few.
+#[derive(Debug)]
+enum Held {
+    /// In the tables that they came together in.
+    Tables(Vec<Table>),
+    /// In partials, since there was no room for all, or older ones are rolled up.
+    Partials {
+        /// Ordered by bucket, or a canonical one of all groups; `None` where it is in `spilled`.
+        pieces: Vec<Option<RecordBatch>>,
+        /// At most one partial of each shard.
+        spilled: Spill,
+    },
+}
+
+/// Groups of one table.
+#[derive(Debug)]
+struct Table {
+    settled: Settled,
+    /// Which of them each chunk has, by its start.
+    chunks: BTreeMap<i64, Vec<u32>>,
+}
+
+impl Table {
+    /// The groups of one chunk, or of all.
+    fn groups(&self, from_us: Option<i64>) -> impl Iterator<Item = (&Settled, &[u32])> {
+        let chosen = move |(start, _): &(&i64, _)| from_us.is_none_or(|from_us| from_us == **start);
+        self.chunks.iter().filter(chosen).map(|(_, groups)| (&self.settled, groups.as_slice()))
+    }
 }
 
 impl Groups {
-    pub(crate) fn new(
+    /// Those of `settled`, which were taken together.
+    pub(crate) fn settled(view: Arc<View>, settled: Vec<Settled>, claim: Claim) -> Self {
+        let (mut rows, mut bytes) = (BTreeMap::new(), 0);
+        let table = |settled: Settled| {
+            let chunks = settled.intervals(chunk::of(&view));
+            for (&from_us, groups) in &chunks {
+                *rows.entry(from_us).or_default() += groups.len() as u64;
+            }
+            bytes += settled.bytes() + settled.len() * size_of::<u32>();
+            Table { settled, chunks }
+        };
+        let held = Held::Tables(settled.into_iter().map(table).collect());
+        Self { view, held, rows, _claim: claim.of(bytes) }
+    }
+
+    pub(crate) fn partials(
         view: Arc<View>,
         pieces: Vec<Option<RecordBatch>>,
         spilled: Spill,
-        held: Claim,
+        claim: Claim,
     ) -> Result<Self, Error> {
-        let mut groups = Self { view, pieces, spilled, rows: BTreeMap::new(), _held: held };
-        for shard in 0..groups.shards() {
-            let piece = groups.piece(shard)?;
-            for (from_us, range) in chunk::ranges(&groups.view, &piece) {
-                *groups.rows.entry(from_us).or_default() += range.len() as u64;
+        let mut rows = BTreeMap::new();
+        for shard in 0..pieces.len() {
+            for (from_us, range) in chunk::ranges(&view, &piece(&view, &pieces, &spilled, shard)?) {
+                *rows.entry(from_us).or_default() += range.len() as u64;
             }
         }
-        Ok(groups)
+        Ok(Self { view, held: Held::Partials { pieces, spilled }, rows, _claim: claim })
     }
 
     /// The view.
@@ -50,21 +95,16 @@ impl Groups {
     }
 
     pub(crate) fn shards(&self) -> usize {
-        self.pieces.len()
+        match &self.held {
+            Held::Tables(tables) => tables.len(),
+            Held::Partials { pieces, .. } => pieces.len(),
+        }
     }
 
     /// Whether some are in a temporary file.
     #[cfg(test)]
     pub(crate) fn is_spilled(&self) -> bool {
-        self.pieces.iter().any(Option::is_none)
-    }
-
-    fn piece(&self, shard: usize) -> Result<RecordBatch, Error> {
-        if let Some(held) = &self.pieces[shard] {
-            return Ok(held.clone());
-        }
-        let read = self.spilled.read(&self.view, shard)?.pop();
-        Ok(read.unwrap_or_else(|| RecordBatch::new_empty(self.view.partial_schema())))
+        matches!(&self.held, Held::Partials { pieces, .. } if pieces.iter().any(Option::is_none))
     }
 
     /// The canonical partial of part `part` of `parts` of the chunk that starts at `from_us`. CPU work.
@@ -74,22 +114,7 @@ impl Groups {
     pub fn part(&self, from_us: i64, part: u32, parts: u32) -> Result<RecordBatch, Error> {
         // Shards are finer parts; few groups are in one shard and make one part.
         let width = self.shards().div_ceil(parts as usize);
-        let mut pieces = Vec::with_capacity(width);
-        for shard in part as usize * width..(part as usize + 1) * width {
-            let piece = self.piece(shard)?;
-            let range = chunk::ranges(&self.view, &piece).find(|(start, _)| *start == from_us).map(|(_, range)| range);
-            pieces.extend(range.map(|range| piece.slice(range.start, range.len())));
-        }
-        self.join(&pieces)
-    }
-
-    /// The canonical partial of `pieces`.
-    fn join(&self, pieces: &[RecordBatch]) -> Result<RecordBatch, Error> {
-        match pieces {
-            // All groups in one shard are in order.
-            [piece] if self.shards() == 1 => Ok(piece.clone()),
-            pieces => Ok(partial::join(&self.view, pieces)?),
-        }
+        self.join(part as usize * width..(part as usize + 1) * width, Some(from_us))
     }
 
     /// The canonical partial of all groups. CPU work.
@@ -97,7 +122,33 @@ impl Groups {
     /// # Errors
     /// [`Error::Spill`], [`Error::Measure`].
     pub fn whole(&self) -> Result<RecordBatch, Error> {
-        let pieces = (0..self.shards()).map(|shard| self.piece(shard)).collect::<Result<Vec<_>, _>>()?;
-        self.join(&pieces)
+        self.join(0..self.shards(), None)
     }
+
+    /// The canonical partial of what these shards have of the chunk that starts at `from_us`, or of all.
+    fn join(&self, shards: Range<usize>, from_us: Option<i64>) -> Result<RecordBatch, Error> {
+        let (pieces, spilled) = match &self.held {
+            Held::Tables(tables) => {
+                let groups: Vec<_> = tables[shards].iter().flat_map(|table| table.groups(from_us)).collect();
+                return Ok(fold::join(&self.view, &groups)?);
+            }
+            Held::Partials { pieces, spilled } => (pieces, spilled),
+        };
+        let mut parts = Vec::with_capacity(shards.len());
+        for shard in shards {
+            let piece = piece(&self.view, pieces, spilled, shard)?;
+            let ranges = chunk::ranges(&self.view, &piece);
+            let chosen = ranges.filter(|(start, _)| from_us.is_none_or(|from_us| from_us == *start));
+            parts.extend(chosen.map(|(_, range)| piece.slice(range.start, range.len())));
+        }
+        Ok(partial::join(&self.view, &parts)?)
+    }
+}
+
+fn piece(view: &View, pieces: &[Option<RecordBatch>], spilled: &Spill, shard: usize) -> Result<RecordBatch, Error> {
+    if let Some(held) = &pieces[shard] {
+        return Ok(held.clone());
+    }
+    let read = spilled.read(view, shard)?.pop();
+    Ok(read.unwrap_or_else(|| RecordBatch::new_empty(view.partial_schema())))
 }

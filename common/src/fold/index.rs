@@ -1,5 +1,7 @@
 //! Where each group's number is found by its key: addressed by the key itself where keys are few, by a hash of it where not.
 
+use crate::measure::records::Records;
+
 /// Keys of at most this many bits may be addressed directly: 16 MiB of slots.
 const DENSE_BITS_MAX: u32 = 22;
 
@@ -15,7 +17,7 @@ const SLOTS_MIN: usize = 16;
 /// First bits of a key that say in which segment it is.
 const SEGMENT_BITS: u32 = 6;
 
-/// The numbers of groups by their keys, which the caller keeps: `keys[number]`, at most 2^32 - 2 of them.
+/// The numbers of groups by their keys, which are in the records that the caller keeps, at most 2^32 - 2 of them.
 #[derive(Debug)]
 pub(super) enum Index {
     /// Addressed by the key itself: a group's number plus one, or 0.
@@ -52,30 +54,30 @@ impl Default for Index {
 }
 
 impl Index {
-    /// Appends the number of each of `rows` to `groups`. Keys that are new are appended to `keys`. No key has more than
+    /// Appends the number of each of `rows` to `groups`. Keys that are new are appended to `records`. No key has more than
     /// `bits` bits, now or before.
-    pub(super) fn find(&mut self, rows: &[u64], bits: u32, keys: &mut Vec<u64>, groups: &mut Vec<u32>) {
-        let affordable = 1 << bits.min(63) <= DENSE_SLOTS_PER_GROUP * (keys.len() as u64).max(1 << 6);
+    pub(super) fn find(&mut self, rows: &[u64], bits: u32, records: &mut Records, groups: &mut Vec<u32>) {
+        let affordable = 1 << bits.min(63) <= DENSE_SLOTS_PER_GROUP * (records.len() as u64).max(1 << 6);
         let shift = bits.saturating_sub(SEGMENT_BITS);
         groups.reserve(rows.len());
         if bits <= DENSE_BITS_MAX && affordable {
             if !matches!(self, Self::Dense(slots) if slots.len() == 1 << bits) {
-                *self = Self::Dense(dense(bits, keys));
+                *self = Self::Dense(dense(bits, records));
             }
         } else if !matches!(self, Self::Hashed(hashed) if hashed.shift == shift) {
-            *self = Self::Hashed(Hashed::new(shift, keys));
+            *self = Self::Hashed(Hashed::new(shift, records));
         }
         match self {
-            Self::Dense(slots) => find_dense(slots, rows, keys, groups),
-            Self::Hashed(hashed) => hashed.find(rows, keys, groups),
+            Self::Dense(slots) => find_dense(slots, rows, records, groups),
+            Self::Hashed(hashed) => hashed.find(rows, records, groups),
         }
     }
 
-    /// Forgets all keys, which are `keys`.
-    pub(super) fn clear(&mut self, keys: &[u64]) {
+    /// Forgets all keys, which are those of `records`.
+    pub(super) fn clear(&mut self, records: &Records) {
         match self {
-            Self::Dense(slots) if keys.len() < slots.len() / 8 => {
-                keys.iter().for_each(|&key| slots[key as usize] = 0);
+            Self::Dense(slots) if records.len() < slots.len() / 8 => {
+                records.keys().for_each(|key| slots[key as usize] = 0);
             }
             // The next use makes it anew, as large as it needs.
             _ => *self = Self::default(),
@@ -93,30 +95,30 @@ impl Index {
     }
 }
 
-fn dense(bits: u32, keys: &[u64]) -> Vec<u32> {
+fn dense(bits: u32, records: &Records) -> Vec<u32> {
     let mut slots = vec![0; 1 << bits];
-    for (group, &key) in (1..).zip(keys) {
+    for (group, key) in (1..).zip(records.keys()) {
         slots[key as usize] = group;
     }
     slots
 }
 
-fn find_dense(slots: &mut [u32], rows: &[u64], keys: &mut Vec<u64>, groups: &mut Vec<u32>) {
+fn find_dense(slots: &mut [u32], rows: &[u64], records: &mut Records, groups: &mut Vec<u32>) {
     groups.extend(rows.iter().map(|&key| {
         let slot = &mut slots[key as usize];
         if *slot == 0 {
-            keys.push(key);
-            *slot = keys.len() as u32;
+            records.push(key);
+            *slot = records.len() as u32;
         }
         *slot - 1
     }));
 }
 
 impl Hashed {
-    fn new(shift: u32, keys: &[u64]) -> Self {
+    fn new(shift: u32, records: &Records) -> Self {
         let mut hashed = Self { segments: Vec::new(), shift, slots: 0 };
         hashed.segments.resize_with(1 << SEGMENT_BITS, Segment::default);
-        for (group, &key) in (1..).zip(keys) {
+        for (group, key) in (1..).zip(records.keys()) {
             let segment = hashed.segment(key);
             segment.make_room();
             segment.put(slot(mix(key), group));
@@ -130,7 +132,7 @@ impl Hashed {
         &mut self.segments[key.unbounded_shr(self.shift) as usize]
     }
 
-    fn find(&mut self, rows: &[u64], keys: &mut Vec<u64>, groups: &mut Vec<u32>) {
+    fn find(&mut self, rows: &[u64], records: &mut Records, groups: &mut Vec<u32>) {
         let mut hashes = [0; AHEAD];
         for rows in rows.chunks(AHEAD) {
             // What is read here is not used but for the cache: these reads do not wait for each other, as those below do.
@@ -139,38 +141,38 @@ impl Hashed {
                 *hash = mix(key);
                 *slot = self.segment(key).first(*hash);
             }
-            let key_of = |&slot: &Slot| keys.get((slot as u32 as usize).wrapping_sub(1)).copied().unwrap_or(0);
+            let key_of = |&slot: &Slot| records.get((slot as u32 as usize).wrapping_sub(1)).unwrap_or(0);
             std::hint::black_box(slots.iter().map(key_of).fold(0, |touched, key| touched ^ key));
-            groups.extend(rows.iter().zip(hashes).map(|(&key, hash)| self.number(key, hash, keys)));
+            groups.extend(rows.iter().zip(hashes).map(|(&key, hash)| self.number(key, hash, records)));
         }
     }
 
     #[inline(always)]
-    fn number(&mut self, key: u64, hash: u64, keys: &mut Vec<u64>) -> u32 {
+    fn number(&mut self, key: u64, hash: u64, records: &mut Records) -> u32 {
         let slots = &self.segment(key).slots[..];
         if !slots.is_empty() {
             let mut at = home(hash, slots.len());
             loop {
                 match slots[at] {
                     0 => break,
-                    slot if tag(slot) == tag(hash) && keys[group(slot)] == key => return group(slot) as u32,
+                    slot if tag(slot) == tag(hash) && records.key(group(slot)) == key => return group(slot) as u32,
                     _ => at = (at + 1) & (slots.len() - 1),
                 }
             }
         }
-        self.insert(key, hash, keys)
+        self.insert(key, hash, records)
     }
 
     /// Gives a new key a number.
-    fn insert(&mut self, key: u64, hash: u64, keys: &mut Vec<u64>) -> u32 {
+    fn insert(&mut self, key: u64, hash: u64, records: &mut Records) -> u32 {
         let segment = self.segment(key);
         let before = segment.slots.len();
         segment.make_room();
         let grown = segment.slots.len() - before;
-        keys.push(key);
-        segment.put(slot(hash, keys.len() as u32));
+        records.push(key);
+        segment.put(slot(hash, records.len() as u32));
         self.slots += grown;
-        keys.len() as u32 - 1
+        records.len() as u32 - 1
     }
 }
 
@@ -260,19 +262,19 @@ mod tests {
             bits in 13..64_u32,
             clears in any::<bool>(),
         ) {
-            let (mut index, mut keys, mut groups) = (Index::default(), Vec::new(), Vec::new());
+            let (mut index, mut records, mut groups) = (Index::default(), Records::default(), Vec::new());
             let mut expected: HashMap<u64, u32> = HashMap::new();
             for rows in batches {
                 groups.clear();
-                index.find(&rows, bits, &mut keys, &mut groups);
+                index.find(&rows, bits, &mut records, &mut groups);
                 for (key, group) in rows.iter().zip(&groups) {
                     let next = expected.len() as u32;
                     prop_assert_eq!(expected.entry(*key).or_insert(next), group);
-                    prop_assert_eq!(keys[*group as usize], *key);
+                    prop_assert_eq!(records.key(*group as usize), *key);
                 }
                 if clears {
-                    index.clear(&keys);
-                    keys.clear();
+                    index.clear(&records);
+                    records.clear();
                     expected.clear();
                 }
             }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     grain::Grain,
-    measure::{Error, input::Input},
+    measure::{Error, input::Input, records::Records},
     schema::ColumnType,
     view::View,
 };
@@ -64,8 +64,8 @@ pub(super) struct Keys {
     columns: Vec<Column>,
     /// One a column.
     fields: Vec<Field>,
-    /// The key of each group.
-    keys: Vec<u64>,
+    /// The key of each group, and what states stand beside it.
+    records: Records,
     index: Index,
     /// The keys if no 64 bits hold them.
     wide: Option<Interner>,
@@ -74,8 +74,8 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    /// No keys, of columns of these types. If there is a `grain`, its buckets are the first one.
-    pub(super) fn new(types: &[ColumnType], grain: Option<Grain>) -> Self {
+    /// No keys, of columns of these types, in `records` of no groups. If there is a `grain`, its buckets are the first column.
+    pub(super) fn new(types: &[ColumnType], grain: Option<Grain>, records: Records) -> Self {
         let column = |(at, &column_type): (usize, &ColumnType)| match at {
             0 => Column::of_buckets(column_type, grain.and_then(Multiples::of)),
             _ => Column::new(column_type, false),
@@ -83,16 +83,36 @@ impl Keys {
         Self {
             columns: types.iter().enumerate().map(column).collect(),
             fields: vec![Field::default(); types.len()],
-            keys: Vec::new(),
+            records,
             index: Index::default(),
             wide: None,
             row_keys: Vec::new(),
         }
     }
 
+    /// No keys of `view`, in `records` of no groups.
+    pub(super) fn of(view: &View, records: Records) -> Self {
+        Self::new(&view.key_types(), Some(view.grain), records)
+    }
+
     /// How many groups there are.
     pub(super) fn len(&self) -> usize {
-        self.wide.as_ref().map_or(self.keys.len(), Interner::len)
+        self.wide.as_ref().map_or(self.records.len(), Interner::len)
+    }
+
+    /// Whether keys are spelled out: then there is no record of what comes from now on.
+    pub(super) fn is_wide(&self) -> bool {
+        self.wide.is_some()
+    }
+
+    /// The records of the groups.
+    pub(super) fn records(&self) -> &Records {
+        &self.records
+    }
+
+    /// The records of the groups, of which only states may be changed.
+    pub(super) fn records_mut(&mut self) -> &mut Records {
+        &mut self.records
     }
 
     /// The types of the columns.
@@ -102,7 +122,7 @@ impl Keys {
 
     /// Bytes held.
     pub(super) fn bytes(&self) -> usize {
-        let keys = (self.keys.capacity() + self.row_keys.capacity()) * size_of::<u64>();
+        let keys = self.records.bytes() + self.row_keys.capacity() * size_of::<u64>();
         let wide = self.wide.as_ref().map_or(0, Interner::held);
         keys + wide + self.index.bytes() + self.columns.iter().map(Column::bytes).sum::<usize>()
     }
@@ -130,28 +150,59 @@ impl Keys {
     /// # Errors
     /// [`Error::Overflow`].
     pub(super) fn resolve_groups(&mut self, from: &Self, which: &[u32], groups: &mut Vec<u32>) -> Result<(), Error> {
+        let read = self.translate(from, which)?;
+        self.find(&read, Picked { rows: which.len(), selected: None }, groups)
+    }
+
+    /// Finds the numbers of the values of groups of another table.
+    fn translate(&mut self, from: &Self, which: &[u32]) -> Result<Vec<Read<'static>>, Error> {
         let read = self.columns.iter_mut().zip(&from.columns).enumerate().map(|(at, (ours, theirs))| {
             let (numbers, nulls) = from.numbers(at, which);
             ours.translate(theirs, numbers, nulls)
         });
-        let read = read.collect::<Result<Vec<_>, _>>()?;
-        self.find(&read, Picked { rows: which.len(), selected: None }, groups)
+        read.collect()
+    }
+
+    /// Appends groups of another table with the same columns, which are not here yet. They can only be put in order and taken.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`].
+    pub(super) fn append(&mut self, from: &Self, which: &[u32]) -> Result<(), Error> {
+        let read = self.translate(from, which)?;
+        self.add(&read, Picked { rows: which.len(), selected: None })
+    }
+
+    /// Appends rows that are not here yet.
+    fn add(&mut self, read: &[Read<'_>], picked: Picked<'_>) -> Result<(), Error> {
+        if self.make_keys(read, picked)? {
+            self.row_keys.iter().for_each(|&key| self.records.push(key));
+            Ok(())
+        } else {
+            self.number(read, picked, &mut Vec::with_capacity(picked.len()))
+        }
     }
 
     fn find(&mut self, read: &[Read<'_>], picked: Picked<'_>, groups: &mut Vec<u32>) -> Result<(), Error> {
+        if !self.make_keys(read, picked)? {
+            return self.number(read, picked, groups);
+        }
+        let bits = self.fields.iter().map(|field| field.bits).sum();
+        self.index.find(&self.row_keys, bits, &mut self.records, groups);
+        Ok(())
+    }
+
+    /// Makes the keys of rows; false if no 64 bits hold them.
+    fn make_keys(&mut self, read: &[Read<'_>], picked: Picked<'_>) -> Result<bool, Error> {
         if self.len() + picked.len() >= u32::MAX as usize {
             return Err(Error::Overflow { state: "number of groups".to_owned(), limit: "32 bits" });
         }
         if self.wide.is_none() && !self.fit() {
             self.spell_out();
         }
-        if self.wide.is_some() {
-            return self.number(read, picked, groups);
+        if self.wide.is_none() {
+            self.pack(read, picked);
         }
-        self.pack(read, picked);
-        let bits = self.fields.iter().map(|field| field.bits).sum();
-        self.index.find(&self.row_keys, bits, &mut self.keys, groups);
-        Ok(())
+        Ok(self.wide.is_none())
     }
 
     fn pack(&mut self, read: &[Read<'_>], picked: Picked<'_>) {
@@ -179,7 +230,7 @@ impl Keys {
         // With room to grow if that can be, so that this is done seldom.
         let Some(fields) = self.fields_with(true).or_else(|| self.fields_with(false)) else { return false };
         let old = std::mem::replace(&mut self.fields, fields);
-        for key in &mut self.keys {
+        for key in self.records.keys_mut() {
             let field = |(old, new): (&Field, &Field)| {
                 let field = old.of(*key).map_or(0, |number| number.wrapping_sub(new.base) as u64 + 1);
                 field.unbounded_shl(new.shift)
@@ -216,14 +267,17 @@ impl Keys {
         Some(fields)
     }
 
-    /// Spells out all keys.
+    /// Spells out all keys. What states stand beside them stays where it is.
     fn spell_out(&mut self) {
         let mut wide = Interner::default();
-        for &key in &self.keys {
+        for key in self.records.keys() {
             let bytes: Vec<u8> = self.fields.iter().flat_map(|field| spelling(field.of(key))).collect();
             wide.intern(&bytes).expect("there are as many groups as before");
         }
-        (self.keys, self.index, self.wide) = (Vec::new(), Index::default(), Some(wide));
+        (self.index, self.wide) = (Index::default(), Some(wide));
+        if !self.records.has_states() {
+            self.records = Records::default();
+        }
     }
 
     /// The groups of rows whose keys are spelled out.
@@ -243,9 +297,14 @@ impl Keys {
     #[inline]
     fn number_of(&self, at: usize, group: usize) -> Option<i64> {
         match &self.wide {
-            None => self.fields[at].of(self.keys[group]),
+            None => self.fields[at].of(self.records.key(group)),
             Some(wide) => spelled(&wide.get(group as u32)[at * SPELLED..][..SPELLED]),
         }
+    }
+
+    /// The time stamp of each group in the first column, in which none is null.
+    pub(super) fn all_buckets(&self) -> impl Iterator<Item = i64> {
+        (0..self.len()).filter_map(|group| Some(self.columns[0].time_of(self.number_of(0, group)?)))
     }
 
     /// The time stamps of the first column, each once or more often.
@@ -264,13 +323,7 @@ impl Keys {
         let picked = Picked { rows, selected: None };
         let read = self.columns.iter_mut().zip(keys).map(|(column, key)| column.read(key, picked));
         let read = read.collect::<Result<Vec<_>, _>>()?;
-        if self.fit() {
-            self.pack(&read, picked);
-            self.keys = std::mem::take(&mut self.row_keys);
-        } else {
-            self.spell_out();
-            self.number(&read, picked, &mut Vec::with_capacity(rows))?;
-        }
+        self.add(&read, picked)?;
         Ok(self.order())
     }
 
@@ -311,7 +364,7 @@ impl Keys {
 
     /// The key of each group, with every field in the order of its values.
     fn ordered_keys(&self) -> Vec<u64> {
-        let mut keys = self.keys.clone();
+        let mut keys: Vec<u64> = self.records.keys().collect();
         for (column, field) in self.columns.iter().zip(&self.fields) {
             let Some(ranks) = column.ranks() else { continue };
             for key in &mut keys {
@@ -347,7 +400,7 @@ impl Keys {
             return (numbers().map(Option::unwrap_or_default).collect(), nulls);
         }
         let field = self.fields[at];
-        let mut fields: Vec<u64> = order.iter().map(|&group| field.raw(self.keys[group as usize])).collect();
+        let mut fields: Vec<u64> = order.iter().map(|&group| field.raw(self.records.key(group as usize))).collect();
         let mut nulls = None;
         if fields.contains(&0) {
             nulls = Some(NullBuffer::from(fields.iter().map(|&field| field > 0).collect::<Vec<bool>>()));
@@ -363,8 +416,8 @@ impl Keys {
     }
 
     fn clear(&mut self) {
-        self.index.clear(&self.keys);
-        clear_vec(&mut self.keys);
+        self.index.clear(&self.records);
+        self.records.clear();
         self.wide = None;
         self.columns.iter_mut().for_each(Column::clear);
     }
@@ -381,17 +434,5 @@ pub(crate) fn order_rows(view: &View, keys: &[ArrayRef]) -> Result<Vec<u32>, Err
     };
     let inputs = types.iter().zip(keys).map(input).collect::<Result<Vec<_>, _>>()?;
     let rows = inputs.first().map_or(0, Input::len);
-    Keys::new(&types, Some(view.grain)).order_rows(&inputs.iter().collect::<Vec<_>>(), rows)
-}
-
-/// More than this many spare slots are given back when a table is emptied.
-const SPARE_MAX: usize = 1 << 16;
-
-/// Empties `vec`; if it was much larger than this use needed, its memory is given back.
-fn clear_vec<T>(vec: &mut Vec<T>) {
-    if vec.capacity() > SPARE_MAX && vec.capacity() / 8 > vec.len() {
-        *vec = Vec::new();
-    } else {
-        vec.clear();
-    }
+    Keys::of(view, Records::default()).order_rows(&inputs.iter().collect::<Vec<_>>(), rows)
 }

@@ -3,7 +3,7 @@
 //! Three steps, each in its own files: what a batch is read for (`batch`), which group each row is of (`keys`, with
 //! `column`, `steps`, `interner`, `index` and `order`), and the states of the groups, a column each ([`crate::measure`]).
 //! [`GroupTable`] puts the last two together. Where many folds make one result, it comes together in [`Shards`] (with
-//! `spread` and `scatter`). Nothing here may depend on the order or the number of the batches: see L1.
+//! `spread` and `scatter`), and is read from there as `settled`. Nothing here may depend on the order or the number of the batches: see L1.
 
 mod batch;
 mod column;
@@ -14,6 +14,7 @@ mod near;
 mod order;
 mod plan;
 mod scatter;
+mod settled;
 mod shards;
 mod spread;
 mod steps;
@@ -31,7 +32,12 @@ use self::{
     batch::{Batch, Reads},
     plan::Plan,
 };
-pub use self::{shards::Shards, spread::SHARDS, table::GroupTable};
+pub use self::{
+    settled::{Settled, join},
+    shards::Shards,
+    spread::SHARDS,
+    table::GroupTable,
+};
 use crate::{measure::Error, view::View};
 
 /// Folds event batches of one source into the partials of all its views, in one pass.

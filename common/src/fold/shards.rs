@@ -17,6 +17,7 @@ use rayon::prelude::*;
 
 use super::{
     scatter::{Scattered, sort},
+    settled::{Settled, alike},
     spread::{SHARDS, shard_of},
     table::{GroupTable, Handed},
 };
@@ -207,7 +208,11 @@ impl Shards {
         self.spread.get().map_or(std::slice::from_ref(&self.whole), Vec::as_slice)
     }
 
-    fn ensure_spread(&self) -> Result<(), Error> {
+    /// Spreads the groups over all shards, even if they are few.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn ensure_spread(&self) -> Result<(), Error> {
         if self.spread.get().is_none() {
             let mut whole = lock(&self.whole);
             // Another may have spread the groups while this one waited.
@@ -230,16 +235,6 @@ impl Shards {
         })
     }
 
-    /// [`Self::take`], with one partial of each shard even of few groups.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub fn take_spread(&self) -> Result<Vec<RecordBatch>, Error> {
-        self.settle()?;
-        self.ensure_spread()?;
-        self.take()
-    }
-
     /// Takes the groups of one shard, of [`SHARDS`], ordered by bucket only: even while others bring more. Rows that still wait
     /// are not among them.
     ///
@@ -249,6 +244,17 @@ impl Shards {
         self.ensure_spread()?;
         let mut taken = self.taken(&mut lock(&self.tables()[shard]));
         self.partial(taken.take_by_bucket()?)
+    }
+
+    /// Takes everything as it is: the table of all groups, or those of all shards, in order of shard. Uses the threads of the pool
+    /// that it is called on.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn take_settled(&self) -> Result<Vec<Settled>, Error> {
+        self.settle()?;
+        let settled = self.all_tables().par_iter().map(|table| self.taken(&mut lock(table)).settled());
+        Ok(alike(settled.collect::<Result<_, _>>()?))
     }
 
     /// Takes everything: one canonical partial of all groups, or one of each shard, in order of shard, which are ordered by

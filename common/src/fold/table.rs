@@ -1,12 +1,14 @@
-//! Groups and their states: keys become group numbers, and each state is folded as a column over those.
+//! Groups and their states: keys become group numbers, and over those states are folded, as words of the groups' records where that
+//! can be, else as a column each.
 
 use std::{borrow::Cow, sync::Arc};
 
 use arrow::array::{Array, ArrayRef};
 
-use super::keys::Keys;
+use super::{keys::Keys, settled::Settled};
 use crate::{
-    measure::{Error, StateSpec, accumulator::Accumulator, input::Input, rows::Rows},
+    grain::Grain,
+    measure::{Error, StateSpec, accumulator::States, input::Input, rows::Rows, words::Words},
     schema::ColumnType,
     view::View,
 };
@@ -16,9 +18,20 @@ use crate::{
 #[derive(Debug)]
 pub struct GroupTable {
     keys: Keys,
-    states: Vec<Box<dyn Accumulator>>,
+    /// The states that are in the records of the keys.
+    words: Words,
+    /// All others.
+    states: States,
     /// The group of each row of the batch at hand; kept for its memory.
     groups: Vec<u32>,
+}
+
+/// Makes columns of the states that are words; only the first `groups` groups have any yet.
+fn unpack(words: &mut Words, keys: &mut Keys, states: &mut States, groups: usize) -> Result<(), Error> {
+    if !words.is_empty() {
+        states.extend(words.unpack(keys.records_mut(), groups)?);
+    }
+    Ok(())
 }
 
 /// What is folded of a batch, besides its keys.
@@ -73,7 +86,7 @@ impl<'a> Kept<'a> {
 #[derive(Debug)]
 pub(super) struct Handed {
     table: GroupTable,
-    /// The states, in the order of the groups, of those that can only be handed over encoded.
+    /// Of those states of the table that are no words, those that can only be handed over encoded: in the order of the groups.
     columns: Vec<Option<ArrayRef>>,
 }
 
@@ -93,9 +106,18 @@ impl Handed {
         self.table.keys.hashes()
     }
 
-    fn encode(&mut self, state: usize) -> Result<(), Error> {
+    fn encode(&mut self, at: usize) -> Result<(), Error> {
         let order: Vec<u32> = (0..self.table.len() as u32).collect();
-        self.columns[state] = Some(self.table.states[state].take(&order)?);
+        self.columns[at] = Some(self.table.states[at].1.take(&order)?);
+        Ok(())
+    }
+
+    /// Hands no state over as a word any more.
+    fn unpack(&mut self) -> Result<(), Error> {
+        let groups = self.len();
+        let GroupTable { words, keys, states, .. } = &mut self.table;
+        unpack(words, keys, states, groups)?;
+        self.columns.resize(self.table.states.len(), None);
         Ok(())
     }
 }
@@ -104,17 +126,20 @@ impl GroupTable {
     /// An empty table with key columns of these types and these states.
     #[must_use]
     pub fn new(keys: &[ColumnType], states: &[StateSpec]) -> Self {
-        Self::with(Keys::new(keys, None), states)
+        Self::with(keys, None, states)
     }
 
     /// An empty table of the groups of `view`.
     #[must_use]
     pub fn of(view: &View) -> Self {
-        Self::with(Keys::new(&view.key_types(), Some(view.grain)), &view.states)
+        Self::with(&view.key_types(), Some(view.grain), &view.states)
     }
 
-    fn with(keys: Keys, states: &[StateSpec]) -> Self {
-        Self { keys, states: states.iter().map(StateSpec::accumulator).collect(), groups: Vec::new() }
+    fn with(keys: &[ColumnType], grain: Option<Grain>, states: &[StateSpec]) -> Self {
+        let (words, records) = Words::of(states);
+        let others = (0..states.len()).filter(|state| !words.states().any(|word| word == *state));
+        let states = others.map(|state| (state, states[state].accumulator())).collect();
+        Self { keys: Keys::new(keys, grain, records), words, states, groups: Vec::new() }
     }
 
     /// How many groups there are.
@@ -131,6 +156,7 @@ impl GroupTable {
 
     /// Folds events: `keys` has a column per key.
     pub(super) fn fold(&mut self, keys: &[&Input], events: &Events<'_>) -> Result<(), Error> {
+        let before = self.len();
         self.groups.clear();
         self.keys.resolve(keys, events.rows, events.selected, &mut self.groups)?;
         let all = match events.selected {
@@ -139,8 +165,13 @@ impl GroupTable {
         };
         let filtered: Vec<Kept<'_>> =
             events.filters.iter().map(|filter| Kept::new(&self.groups, events.selected, filter)).collect();
+        let inputs = |state: usize| &*events.states[state].inputs;
+        if self.keys.is_wide() || !self.words.update(self.keys.records_mut(), all, inputs) {
+            unpack(&mut self.words, &mut self.keys, &mut self.states, before)?;
+        }
         let groups = self.keys.len();
-        for (state, reads) in self.states.iter_mut().zip(&events.states) {
+        for (at, state) in &mut self.states {
+            let reads = &events.states[*at];
             let rows = reads.filter.map_or(all, |filter| filtered[filter].rows());
             state.update(groups, rows, &reads.inputs)?;
         }
@@ -155,11 +186,16 @@ impl GroupTable {
         let keys = self.check_keys(keys)?;
         let rows = keys.first().map(Input::len).or_else(|| states.first().map(|state| state.len())).unwrap_or(0);
         let keys: Vec<&Input> = keys.iter().collect();
+        let before = self.len();
         self.groups.clear();
         self.keys.resolve(&keys, rows, None, &mut self.groups)?;
+        let rows = Rows::all(&self.groups);
+        if self.keys.is_wide() || !self.words.merge(self.keys.records_mut(), rows, states) {
+            unpack(&mut self.words, &mut self.keys, &mut self.states, before)?;
+        }
         let groups = self.keys.len();
-        for (state, column) in self.states.iter_mut().zip(states) {
-            state.merge(groups, Rows::all(&self.groups), column)?;
+        for (at, state) in &mut self.states {
+            state.merge(groups, Rows::all(&self.groups), &states[*at])?;
         }
         Ok(())
     }
@@ -169,12 +205,20 @@ impl GroupTable {
     /// # Errors
     /// [`Error::Overflow`].
     pub(super) fn absorb(&mut self, from: &mut Handed, which: &[u32]) -> Result<(), Error> {
+        let before = self.len();
         self.groups.clear();
         self.keys.resolve_groups(&from.table.keys, which, &mut self.groups)?;
+        let both = !self.keys.is_wide() && !self.words.is_empty() && !from.table.words.is_empty();
+        let rows = Rows::selected(&self.groups, which);
+        if !both || !self.words.absorb(self.keys.records_mut(), rows, from.table.keys.records()) {
+            unpack(&mut self.words, &mut self.keys, &mut self.states, before)?;
+            from.unpack()?;
+        }
         let (groups, rows) = (self.keys.len(), Rows::selected(&self.groups, which));
-        for (at, state) in self.states.iter_mut().enumerate() {
+        // What both had as words comes last, in the same order.
+        for (at, (_, state)) in self.states.iter_mut().enumerate() {
             if from.columns[at].is_none() {
-                match state.absorb(groups, rows, &mut *from.table.states[at]) {
+                match state.absorb(groups, rows, &mut *from.table.states[at].1) {
                     Some(absorbed) => {
                         absorbed?;
                         continue;
@@ -207,8 +251,24 @@ impl GroupTable {
     }
 
     fn take_in(&mut self, order: &[u32]) -> Result<(Vec<ArrayRef>, Vec<ArrayRef>), Error> {
-        let states = self.states.iter_mut().map(|state| state.take(order)).collect::<Result<_, _>>()?;
-        Ok((self.keys.take(order)?, states))
+        let mut states = self.words.columns(self.keys.records(), order);
+        for (at, state) in &mut self.states {
+            states.push((*at, state.take(order)?));
+        }
+        states.sort_by_key(|(at, _)| *at);
+        Ok((self.keys.take(order)?, states.into_iter().map(|(_, column)| column).collect()))
+    }
+
+    /// The groups, of which there will be no more.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`].
+    pub(super) fn settled(mut self) -> Result<Settled, Error> {
+        self.rest();
+        let all: Vec<u32> = (0..self.len() as u32).collect();
+        let columns = self.states.into_iter().map(|(at, mut state)| Ok((at, state.take(&all)?)));
+        let columns = columns.collect::<Result<_, Error>>()?;
+        Ok(Settled { keys: self.keys, words: self.words, columns })
     }
 
     /// The values of the first key, which is of time stamps, each once or more often.
@@ -225,7 +285,7 @@ impl GroupTable {
     /// Bytes held.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let states = self.states.iter().map(|state| state.bytes());
+        let states = self.states.iter().map(|(_, state)| state.bytes());
         self.keys.bytes() + self.groups.capacity() * size_of::<u32>() + states.sum::<usize>()
     }
 

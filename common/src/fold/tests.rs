@@ -20,7 +20,7 @@ use proptest::{prelude::*, sample::Index};
 
 mod measures;
 
-use super::{Fold, GroupTable, Shards};
+use super::{Fold, GroupTable, Shards, join};
 use crate::{
     expression::Expression,
     grain::Grain,
@@ -120,12 +120,27 @@ fn any_event() -> impl Strategy<Value = Event> {
         })
 }
 
-/// Events of three partitions, at a position each.
+/// Events of three partitions, at a position each; of some, often of all or of none, no value is null.
 fn any_events(most: usize) -> impl Strategy<Value = Vec<Event>> {
-    prop::collection::vec(any_event(), 0..most).prop_map(|events| {
+    let whole = prop_oneof![Just(0), Just(usize::MAX), 0..most];
+    (prop::collection::vec(any_event(), 0..most), whole).prop_map(|(events, whole)| {
         let at = |(at, event): (usize, Event)| Event { partition: at as i32 % 3, offset: at as i64 / 3, ..event };
-        events.into_iter().enumerate().map(at).collect()
+        let events = events.into_iter().enumerate().map(at);
+        events.map(|event| if (event.offset as usize) < whole { without_nulls(event) } else { event }).collect()
     })
+}
+
+fn without_nulls(event: Event) -> Event {
+    Event {
+        int: event.int.or(Some(1)),
+        double: event.double.or(Some(0.5)),
+        narrow: event.narrow.or(Some(-2)),
+        wide: event.wide.or(Some(3)),
+        text: event.text.or(Some(String::new())),
+        bool: event.bool.or(Some(true)),
+        moment: event.moment.or(Some(4)),
+        ..event
+    }
 }
 
 fn array(array: impl Array + 'static) -> ArrayRef {
@@ -345,7 +360,11 @@ fn gathered_by(way: &Way, views: &[Arc<View>], events: &[Event], bytes_max: usiz
             shards.iter().zip(&partials).for_each(|(shards, partial)| shards.merge(partial).unwrap());
         }
         if way.picks[0].index(3) == 0 {
-            taken.iter_mut().zip(&shards).for_each(|(taken, shards)| taken.extend(shards.take_spread().unwrap()));
+            for (taken, shards) in taken.iter_mut().zip(&shards) {
+                shards.settle().unwrap();
+                shards.ensure_spread().unwrap();
+                taken.extend(shards.take().unwrap());
+            }
         }
         if way.picks[0].index(2) == 0 {
             shards.iter().for_each(|shards| shards.rest());
@@ -353,6 +372,10 @@ fn gathered_by(way: &Way, views: &[Arc<View>], events: &[Event], bytes_max: usiz
     }
     let mut whole = Vec::new();
     for ((view, shards), mut taken) in views.iter().zip(&shards).zip(taken) {
+        if taken.is_empty() && way.coded[0] {
+            whole.push(settled(view, shards));
+            continue;
+        }
         let last = shards.take().unwrap();
         if taken.is_empty() {
             // Shards have no group in common.
@@ -364,6 +387,22 @@ fn gathered_by(way: &Way, views: &[Arc<View>], events: &[Event], bytes_max: usiz
         assert_eq!(shards.take().unwrap().iter().map(RecordBatch::num_rows).sum::<usize>(), 0);
     }
     whole
+}
+
+/// All groups of `shards`, as they are read where they were folded, one interval after the other.
+fn settled(view: &View, shards: &Shards) -> RecordBatch {
+    let tables = shards.take_settled().unwrap();
+    let intervals: Vec<_> = tables.iter().map(|table| table.intervals(Grain::WEEK)).collect();
+    let starts: BTreeSet<i64> = intervals.iter().flat_map(BTreeMap::keys).copied().collect();
+    let part = |start: i64| {
+        let groups = |(table, of): (_, &BTreeMap<i64, Vec<u32>>)| of.get(&start).map(|groups| (table, groups.clone()));
+        let groups: Vec<_> = tables.iter().zip(&intervals).filter_map(groups).collect();
+        let groups: Vec<_> = groups.iter().map(|(table, groups)| (*table, groups.as_slice())).collect();
+        join(view, &groups).unwrap()
+    };
+    // Intervals are in order, and so is each.
+    let parts: Vec<RecordBatch> = starts.into_iter().map(part).collect();
+    arrow::compute::concat_batches(&view.partial_schema(), &parts).unwrap()
 }
 
 proptest! {

@@ -43,6 +43,9 @@ pub(crate) trait Accumulator: Any + Debug + Send + Sync {
     fn take(&mut self, order: &[u32]) -> Result<ArrayRef, Error>;
 }
 
+/// States of one table, each with its number among those of its view.
+pub(crate) type States = Vec<(usize, Box<dyn Accumulator>)>;
+
 /// The input of a state that has one.
 pub(super) fn only<'a>(inputs: &[&'a Input]) -> &'a Input {
     match inputs {

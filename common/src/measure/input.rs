@@ -19,6 +19,8 @@ pub(crate) struct Input {
     nulls: Option<NullBuffer>,
     bounds: Option<(i64, i64)>,
     coupons: OnceCell<Vec<u32>>,
+    /// Units of decimals in 64 bits, if they come in more and all fit.
+    units: OnceCell<Option<Vec<i64>>>,
 }
 
 /// The values of a column. Those of null rows mean nothing; a code of a null row may be out of range.
@@ -70,7 +72,7 @@ impl Input {
             return Err(Error::Type { column: name(), got: got.clone(), expected: expected.arrow() });
         }
         let nulls = array.logical_nulls().filter(|nulls| nulls.null_count() > 0);
-        Ok(Self { array, column_type: expected, nulls, bounds: None, coupons: OnceCell::new() })
+        Ok(Self { array, column_type: expected, nulls, bounds: None, coupons: OnceCell::new(), units: OnceCell::new() })
     }
 
     /// The same, of ints, time stamps or units of decimals none of which is less than the first or greater than the second.
@@ -113,6 +115,18 @@ impl Input {
                 Some(coded) => Values::Coded(coded.keys().values(), coded.values().as_string()),
                 None => Values::Text(self.array.as_string()),
             },
+        }
+    }
+
+    /// The values, where they are ints, time stamps or decimals whose units all fit 64 bits.
+    pub(crate) fn ints(&self) -> Option<&[i64]> {
+        match self.values() {
+            Values::Int(ints) | Values::Decimal(Units::Short(ints)) => Some(ints),
+            Values::Decimal(Units::Long(units)) => {
+                let short = || units.iter().map(|&units| i64::try_from(units).ok()).collect();
+                self.units.get_or_init(short).as_deref()
+            }
+            _ => None,
         }
     }
 

@@ -8,6 +8,7 @@ mod spec;
 
 pub(crate) mod bytes;
 pub(crate) mod input;
+pub(crate) mod records;
 pub(crate) mod rows;
 
 pub(crate) mod accumulator;
@@ -33,6 +34,7 @@ mod top_k;
 mod variance;
 mod wide;
 mod widening;
+pub(crate) mod words;
 
 mod finish;
 mod finished;

@@ -8,6 +8,8 @@ use arrow::buffer::NullBuffer;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rows<'a> {
     groups: &'a [u32],
+    /// The row of the first of these groups, if all rows from there on are meant.
+    first: usize,
     selected: Option<&'a [u32]>,
     covers: bool,
 }
@@ -15,13 +17,13 @@ pub(crate) struct Rows<'a> {
 impl<'a> Rows<'a> {
     /// All rows of a batch, `groups[row]` being the group of each.
     pub(crate) fn all(groups: &'a [u32]) -> Self {
-        Self { groups, selected: None, covers: true }
+        Self { groups, first: 0, selected: None, covers: true }
     }
 
     /// The rows `selected[i]`, `groups[i]` being the group of each.
     pub(crate) fn selected(groups: &'a [u32], selected: &'a [u32]) -> Self {
         debug_assert_eq!(groups.len(), selected.len());
-        Self { groups, selected: Some(selected), covers: true }
+        Self { groups, first: 0, selected: Some(selected), covers: true }
     }
 
     /// Those of the rows `selected[i]` that a filter has left.
@@ -39,6 +41,15 @@ impl<'a> Rows<'a> {
         self.groups.len()
     }
 
+    /// The same rows, at most so many at a time.
+    pub(crate) fn blocks(self, rows: usize) -> impl Iterator<Item = Self> {
+        (0..self.len()).step_by(rows).map(move |start| {
+            let range = start..self.len().min(start + rows);
+            let selected = self.selected.map(|selected| &selected[range.clone()]);
+            Self { groups: &self.groups[range], first: self.first + start, selected, ..self }
+        })
+    }
+
     /// Calls `visit(row, group)` for every row that is not null.
     ///
     /// The four loops are apart so that the common ones have no branch on what the batch does not have.
@@ -46,12 +57,12 @@ impl<'a> Rows<'a> {
     pub(crate) fn for_each(self, nulls: Option<&NullBuffer>, mut visit: impl FnMut(usize, usize)) {
         match (self.selected, nulls.filter(|n| n.null_count() > 0)) {
             (None, None) => {
-                for (row, &group) in self.groups.iter().enumerate() {
+                for (row, &group) in (self.first..).zip(self.groups) {
                     visit(row, group as usize);
                 }
             }
             (None, Some(nulls)) => {
-                for (row, &group) in self.groups.iter().enumerate() {
+                for (row, &group) in (self.first..).zip(self.groups) {
                     if nulls.is_valid(row) {
                         visit(row, group as usize);
                     }

@@ -161,6 +161,13 @@ impl Accumulator for WideSum {
     }
 }
 
+/// The state column of sums that fit 64 bits, none of them null.
+pub(super) fn narrow_column(sums: impl ExactSizeIterator<Item = i64>) -> ArrayRef {
+    let mut bytes = Vec::with_capacity(sums.len() * NARROW_SUM as usize);
+    sums.for_each(|sum| bytes.extend_from_slice(&i128::from(sum).to_le_bytes()));
+    states_of(NARROW_SUM, bytes, None)
+}
+
 fn states_of(width: i32, bytes: Vec<u8>, nulls: Option<NullBuffer>) -> ArrayRef {
     Arc::new(FixedSizeBinaryArray::new(width, Buffer::from_vec(bytes), nulls))
 }

@@ -1,0 +1,119 @@
+//! Groups that nothing is brought to any more, and how those of many tables become one canonical partial: each is read once, from
+//! where it was folded, in the order in which it will be written.
+
+use std::collections::BTreeMap;
+
+use arrow::{
+    array::{Array, ArrayRef},
+    compute::interleave,
+    record_batch::RecordBatch,
+};
+
+use super::keys::Keys;
+use crate::{
+    grain::Grain,
+    measure::{Error, records::Records, words::Words},
+    view::View,
+};
+
+/// The groups of a table. They stay where they are; states that are no words are encoded.
+#[derive(Debug)]
+pub struct Settled {
+    pub(super) keys: Keys,
+    pub(super) words: Words,
+    /// All other states, each with its number, in the order of the groups.
+    pub(super) columns: Vec<(usize, ArrayRef)>,
+}
+
+impl Settled {
+    /// How many groups there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether there is no group.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes held.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let columns = self.columns.iter().map(|(_, column)| column.get_array_memory_size());
+        self.keys.bytes() + columns.sum::<usize>()
+    }
+
+    /// The groups of each interval of `grain` that buckets start in, by its start.
+    #[must_use]
+    pub fn intervals(&self, grain: Grain) -> BTreeMap<i64, Vec<u32>> {
+        let mut groups: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
+        // Groups come in about the order of their buckets, so the next one is nearly always of the same interval.
+        let (mut interval, mut run) = ((0, 0), Vec::new());
+        for (group, bucket) in (0..).zip(self.keys.all_buckets()) {
+            if !(interval.0..interval.1).contains(&bucket) {
+                groups.entry(interval.0).or_default().append(&mut run);
+                interval = grain.interval(bucket);
+            }
+            run.push(group);
+        }
+        groups.entry(interval.0).or_default().append(&mut run);
+        groups.retain(|_, groups| !groups.is_empty());
+        groups
+    }
+
+    /// Makes columns of words.
+    fn unpack(&mut self) {
+        let all: Vec<u32> = (0..self.len() as u32).collect();
+        self.columns.extend(self.words.columns(self.keys.records(), &all));
+        self.words = Words::default();
+    }
+}
+
+/// All of `tables`, which are of one view, with the same states as words: either all or none.
+pub(super) fn alike(mut tables: Vec<Settled>) -> Vec<Settled> {
+    if tables.iter().any(|table| table.words.is_empty()) {
+        tables.iter_mut().for_each(Settled::unpack);
+    }
+    tables
+}
+
+/// The canonical partial of these groups of tables that were taken together from [`Shards`](super::Shards) of `view`. No group
+/// may be there twice.
+///
+/// # Errors
+/// [`Error::Overflow`], [`Error::Arrow`].
+pub fn join(view: &View, tables: &[(&Settled, &[u32])]) -> Result<RecordBatch, Error> {
+    if tables.is_empty() {
+        return Ok(RecordBatch::new_empty(view.partial_schema()));
+    }
+    let mut keys = Keys::of(view, Records::default());
+    let mut places = Vec::with_capacity(tables.iter().map(|(_, groups)| groups.len()).sum());
+    for (at, (table, groups)) in tables.iter().enumerate() {
+        keys.append(&table.keys, groups)?;
+        places.extend(groups.iter().map(|&group| (at, group as usize)));
+    }
+    let order = keys.order();
+    let places: Vec<(usize, usize)> = order.iter().map(|&row| places[row as usize]).collect();
+    let mut columns = keys.take(&order)?;
+    columns.extend(states(tables, &places)?);
+    Ok(RecordBatch::try_new(view.partial_schema(), columns)?)
+}
+
+/// The states of the groups at `places`, each the number of a table and of a group in it.
+fn states(tables: &[(&Settled, &[u32])], places: &[(usize, usize)]) -> Result<Vec<ArrayRef>, Error> {
+    let (first, _) = tables[0];
+    let mut states = Vec::new();
+    if !first.words.is_empty() {
+        let records: Vec<&Records> = tables.iter().map(|(table, _)| table.keys.records()).collect();
+        let all: Vec<u32> = (0..places.len() as u32).collect();
+        states = first.words.columns(&Records::gather(&records, places), &all);
+    }
+    for (at, (state, _)) in first.columns.iter().enumerate() {
+        let columns: Vec<&dyn Array> = tables.iter().map(|(table, _)| &*table.columns[at].1).collect();
+        states.push((*state, interleave(&columns, places)?));
+    }
+    states.sort_by_key(|(state, _)| *state);
+    Ok(states.into_iter().map(|(_, column)| column).collect())
+}
