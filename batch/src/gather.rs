@@ -195,21 +195,6 @@ impl Gathering {
     /// # Errors
     /// [`Error::Spill`], [`Error::Measure`].
     pub fn take(&self) -> Result<Groups, Error> {
-        self.shards.settle()?;
-        self.take_held()
-    }
-
-    /// [`Self::take`], spread over all shards even if the groups are few.
-    ///
-    /// # Errors
-    /// [`Error::Spill`], [`Error::Measure`].
-    pub fn take_spread(&self) -> Result<Groups, Error> {
-        self.shards.settle()?;
-        self.shards.ensure_spread()?;
-        self.take_held()
-    }
-
-    fn take_held(&self) -> Result<Groups, Error> {
         let (view, claim) = (Arc::clone(self.shards.view()), self.claims.claim());
         let (pieces, merged) = match self.spilled.get() {
             None if self.kept.is_whole() => return Ok(Groups::settled(view, self.shards.take_settled()?, claim)),
@@ -219,6 +204,7 @@ impl Gathering {
                 (held.collect::<Result<_, Error>>()?, Spill::new()?)
             }
             Some(spilled) => {
+                self.shards.settle()?;
                 let (mut pieces, merged) = (Vec::with_capacity(SHARDS), Spill::new()?);
                 // A few at a time: all together are what there was no room for.
                 for run in (0..SHARDS).collect::<Vec<_>>().chunks(RUN_SHARDS) {
@@ -230,6 +216,15 @@ impl Gathering {
         };
         let held: usize = pieces.iter().flatten().map(RecordBatch::get_array_memory_size).sum();
         Groups::partials(view, pieces, merged, claim.of(held))
+    }
+
+    /// [`Self::take`], spread over all shards even if the groups are few.
+    ///
+    /// # Errors
+    /// [`Error::Spill`], [`Error::Measure`].
+    pub fn take_spread(&self) -> Result<Groups, Error> {
+        self.shards.ensure_spread()?;
+        self.take()
     }
 
     /// The groups of a shard; `None` if some had been spilled: then all are in `merged`.

@@ -22,11 +22,6 @@ impl Records {
         Self { words: Vec::new(), groups: 0, new: [&[0][..], states].concat().into() }
     }
 
-    /// Groups with these keys, and without states.
-    pub(crate) fn of_keys(keys: Vec<u64>) -> Self {
-        Self { groups: keys.len(), words: keys, ..Self::default() }
-    }
-
     /// How many groups there are.
     pub(crate) fn len(&self) -> usize {
         self.groups
@@ -108,8 +103,7 @@ impl Records {
 
     /// From now on groups have keys only.
     pub(super) fn forget_states(&mut self) {
-        let keys: Vec<u64> = self.keys().collect();
-        *self = Self::of_keys(keys);
+        *self = Self { words: self.keys().collect(), groups: self.groups, ..Self::default() };
     }
 
     /// Bytes held.
