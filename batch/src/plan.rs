@@ -249,11 +249,8 @@ async fn plan_source(
     if !raw.is_empty() {
         for (read, files) in by_readers(&raw, dataset.files(mark.version).await?) {
             let readers: Vec<&ViewPlan> = read.into_iter().map(|at| raw[at]).collect();
-            tasks.extend(tasks_of(
-                &dataset,
-                &readers,
-                group(files, task_bytes, |file| file.bytes).into_iter().map(Input::Files),
-            ));
+            let groups = group(files, task_bytes, |file| file.bytes);
+            tasks.extend(tasks_of(&dataset, &readers, groups.into_iter().map(Input::Files)));
         }
         // The history whose raw files are gone.
         let removals = dataset.removals(&head, mark.version).await?;
