@@ -27,10 +27,12 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode as Code},
     types::RDKafkaRespErr,
 };
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tracing::warn;
 
 use self::{
     context::{Context, Failure},
+    native::Queue,
     poll::Command as Read,
     subscription::{PollerHandle, Reader},
     writer::Command as Write,
@@ -157,8 +159,11 @@ impl Cluster {
 
     /// The answer, or why there is none: librdkafka says only that it waited too long, and the rest in what it tells.
     fn fault<T>(&self, answer: Result<T, KafkaError>) -> Result<T, Fault> {
-        // Also empties the queue of log lines.
-        while self.inquirer.poll(Duration::ZERO).is_some() {}
+        let told = Queue::told(&self.inquirer);
+        while !told.is_empty() {
+            // Says nothing of a log line, of which there are often two before the error.
+            self.inquirer.poll(Duration::ZERO);
+        }
         answer.map_err(|error| Fault { error, failure: self.inquirer.context().take_failure() })
     }
 }
@@ -221,6 +226,19 @@ impl Topic {
         action: &'static str,
     ) -> impl FnOnce(E) -> Error + use<E> {
         failed(&self.name, action)
+    }
+
+    /// The right to read. Waits until the subscription before has left the group.
+    async fn only(&self) -> OwnedSemaphorePermit {
+        loop {
+            let only = Arc::clone(&self.only).acquire_owned();
+            match tokio::time::timeout(KAFKA_TIMEOUT, only).await {
+                Ok(only) => return only.expect("it is never closed"),
+                Err(_) => {
+                    warn!(topic = self.name(), "reading starts when the reader before has ended, which takes long")
+                }
+            }
+        }
     }
 
     fn read_by(&self, poller: PollerHandle) {
@@ -322,7 +340,7 @@ impl EventLog for KafkaLog {
 
     /// One subscription at a time: waits until the one before has left the group.
     async fn subscribe(&self) -> Result<Box<dyn Subscription>, Error> {
-        let only = Arc::clone(&self.topic.only).acquire_owned().await.expect("it is never closed");
+        let only = self.topic.only().await;
         let log = self.clone();
         let opened = tokio::task::spawn_blocking(move || Reader::open(&log, only)).await;
         let reader = opened.map_err(self.topic.failed("subscribe"))??;

@@ -48,6 +48,13 @@ impl Queue {
         Self { queue, wake: None }
     }
 
+    /// The queue of what `client`, which is in no group, is told; it is polled by this one.
+    pub(super) fn told<C: ConsumerContext>(client: &BaseConsumer<C>) -> Self {
+        // SAFETY: as above; every client has such a queue.
+        let queue = unsafe { native::rd_kafka_queue_get_main(client.client().native_ptr()) };
+        Self { queue, wake: None }
+    }
+
     /// Whether nothing waits in it.
     pub(super) fn is_empty(&self) -> bool {
         // SAFETY: the queue is alive.

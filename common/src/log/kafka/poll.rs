@@ -15,7 +15,7 @@ use rdkafka::{
     consumer::{BaseConsumer, CommitMode, Consumer},
     error::{KafkaError, RDKafkaErrorCode as Code},
 };
-use tokio::sync::mpsc as events;
+use tokio::{sync::mpsc as events, time::Instant};
 use tracing::{debug, warn};
 
 use super::{
@@ -33,9 +33,9 @@ use crate::{
 /// The longest time that nothing is looked at: librdkafka wants to be asked before `max.poll.interval.ms`.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long and how often to wait until the group has let us go.
+/// How long to wait until the group has let us go, and between two looks whether it has.
+pub(super) const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 const LEAVE_ATTEMPT: Duration = Duration::from_millis(20);
-const LEAVE_ATTEMPTS_MAX: u32 = 250;
 
 /// What the thread is asked to do.
 #[derive(Debug)]
@@ -152,14 +152,25 @@ impl Poller {
         self.batch.clear();
         self.lanes.clear();
         self.leave();
+        debug!(topic = %self.topic, fenced = self.is_fenced(), "a reader ends");
+    }
+
+    /// Whether librdkafka has given this member up: another one has its name, or it seemed so. It neither commits nor leaves any
+    /// more, nor need it: whoever takes the seat next takes its place in the group, at once.
+    fn is_fenced(&self) -> bool {
+        self.consumer.client().fatal_error().is_some()
     }
 
     /// Leaves the group, so that others are given the partitions at once. A member with a lasting name would keep them until
     /// its session has timed out if its client was only closed (KIP-345).
     fn leave(&mut self) {
         let Some(seat) = &self.seat else { return };
+        let deadline = Instant::now() + LEAVE_TIMEOUT;
         self.consumer.unsubscribe();
-        for _ in 0..LEAVE_ATTEMPTS_MAX {
+        while Instant::now() < deadline {
+            if self.is_fenced() {
+                return;
+            }
             self.consumer.poll(LEAVE_ATTEMPT);
             let told = self.consumer.client().fetch_group_list(Some(&seat.group), KAFKA_ATTEMPT);
             // Brokers that do not answer take nobody's partitions away, nor give them to others.
@@ -184,11 +195,11 @@ impl Poller {
                 }
                 Ok(Command::Commit(partition, position)) => _ = positions.insert(partition, position),
                 Ok(Command::Stop) | Err(mpsc::TryRecvError::Disconnected) => {
-                    self.commit(&positions, CommitMode::Sync);
+                    self.commit(&positions);
                     return false;
                 }
                 Err(mpsc::TryRecvError::Empty) => {
-                    self.commit(&positions, CommitMode::Async);
+                    self.commit(&positions);
                     return true;
                 }
             }
@@ -331,8 +342,9 @@ impl Poller {
         any
     }
 
-    /// Tells the group the positions of those partitions that are ours.
-    fn commit(&self, positions: &Positions, mode: CommitMode) {
+    /// Tells the group the positions of those partitions that are ours. Does not wait: brokers answer nothing while this member
+    /// joins, and what is said later is heard later, that it leaves too.
+    fn commit(&self, positions: &Positions) {
         let mut offsets = TopicPartitionList::new();
         for (partition, position) in positions.iter().filter(|(partition, _)| self.owned.contains(partition)) {
             let offset = i64::try_from(position.0).expect("positions of Kafka fit i64");
@@ -340,7 +352,7 @@ impl Poller {
             added.expect("an offset from 0 is one");
         }
         if offsets.count() > 0
-            && let Err(error) = self.consumer.commit(&offsets, mode)
+            && let Err(error) = self.consumer.commit(&offsets, CommitMode::Async)
         {
             debug!(%error, "the group's offsets were not committed");
         }

@@ -1,5 +1,7 @@
 //! What topics may hold, and what may become of them.
 
+use std::time::Duration;
+
 use rdkafka::{
     Offset, TopicPartitionList,
     admin::AdminOptions,
@@ -7,10 +9,13 @@ use rdkafka::{
     producer::{BaseRecord, Producer},
 };
 
-use super::lab::{Lab, in_time, new, texts};
+use super::{
+    super::poll::LEAVE_TIMEOUT,
+    lab::{Lab, in_time, new, texts},
+};
 use crate::{
     limits::KAFKA_TIMEOUT,
-    log::{Error, EventLog, NewRecord},
+    log::{Error, EventLog, LogEvent, NewRecord},
     position::{Partition, Position},
 };
 
@@ -286,4 +291,46 @@ async fn two_processes_that_append_in_turns_append_each_row_once() {
         read += reader.run().await.records.len();
     }
     assert_eq!(read, 8);
+}
+
+/// A worker that slept past its session joins again, and its commit that was under way still has the name it had before: the broker
+/// takes it for another one in its seat and fences it for good (KIP-345).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l3_a_reader_whose_seat_was_taken_ends_at_once_and_the_next_one_reads() {
+    let Some(mut lab) = Lab::new("fenced", 1, &[]).await else { return };
+    // Members hear that they are fenced by their heartbeats.
+    lab.settings = lab.settings.with("heartbeat.interval.ms", "100");
+    lab.log = lab.another().await;
+    lab.append(&["a"]).await;
+    let mut reader = lab.reader().await;
+    reader.up_to(2).await;
+
+    let twin: BaseConsumer = lab.settings.member(lab.log.topic().group(), Some(&lab.only_seat())).create().unwrap();
+    twin.subscribe(&[&lab.topic]).unwrap();
+    let fenced = loop {
+        twin.poll(Duration::ZERO);
+        match reader.next().await {
+            Ok(LogEvent::Revoked(_)) => {}
+            told => break told.unwrap_err(),
+        }
+    };
+    let reason = std::error::Error::source(&fenced).unwrap().to_string();
+    assert!(reason.contains("FencedInstanceId"), "{reason}");
+    lab.log.trim(Partition(0), Position(2)).await.unwrap();
+    // The twin is gone without a word, and is a member still.
+    std::mem::forget(twin);
+    let ended = tokio::time::timeout(LEAVE_TIMEOUT, reader.subscription.close());
+    ended.await.expect("it does not wait until the group has let its twin go");
+    assert_eq!(texts(&lab.read().await), ["a"]);
+}
+
+impl Lab {
+    /// The lasting name of the one who reads.
+    fn only_seat(&self) -> String {
+        let asked =
+            self.kafka.cluster.inquirer.client().fetch_group_list(Some(self.log.topic().group()), KAFKA_TIMEOUT);
+        let asked = asked.unwrap();
+        let member = asked.groups()[0].members()[0].id();
+        member[..member.len() - "-00000000-0000-0000-0000-000000000000".len()].to_owned()
+    }
 }
