@@ -103,6 +103,15 @@ pub enum Error {
         /// The size allowed; a broker's limit is of a record as it is sent, compressed and with a few bytes around it.
         allowed: usize,
     },
+    /// A subscription has ended for good, as when the group has another member of its name. A new one reads on.
+    #[error("reading topic {topic} has ended")]
+    Ended {
+        /// The topic.
+        topic: String,
+        /// The cause.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The embedded log is open in another process (or in this one).
     #[error("the log in {} is in use by another process", directory.display())]
     Locked {
@@ -247,7 +256,7 @@ pub trait Subscription: Send {
     ///
     /// # Errors
     /// [`Error::OutOfRange`] when a started position is gone: said once, the partition is not read until it is started
-    /// again. [`Error::Io`].
+    /// again. [`Error::Ended`], after which nothing comes. [`Error::Io`].
     async fn next(&mut self) -> Result<LogEvent, Error>;
 
     /// Reads `partition` from `position` on; also to go back on a partition that runs already.

@@ -181,7 +181,13 @@ impl Worker {
                 Some(answer) = self.requests.recv() => self.flushes.push(answer),
                 () = self.outbox.send_next(), if !self.outbox.is_empty() => {}
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => self.tick(),
-                event = subscription.next(), if may_read => self.take(event)?,
+                event = subscription.next(), if may_read => match event {
+                    Err(ended @ log::Error::Ended { .. }) => {
+                        subscription.close().await;
+                        subscription = self.subscribe_anew(ended).await?;
+                    }
+                    event => self.take(event)?,
+                }
             }
         }
         subscription.close().await;
@@ -210,6 +216,13 @@ impl Worker {
         }
     }
 
+    /// Subscribes after a subscription has ended, which had all partitions: each is read from its position.
+    async fn subscribe_anew(&mut self, ended: log::Error) -> Result<Box<dyn Subscription>, Error> {
+        self.revoke_all(self.lanes.keys().copied().collect());
+        self.read_failures.wait("read the log", ended).await?;
+        self.subscribe().await
+    }
+
     /// Sends what the listener has not taken yet; one that does not listen cannot keep the process alive.
     async fn farewell(&mut self) {
         if timeout(FEED_DRAIN_MAX, self.outbox.drain()).await.is_err() {
@@ -227,10 +240,7 @@ impl Worker {
                         partitions.iter().for_each(|p| self.recipe.metrics.assigned(*p));
                         partitions.into_iter().for_each(|p| self.assign(p));
                     }
-                    LogEvent::Revoked(partitions) => {
-                        partitions.iter().for_each(|p| self.recipe.metrics.revoked(*p));
-                        partitions.into_iter().for_each(|p| self.revoke(p));
-                    }
+                    LogEvent::Revoked(partitions) => self.revoke_all(partitions),
                     LogEvent::Records(run) => self.read(run)?,
                 }
             }
@@ -266,6 +276,11 @@ impl Worker {
         // There is no durable state to count terms in (L5), so the clock counts them across restarts.
         self.epoch = (self.epoch + 1).max(self.clock.now_us().unsigned_abs());
         self.lanes.insert(partition, Lane::new(self.epoch));
+    }
+
+    fn revoke_all(&mut self, partitions: Vec<Partition>) {
+        partitions.iter().for_each(|p| self.recipe.metrics.revoked(*p));
+        partitions.into_iter().for_each(|p| self.revoke(p));
     }
 
     /// Drops what is held of `partition`; its next reader starts from its position.

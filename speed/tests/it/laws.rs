@@ -138,6 +138,23 @@ async fn l3_a_fenced_worker_reads_on_from_the_new_position() {
     world.check_all().await;
 }
 
+/// What was read and not committed is read again, in a new epoch; what is there after is read by the new subscription.
+#[tokio::test]
+async fn l3_a_worker_whose_subscription_has_ended_subscribes_anew() {
+    let mut world = World::new();
+    world.put(0, &[Event, DeadLetter]).await;
+    let worker = world.run().await;
+    assert_eq!(worker.catch_up(&world).await, Version(1));
+    for end in 2..6 {
+        world.put(0, &[Event; 3]).await;
+        worker.read_all(&world).await;
+        world.log.end_subscriptions();
+        world.put(1, &[Event, Tombstone]).await;
+        assert_eq!(worker.catch_up(&world).await, Version(end), "as often as it ends, if it read something in between");
+    }
+    world.ends_well(worker).await;
+}
+
 #[tokio::test]
 async fn l5_rebuilt_from_dataset_and_log() {
     let mut world = World::new();

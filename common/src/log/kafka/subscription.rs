@@ -7,7 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use rdkafka::consumer::Consumer;
+use rdkafka::{consumer::Consumer, error::KafkaError};
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc as events, oneshot},
     task::JoinHandle,
@@ -118,8 +118,13 @@ impl Reader {
             Said::Truncated { partition, position } => {
                 return Err(Error::Truncated { topic: self.log.topic().name().to_owned(), partition, position });
             }
+            Said::Failed(error @ KafkaError::MessageConsumptionFatal(_)) => return Err(self.ended(error)),
             Said::Failed(error) => return Err(self.log.topic().failed("read")(error)),
         }))
+    }
+
+    fn ended(&self, why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+        Error::Ended { topic: self.log.topic().name().to_owned(), source: why.into() }
     }
 
     /// The error of a partition whose position is gone. It is told once: then it is not started any more.
@@ -161,7 +166,7 @@ impl Subscription for Reader {
         loop {
             self.tell_gone().await?;
             let Some(said) = self.events.recv().await else {
-                return Err(self.log.topic().failed("read")("the reader's thread has ended"));
+                return Err(self.ended("the reader's thread has ended"));
             };
             self.poller.wake.wake();
             if let Some(event) = self.hear(said)? {

@@ -32,6 +32,7 @@ struct Shared {
     state: Mutex<State>,
     bounds: watch::Sender<Vec<OffsetRange>>,
     held: watch::Sender<bool>,
+    ends: watch::Sender<()>,
 }
 
 #[derive(Debug, Default)]
@@ -72,8 +73,8 @@ impl MemoryLog {
     /// An empty log by `clock`.
     #[must_use]
     pub fn with_clock(topic: &str, partitions: u32, clock: Arc<dyn Clock>) -> Self {
-        let (bounds, held) = (watch::Sender::new(Vec::new()), watch::Sender::new(false));
-        let shared = Shared { topic: topic.into(), clock, state: Mutex::default(), bounds, held };
+        let (bounds, held, ends) = (watch::Sender::new(Vec::new()), watch::Sender::new(false), watch::Sender::new(()));
+        let shared = Shared { topic: topic.into(), clock, state: Mutex::default(), bounds, held, ends };
         let log = Self { shared: Arc::new(shared) };
         log.grow(partitions);
         log
@@ -100,6 +101,11 @@ impl MemoryLog {
     /// The `nth` read of a subscription from now on fails; the one after it reads the same records.
     pub fn fail_read(&self, nth: u64) {
         self.shared.state().faults.reads = nth;
+    }
+
+    /// The subscriptions that there are end, as readers that were fenced do.
+    pub fn end_subscriptions(&self) {
+        self.shared.ends.send_replace(());
     }
 
     /// The `nth` trim from now on fails with nothing done.
@@ -207,7 +213,10 @@ impl EventLog for MemoryLog {
     async fn subscribe(&self) -> Result<Box<dyn Subscription>, Error> {
         let reader = Reader::new(Arc::clone(&self.shared));
         let saves_headers = self.shared.state().saves_headers;
-        Ok(if saves_headers { Box::new(Saving::new(reader)) } else { Box::new(reader) })
+        let reader: Box<dyn Subscription> =
+            if saves_headers { Box::new(Saving::new(reader)) } else { Box::new(reader) };
+        let topic = Arc::clone(&self.shared.topic);
+        Ok(Box::new(Mortal { topic, reader, end: self.shared.ends.subscribe(), has_ended: false }))
     }
 
     async fn trim(&self, partition: Partition, position: Position) -> Result<(), Error> {
@@ -331,6 +340,43 @@ impl Subscription for Saving {
     fn want_headers(&mut self, wanted: bool) -> bool {
         self.headers = wanted;
         wanted
+    }
+}
+
+/// A reader that ends when it is told to, and then waits for ever.
+struct Mortal {
+    topic: Arc<str>,
+    reader: Box<dyn Subscription>,
+    end: watch::Receiver<()>,
+    has_ended: bool,
+}
+
+#[async_trait]
+impl Subscription for Mortal {
+    async fn next(&mut self) -> Result<LogEvent, Error> {
+        if self.has_ended {
+            return std::future::pending().await;
+        }
+        tokio::select! {
+            biased;
+            Ok(()) = self.end.changed() => {
+                self.has_ended = true;
+                Err(Error::Ended { topic: self.topic.to_string(), source: "injected fault".into() })
+            }
+            event = self.reader.next() => event,
+        }
+    }
+
+    async fn start(&mut self, partition: Partition, position: Position) -> Result<(), Error> {
+        self.reader.start(partition, position).await
+    }
+
+    fn want_headers(&mut self, wanted: bool) -> bool {
+        self.reader.want_headers(wanted)
+    }
+
+    async fn close(self: Box<Self>) {
+        self.reader.close().await;
     }
 }
 

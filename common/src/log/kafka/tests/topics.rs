@@ -314,6 +314,7 @@ async fn l3_a_reader_whose_seat_was_taken_ends_at_once_and_the_next_one_reads() 
             told => break told.unwrap_err(),
         }
     };
+    assert!(matches!(fenced, Error::Ended { .. }), "{fenced}");
     let reason = std::error::Error::source(&fenced).unwrap().to_string();
     assert!(reason.contains("FencedInstanceId"), "{reason}");
     lab.log.trim(Partition(0), Position(2)).await.unwrap();
