@@ -4,6 +4,7 @@
 use std::{
     ffi::{CStr, CString, c_char, c_void},
     ptr, slice,
+    sync::Arc,
     time::Duration,
 };
 
@@ -21,8 +22,9 @@ use crate::position::Partition;
 #[derive(Debug)]
 pub(super) struct Queue {
     queue: *mut native::rd_kafka_queue_t,
-    /// What [`Queue::on_records`] was given; it lives until the queue is gone.
-    wake: Option<Box<Wake>>,
+    /// What [`Queue::on_records`] was given; it lives until the queue is gone. No `Box`, which would say that nobody else
+    /// points to it.
+    wake: Option<Arc<Wake>>,
 }
 
 struct Wake(Box<dyn Fn() + Send + Sync>);
@@ -64,12 +66,14 @@ impl Queue {
     /// Calls `wake`, on a thread of librdkafka, whenever records come into the empty queue.
     pub(super) fn on_records(&mut self, wake: impl Fn() + Send + Sync + 'static) {
         unsafe extern "C" fn call(_: *mut native::rd_kafka_t, wake: *mut c_void) {
-            // SAFETY: it is the `Wake` given below, which lives until this callback has been taken back.
+            // SAFETY: it is the `Wake` given below, which lives until this callback has been taken back. It is shared, and
+            // may be called on any thread.
             unsafe { (*wake.cast::<Wake>()).0() }
         }
-        let wake = Box::new(Wake(Box::new(wake)));
-        let opaque = ptr::from_ref(&*wake).cast_mut().cast();
-        // SAFETY: `opaque` points into the box, whose place does not change.
+        let wake = Arc::new(Wake(Box::new(wake)));
+        let opaque = Arc::as_ptr(&wake).cast_mut().cast();
+        // SAFETY: the queue is alive. `opaque` is only read, and is kept below. What was given before is dropped after this call,
+        // which waits until a callback that is under way has returned: librdkafka holds the queue's lock in both.
         unsafe { native::rd_kafka_queue_cb_event_enable(self.queue, Some(call), opaque) };
         self.wake = Some(wake);
     }
@@ -83,7 +87,7 @@ impl Queue {
     ) {
         let topic = CString::new(topic).expect("a topic that has partitions has no NUL in its name");
         // SAFETY: the client is alive as long as `consumer` is borrowed; the partition's queue is given back at once, and
-        // the forwarding stays with the partition.
+        // the forwarding stays with the partition, which counts itself among the owners of this queue.
         unsafe {
             let client = consumer.client().native_ptr();
             let of_partition = native::rd_kafka_queue_get_partition(client, topic.as_ptr(), partition.0 as i32);
@@ -98,10 +102,11 @@ impl Queue {
     pub(super) fn drain_into(&self, into: &mut Vec<Message>) {
         let spare = into.spare_capacity_mut();
         let (messages, size) = (spare.as_mut_ptr().cast::<*mut native::rd_kafka_message_t>(), spare.len());
-        // SAFETY: `Message` is a transparent pointer, and librdkafka writes at most `size` of them.
+        // SAFETY: the queue is alive. `Message` is a transparent pointer, and librdkafka writes at most `size` of them, each of a
+        // message that is the caller's from now on.
         let count = unsafe { native::rd_kafka_consume_batch_queue(self.queue, 0, messages, size) };
         if let Ok(count) = usize::try_from(count) {
-            // SAFETY: so many were written.
+            // SAFETY: so many were written, from the end of `into` on; on an error it is -1, which is no `usize`.
             unsafe { into.set_len(into.len() + count) };
         }
     }
@@ -109,7 +114,8 @@ impl Queue {
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        // SAFETY: the queue is alive until here. Taking the callback back waits for one that is under way.
+        // SAFETY: the queue is alive until here. Taking the callback back waits for one that is under way, and `wake` is dropped
+        // after this.
         unsafe {
             if self.wake.is_some() {
                 native::rd_kafka_queue_cb_event_enable(self.queue, None, ptr::null_mut());
@@ -129,7 +135,8 @@ pub(super) fn topic_id<C: ConsumerContext>(
     let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
     let queue = Queue::new(client);
     // SAFETY: the client is alive as long as `client` is borrowed. What is made here is destroyed here, the event last, since the
-    // answer is its.
+    // answer is its. Nothing but this answer comes into the queue, which nobody else knows. An answer that comes too late finds the
+    // queue disowned, not gone.
     unsafe {
         let api = native::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
         let options = native::rd_kafka_AdminOptions_new(client.client().native_ptr(), api);
@@ -185,7 +192,8 @@ pub(super) struct Message(*mut native::rd_kafka_message_t);
 
 impl Message {
     fn inner(&self) -> &native::rd_kafka_message_t {
-        // SAFETY: the message is ours until it is dropped.
+        // SAFETY: librdkafka has given it out (`drain_into` is where all are from), and it is ours until it is dropped. Nobody
+        // changes it meanwhile.
         unsafe { &*self.0 }
     }
 
@@ -253,10 +261,11 @@ unsafe fn bytes<'a>(at: *const c_void, length: usize) -> Option<&'a [u8]> {
 }
 
 /// # Safety
-/// `headers` has more than `index` headers.
+/// `headers` has more than `index` headers, and lives as long as this call.
 unsafe fn header(headers: *const native::rd_kafka_headers_t, index: usize) -> (String, Bytes) {
     let (mut name, mut value, mut length): (*const c_char, _, _) = (ptr::null(), ptr::null(), 0);
-    // SAFETY: as the caller says; name and value live as long as the headers.
+    // SAFETY: as the caller says; name and value live as long as the headers, and are set where there is such a header. A name
+    // ends with NUL.
     unsafe {
         native::rd_kafka_header_get_all(headers, index, &raw mut name, &raw mut value, &raw mut length);
         let name = CStr::from_ptr(name).to_string_lossy().into_owned();
@@ -265,9 +274,13 @@ unsafe fn header(headers: *const native::rd_kafka_headers_t, index: usize) -> (S
 }
 
 /// The partition of a key, as Java's clients choose it: murmur2 without its sign, modulo `partitions`.
+///
+/// # Panics
+/// If there are no partitions: a topic has one at least.
 pub(super) fn partition_of_key(key: &[u8], partitions: u32) -> Partition {
     let count = i32::try_from(partitions).expect("Kafka counts partitions in i32");
-    // SAFETY: this partitioner looks at nothing but the key and the count.
+    assert!(count > 0, "a topic has partitions");
+    // SAFETY: this partitioner looks at nothing but the key and the count, which it divides by.
     let partition = unsafe {
         native::rd_kafka_msg_partitioner_murmur2(
             ptr::null(),
