@@ -1,0 +1,5 @@
+//! Calls [`fuzz::json`] with what libFuzzer makes up.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| fuzz::json(input));
