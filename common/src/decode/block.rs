@@ -12,36 +12,42 @@ use super::{
 /// Records, and white space around them.
 #[derive(Debug)]
 pub(super) struct Block {
+    /// The records, and what others have left after them.
     bytes: Vec<u8>,
+    /// How many of these bytes are theirs.
+    length: usize,
     records: Vec<Record>,
     ends: Ends,
 }
 
 impl Default for Block {
     fn default() -> Self {
-        Self { bytes: vec![b' '; CHUNK], records: Vec::new(), ends: Ends::default() }
+        Self { bytes: vec![b' '; CHUNK], length: CHUNK, records: Vec::new(), ends: Ends::default() }
     }
 }
 
 impl Block {
     /// Takes in other records, in all at most `bytes_max` bytes, or the first.
     pub(super) fn fill<'v>(&mut self, values: impl Iterator<Item = &'v [u8]>, bytes_max: usize) {
-        self.bytes.truncate(CHUNK);
         self.records.clear();
+        let mut from = CHUNK;
         for value in values {
-            let from = self.bytes.len();
-            if from + value.len() > CHUNK + bytes_max && !self.records.is_empty() {
+            let to = from + value.len();
+            if to > CHUNK + bytes_max && !self.records.is_empty() {
                 break;
             }
-            self.bytes.extend_from_slice(value);
-            let to = self.bytes.len();
-            // As much as always, which needs no call.
-            self.bytes.extend_from_slice(&[b' '; CHUNK]);
-            self.bytes.truncate(to.next_multiple_of(CHUNK));
+            if self.bytes.len() < to + 2 * CHUNK {
+                self.bytes.resize((to + 2 * CHUNK).next_power_of_two(), b' ');
+            }
+            self.bytes[from..to].copy_from_slice(value);
+            self.bytes[to..to + CHUNK].fill(b' ');
             self.records.push(Record::at(from, to));
+            from = to.next_multiple_of(CHUNK);
         }
-        self.bytes.extend_from_slice(&[b' '; CHUNK]);
-        mark(&self.bytes, &mut self.records, &mut self.ends);
+        // Without a record there is no room yet.
+        self.length = (from + CHUNK).min(self.bytes.len());
+        self.bytes[from..self.length].fill(b' ');
+        mark(&self.bytes[..self.length], &mut self.records, &mut self.ends);
     }
 
     /// How many records there are.
@@ -49,9 +55,23 @@ impl Block {
         self.records.len()
     }
 
+    /// The records from the one of this number on that have so many ends and are not odd, at most `most` of them; and their ends,
+    /// those of one after those of the other.
+    #[inline(always)]
+    pub(super) fn alike(&self, from: usize, ends: usize, most: usize) -> (&[Record], &[u32]) {
+        let rest = &self.records[from..];
+        let alike = rest.iter().take(most).take_while(|record| record.ends() == ends && !record.odd).count();
+        let ends = match &rest[..alike] {
+            [first, .., last] => self.ends.of_all(first, last),
+            [one] => self.ends.of(one),
+            [] => &[],
+        };
+        (&rest[..alike], ends)
+    }
+
     /// All records, and the white space.
     pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes
+        &self.bytes[..self.length]
     }
 
     /// One of the records.
@@ -59,7 +79,7 @@ impl Block {
     pub(super) fn record(&self, number: usize) -> Text<'_> {
         let record = &self.records[number];
         let Record { from, to, quotes, odd, .. } = *record;
-        Text { bytes: &self.bytes, ends: self.ends.of(record), from: from as usize, to: to as usize, quotes, odd }
+        Text { bytes: self.bytes(), ends: self.ends.of(record), from: from as usize, to: to as usize, quotes, odd }
     }
 }
 

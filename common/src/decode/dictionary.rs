@@ -91,7 +91,8 @@ impl Entry {
 /// Distinct texts, numbered from 0.
 #[derive(Debug)]
 pub(super) struct Dictionary {
-    /// The numbers, each near the place that its text's hash says; a power of two of slots, at least half of them empty.
+    /// The numbers, each near the place that its text's hash says; a power of two of slots, at least three in four of them empty:
+    /// whether a text is at its own place is then mostly guessed right.
     slots: Vec<u32>,
     entries: Vec<Entry>,
     /// Where each text starts in `bytes`, and where the last one ends.
@@ -182,7 +183,7 @@ impl Dictionary {
         self.offsets.push(i32::try_from(self.bytes.len()).expect("a dictionary is far below 2 GiB"));
         self.entries.push(Entry { head: key.head, hash, length: key.text.len() });
         place(&mut self.slots, hash, code);
-        if self.len() * 2 > self.slots.len() {
+        if self.len() * 4 > self.slots.len() {
             self.slots = vec![NONE; self.slots.len() * 2];
             for (code, entry) in (0..).zip(&self.entries) {
                 place(&mut self.slots, entry.hash, code);

@@ -1,6 +1,6 @@
 //! A text that is expected somewhere among bytes: what stands between two values of a record.
 
-use super::vector::Half;
+use super::vector::{Half, same};
 
 const HALF: usize = size_of::<Half>();
 
@@ -8,11 +8,11 @@ const HALF: usize = size_of::<Half>();
 #[derive(Debug, Clone, Default)]
 pub(super) struct Glue {
     pub(super) length: usize,
-    /// Its first sixteen bytes, or zeros after its end, and ones where there are any.
-    first: u128,
-    mask: u128,
+    /// Its first sixteen bytes, or zeros after its end, and a bit for each that there is.
+    first: Half,
+    mask: u32,
     /// Its last sixteen bytes, if there are more than sixteen.
-    last: u128,
+    last: Half,
     /// What is between, if there are more than 32.
     middle: Box<[u8]>,
 }
@@ -23,40 +23,45 @@ impl Glue {
         let seen = text.len().min(HALF);
         let mut first = [0; HALF];
         first[..seen].copy_from_slice(&text[..seen]);
-        let mask = if seen == HALF { u128::MAX } else { !(u128::MAX << (8 * seen)) };
         let last = text.last_chunk().filter(|_| text.len() > HALF).copied().unwrap_or_default();
         let middle = text.get(HALF..text.len().saturating_sub(HALF)).unwrap_or_default();
-        Self {
-            length: text.len(),
-            first: u128::from_le_bytes(first),
-            mask,
-            last: u128::from_le_bytes(last),
-            middle: middle.into(),
-        }
+        Self { length: text.len(), first, mask: (1 << seen) - 1, last, middle: middle.into() }
     }
 
     /// Whether `bytes`, of which at least sixteen follow, have it at `at`.
     #[inline(always)]
     pub(super) fn is_at(&self, bytes: &[u8], at: usize) -> bool {
         match half_at(bytes, at) {
-            Some(half) if (half ^ self.first) & self.mask == 0 => self.length <= HALF || self.goes_on_at(bytes, at),
+            Some(half) if self.starts_with(half) => self.length <= HALF || self.goes_on_at(bytes, at),
             _ => false,
         }
     }
 
-    /// The same of all but its first bytes, if there are more than sixteen.
+    /// Whether `half` has all of it, or its first sixteen bytes.
+    #[inline(always)]
+    pub(super) fn starts_with(&self, half: &Half) -> bool {
+        !same(half, &self.first) & self.mask == 0
+    }
+
+    /// Its first sixteen bytes, and a bit for each that there is.
+    #[inline(always)]
+    pub(super) fn first(&self) -> (Half, u32) {
+        (self.first, self.mask)
+    }
+
+    /// The same as [`Self::is_at`] of all but its first bytes, if there are more than sixteen.
     #[inline(never)]
-    fn goes_on_at(&self, bytes: &[u8], at: usize) -> bool {
+    pub(super) fn goes_on_at(&self, bytes: &[u8], at: usize) -> bool {
         let last = at + self.length - HALF;
-        half_at(bytes, last) == Some(self.last)
+        half_at(bytes, last) == Some(&self.last)
             && (self.middle.is_empty() || bytes.get(at + HALF..last) == Some(&*self.middle))
     }
 }
 
+/// The sixteen bytes from `at` on.
 #[inline(always)]
-fn half_at(bytes: &[u8], at: usize) -> Option<u128> {
-    let half: &Half = bytes.get(at..at + HALF)?.first_chunk()?;
-    Some(u128::from_le_bytes(*half))
+pub(super) fn half_at(bytes: &[u8], at: usize) -> Option<&Half> {
+    bytes.get(at..at + HALF)?.first_chunk()
 }
 
 #[cfg(test)]

@@ -10,13 +10,14 @@
 
 use hashbrown::HashMap;
 
+mod together;
+
 use super::{
     block::{Block, Text},
     digits,
     glue::Glue,
     scan::Scanner,
     span::{ROWS_MAX, Row, Span},
-    vector,
 };
 
 /// How many layouts are remembered. Optional members make many, but most sources have few that are common.
@@ -32,6 +33,15 @@ const LEARNED_FREELY: u64 = 8;
 /// record to record it is in vain.
 const LEARNED_EVERY: u64 = 256;
 
+/// For so many at most, as long as what is learned is in vain.
+const LEARNED_EVERY_MAX: u64 = 64 * LEARNED_EVERY;
+
+/// After so many records in turn without a layout that is known,
+const MISSES_MAX: u64 = 64;
+
+/// one in so many is compared with layouts: to compare with the wrong one costs as much as to read a few members by name.
+const COMPARED_EVERY: u64 = 16;
+
 /// The layouts that records had lately.
 #[derive(Debug, Default)]
 pub(super) struct Layouts {
@@ -39,6 +49,12 @@ pub(super) struct Layouts {
     /// The one that the last record had which had one.
     likely: usize,
     learned: u64,
+    /// When one may be learned again, after the first.
+    next: u64,
+    /// For how many records one was learned last.
+    every: u64,
+    /// How many records in turn had none.
+    misses: u64,
 }
 
 #[derive(Debug)]
@@ -46,12 +62,18 @@ struct Known {
     layout: Layout,
     /// The number of the record that had it last.
     used: u64,
+    /// How many records are compared with it at once now.
+    together: usize,
 }
 
 impl Layouts {
     /// Notes where the values of records lie, from row `from` of the block on, up to the first whose layout is not known; gives
     /// the row of that. The first has this number.
     pub(super) fn follow(&mut self, block: &Block, spans: &mut [Span], from: usize, number: u64) -> usize {
+        if self.misses >= MISSES_MAX && number % COMPARED_EVERY != 0 {
+            return from;
+        }
+        self.misses += 1;
         let mut row = from;
         while row < block.len() {
             let record = block.record(row);
@@ -59,12 +81,14 @@ impl Layouts {
             let is_likely = self.known.get(self.likely).is_some_and(|known| known.layout.may_be_of(&record));
             let found = if is_likely { Some(self.likely) } else { self.find(&record) };
             let Some(found) = found else { break };
-            let after = self.known[found].layout.note(block, spans, row);
+            let known = &mut self.known[found];
+            let after = known.layout.note(block, spans, row, &mut known.together);
             if after == row {
                 break;
             }
             self.known[found].used = number + (after - from) as u64;
             (self.likely, row) = (found, after);
+            (self.misses, self.every) = (0, LEARNED_EVERY);
         }
         row
     }
@@ -79,7 +103,7 @@ impl Layouts {
     /// the effort.
     #[inline]
     pub(super) fn learn(&mut self, record: &Text<'_>, row: &Row<'_>, number: u64) {
-        if self.learned < LEARNED_FREELY + number / LEARNED_EVERY {
+        if self.learned < LEARNED_FREELY || number >= self.next {
             self.learn_now(record, row, number);
         }
     }
@@ -87,6 +111,9 @@ impl Layouts {
     #[inline(never)]
     fn learn_now(&mut self, record: &Text<'_>, row: &Row<'_>, number: u64) {
         self.learned += 1;
+        let was_free = self.learned <= LEARNED_FREELY;
+        self.every = if was_free { LEARNED_EVERY } else { (2 * self.every).min(LEARNED_EVERY_MAX) };
+        self.next = number + self.every;
         // Each that no record has costs a look.
         self.known.retain(|known| known.used + LEARNED_EVERY >= number);
         if let Some(layout) = Layout::of(record, row) {
@@ -94,7 +121,7 @@ impl Layouts {
                 let oldest = (0..LAYOUTS_MAX).min_by_key(|&at| self.known[at].used);
                 self.known.swap_remove(oldest.expect("there are some"));
             }
-            self.known.push(Known { layout, used: number });
+            self.known.push(Known { layout, used: number, together: 1 });
         }
         self.likely = self.known.len().saturating_sub(1);
     }
@@ -111,6 +138,8 @@ struct Layout {
     ends: usize,
     /// How many quotes there are between the values.
     quotes: u32,
+    /// How many of the values were texts.
+    texts: u32,
 }
 
 /// Where a value is.
@@ -118,6 +147,8 @@ struct Layout {
 struct Place {
     /// What stands before it: from where the value before ends, or the record starts.
     before: Glue,
+    /// The same with the quote, if it was a text in the record that this was learned from.
+    opening: Glue,
     /// Which of the record's ends is its own.
     end: usize,
     /// Where its span is among those of a row and the rows after it; or a number greater than all, if it is no column.
@@ -127,7 +158,7 @@ struct Place {
 impl Layout {
     /// That of `record`, if it is valid, and the values in `row` are all that it has for columns.
     fn of(record: &Text<'_>, row: &Row<'_>) -> Option<Self> {
-        if record.ends.len() > VALUES_MAX {
+        if record.ends.is_empty() || record.ends.len() > VALUES_MAX {
             return None;
         }
         let value = record.value();
@@ -138,20 +169,23 @@ impl Layout {
 
         let mut columns: HashMap<usize, usize> = row.noted().map(|(column, span)| (span.from(), column)).collect();
         let (ends, quotes) = (record.ends.len(), record.quotes);
-        let mut layout = Self { values: Vec::new(), rest: Glue::default(), ends, quotes };
+        let mut layout = Self { values: Vec::new(), rest: Glue::default(), ends, quotes, texts: 0 };
         let (mut scanner, mut behind) = (Scanner::from(value, record.from), record.from);
         while let Some((from, to)) = next_value(&mut scanner) {
             let end = record.ends.partition_point(|&end| (end as usize) < to);
             let column = columns.remove(&from).unwrap_or(usize::MAX / ROWS_MAX);
+            let is_text = value[from] == b'"';
             layout.values.push(Place {
                 before: Glue::new(&value[behind..from]),
+                opening: Glue::new(&value[behind..from + usize::from(is_text)]),
                 end,
                 place: column.wrapping_mul(ROWS_MAX),
             });
-            layout.quotes -= if value[from] == b'"' { 2 } else { 0 };
+            layout.texts += u32::from(is_text);
             behind = *record.ends.get(end)? as usize;
         }
         layout.rest = Glue::new(&value[behind..]);
+        layout.quotes -= 2 * layout.texts;
         columns.is_empty().then_some(layout)
     }
 
@@ -160,34 +194,6 @@ impl Layout {
     fn may_be_of(&self, record: &Text<'_>) -> bool {
         self.ends == record.ends.len()
             && self.values.first().is_none_or(|value| value.before.is_at(record.bytes, record.from))
-    }
-
-    /// Notes where the values of records lie, from row `from` of the block on, up to the first that is not written so; gives the
-    /// row of that.
-    fn note(&self, block: &Block, spans: &mut [Span], from: usize) -> usize {
-        #[cfg(target_arch = "x86_64")]
-        if vector::has_avx2() {
-            // SAFETY: the processor has just said that it has these instructions.
-            return unsafe { self.note_by_avx2(block, spans, from) };
-        }
-        self.note_by_any(block, spans, from)
-    }
-
-    /// The same; the compiler makes better code of it where it may use these instructions.
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-    fn note_by_avx2(&self, block: &Block, spans: &mut [Span], from: usize) -> usize {
-        self.note_by_any(block, spans, from)
-    }
-
-    #[inline(always)]
-    fn note_by_any(&self, block: &Block, spans: &mut [Span], from: usize) -> usize {
-        for row in from..block.len() {
-            if !self.note_one(block.record(row), spans, row) {
-                return row;
-            }
-        }
-        block.len()
     }
 
     /// Notes where the values of `record` lie if it is written so.
@@ -356,6 +362,52 @@ mod tests {
     }
 
     #[test]
+    fn of_many_records_those_written_alike_are_followed() {
+        let others = [
+            r#"{"a":1,"b":"x","d":2}"#,
+            r#"{"a":1,"b":"x""x","c":null}"#,
+            r#"{"a":1,"b":"x","c":"\n"}"#,
+            r#"{"a":1,"b":"x","c":2}}"#,
+            r#"{"a":1,"b":"x","c":2} "#,
+            r#"{"a":1,"b":"x","c":02}"#,
+            r#"{"a":1,"b":"x"}"#,
+            "",
+        ];
+        // The first is a record of another kind: of that values are texts which are none in the second.
+        let written =
+            |n: usize| [format!(r#"{{"a":{n},"b":"x{n}","c":2}}"#), format!(r#"{{"a":{n},"b":null,"c":"{n}"}}"#)];
+        for (other, at, kind) in (0..others.len()).flat_map(|other| (0..64).map(move |at| (other, at, at % 2))) {
+            let mut layouts = Layouts::default();
+            assert_eq!(follow(&mut layouts, 0, r#"{"a":1,"b":"x","c":2}"#, &["1", r#""x""#]), None);
+            let mut records: Vec<String> = (0..64).map(|n| written(n)[0].clone()).collect();
+            records[at] = others[other].to_owned();
+            records[(at + 20) % 64] = written(at)[kind].clone();
+            let mut block = Block::default();
+            block.fill(records.iter().map(String::as_bytes), usize::MAX / 2);
+            let mut spans = vec![Span::default(); 2 * ROWS_MAX];
+            let stop = |row: usize| row == at && other != 2;
+            let mut row = 0;
+            while row < 64 {
+                let after = layouts.follow(&block, &mut spans, row, 1);
+                assert_eq!((row..64).find(|row| stop(*row)).unwrap_or(64), after, "{:?}", records[at]);
+                row = after + 1;
+            }
+            for (row, record) in records.iter().enumerate() {
+                let noted = Row::new(&mut spans, row)
+                    .noted()
+                    .map(|(_, span)| span.of(block.bytes()).to_vec())
+                    .collect::<Vec<_>>();
+                let values = record.strip_prefix(r#"{"a":"#).and_then(|rest| rest.split_once(r#","b":"#));
+                let (first, rest) = values.unwrap_or_default();
+                let second = rest.split_once(',').unwrap_or_default().0;
+                let expected =
+                    if stop(row) { Vec::new() } else { vec![first.as_bytes().to_vec(), second.as_bytes().to_vec()] };
+                assert_eq!(noted, expected, "{record}");
+            }
+        }
+    }
+
+    #[test]
     fn what_is_broken_is_not_learned() {
         let mut layouts = Layouts::default();
         for (number, broken) in
@@ -377,5 +429,23 @@ mod tests {
         assert_eq!(follow(&mut layouts, 2 * LEARNED_EVERY, &written(0), &["1"]), None);
         assert_eq!(layouts.known.len(), 1);
         assert!(follow(&mut layouts, 2 * LEARNED_EVERY, &written(0), &["1"]).is_some());
+    }
+
+    #[test]
+    fn what_is_in_vain_is_tried_less_and_less_until_it_is_not() {
+        let mut layouts = Layouts::default();
+        let written = |n: u64| format!(r#"{{"name {n}":1}}"#);
+        for n in 0..2000 {
+            let number = n * COMPARED_EVERY * 4;
+            assert_eq!(follow(&mut layouts, number, &written(n), &["1"]), None);
+        }
+        assert!((LEARNED_FREELY + 6..LEARNED_FREELY + 16).contains(&layouts.learned), "{}", layouts.learned);
+        let next = layouts.next;
+        assert_eq!(follow(&mut layouts, next, "{\"a\":1}", &["1"]), None);
+        let number = layouts.next / COMPARED_EVERY * COMPARED_EVERY;
+        assert_eq!(follow(&mut layouts, number + 1, "{\"a\":1}", &["1"]), None, "it is not even compared");
+        assert!(follow(&mut layouts, number, "{\"a\":1}", &["1"]).is_some());
+        assert!(follow(&mut layouts, number + 1, "{\"a\":1}", &["1"]).is_some());
+        assert_eq!(layouts.every, LEARNED_EVERY);
     }
 }

@@ -30,6 +30,12 @@ impl Record {
     pub(super) fn at(from: usize, to: usize) -> Self {
         Self { from: from as u32, to: to as u32, ..Self::default() }
     }
+
+    /// How many ends it has.
+    #[inline(always)]
+    pub(super) fn ends(&self) -> usize {
+        (self.last_end - self.first_end) as usize
+    }
 }
 
 /// The places of ends, of all records one after the other, and room for more.
@@ -40,7 +46,13 @@ impl Ends {
     /// Those of a record.
     #[inline(always)]
     pub(super) fn of(&self, record: &Record) -> &[u32] {
-        &self.0[record.first_end as usize..record.last_end as usize]
+        self.of_all(record, record)
+    }
+
+    /// Those of all records from `first` to `last`.
+    #[inline(always)]
+    pub(super) fn of_all(&self, first: &Record, last: &Record) -> &[u32] {
+        &self.0[first.first_end as usize..last.last_end as usize]
     }
 
     /// Puts the places of the bits in `bits`, counted from byte `from` on, after the first `count`; gives how many there are

@@ -31,7 +31,7 @@
 //! There are two ways for a JSON record to become an event, and they lead to the same one. `speculate` bets that it is written
 //! like others before: a `block` of records is marked (`marks`, by `vector`), so that it is known where values may end; a record's
 //! values then lie where its `layout` says, or behind names by their `spelling` (both compare `glue`), at `span`s that the columns
-//! read, by `digits`, `time` and `window`. What it stops before is taken by the general path: `scan` (grammar), `object` (where
+//! read, by `digits` (of many at once by `numbers`), `time` and `window`. What it stops before is taken by the general path: `scan` (grammar), `object` (where
 //! each column's value is), `number` and `time` (text to values). Only the general path refuses records, with the words of
 //! `fault`. Columns are built by `column`, `strings` and `dictionary`, and `envelope`.
 
@@ -55,6 +55,8 @@ mod layout;
 mod marks;
 mod misfit;
 mod number;
+#[cfg(target_arch = "x86_64")]
+mod numbers;
 mod object;
 mod part;
 mod plan;

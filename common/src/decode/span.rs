@@ -1,5 +1,7 @@
 //! Where the values of records lie in their block.
 
+#[cfg(target_arch = "x86_64")]
+use super::vector::avx2::Tail;
 use super::{
     vector::Half,
     window::{WIDTH, Window},
@@ -69,6 +71,15 @@ impl Span {
         bytes.get(at..at + BEFORE)?.first_chunk()
     }
 
+    /// The same, and the byte before them.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    pub(super) fn tail_before_end(self, bytes: &[u8]) -> Option<&Tail> {
+        // The place of something is never 0.
+        let at = (self.from as usize + self.length as usize).wrapping_sub(1);
+        bytes.get(at..)?.first_chunk()
+    }
+
     /// Its bytes.
     pub(super) fn of(self, bytes: &[u8]) -> &[u8] {
         &bytes[self.from()..][..(self.length & !Self::ODD) as usize]
@@ -95,8 +106,8 @@ impl Span {
     }
 }
 
-/// How many values are read before they are appended together.
-const TOGETHER: usize = 16;
+/// How many values are made room for at once.
+const TOGETHER: usize = 32;
 
 /// Appends what `read` reads of values, up to the first of which it reads nothing; gives how many it has read.
 #[inline(always)]
@@ -107,18 +118,18 @@ pub(super) fn extend<T: Copy + Default>(
 ) -> usize {
     let mut all = 0;
     for spans in spans.chunks(TOGETHER) {
-        let (mut some, mut count) = ([T::default(); TOGETHER], 0);
-        for (place, span) in some.iter_mut().zip(spans) {
+        let (from, mut count) = (values.len(), 0);
+        values.resize(from + spans.len(), T::default());
+        for (place, span) in values[from..].iter_mut().zip(spans) {
             let Some(value) = read(*span) else { break };
             *place = value;
             count += 1;
         }
         all += count;
-        if count < TOGETHER {
-            values.extend_from_slice(&some[..count]);
+        if count < spans.len() {
+            values.truncate(from + count);
             break;
         }
-        values.extend_from_slice(&some);
     }
     all
 }

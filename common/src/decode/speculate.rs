@@ -292,23 +292,26 @@ impl Way<'_> {
 /// stopped; then `at` is where a member starts, or what follows the object.
 #[inline(never)]
 fn find_way(spellings: &Spellings, way: &mut Way<'_>, record: &Text<'_>, at: &mut usize) -> Option<Stop> {
-    let (row, mut ends, mut quotes, mut start) = (&mut way.row, way.ends, way.quotes, *at);
+    let (bytes, ends) = (record.bytes, record.ends.get(way.ends..)?);
+    let (mut start, mut members, mut texts) = (*at, 0, 0);
     let stop = loop {
-        let Some(spelling) = spellings.guess(record.bytes, start) else { break Some(Stop::Name) };
+        let Some(spelling) = spellings.guess(bytes, start) else { break Some(Stop::Name) };
         let from = start + spelling.written.length;
-        let Some(&end) = record.ends.get(ends) else { break None };
-        let Some(span) = row.vacant(spelling.column) else { break Some(Stop::Value(spelling.target, from)) };
+        let Some(&end) = ends.get(members) else { break None };
+        let Some(span) = way.row.vacant(spelling.column) else { break Some(Stop::Value(spelling.target, from)) };
         // If an object or an array starts there, its first end is none of the value's: the column will not take that.
         *span = Span::plain(from, end as usize);
-        quotes += 2 + 2 * u32::from(record.byte(from) == b'"');
-        ends += 1;
+        texts += u32::from(bytes.get(from) == Some(&b'"'));
+        members += 1;
         start = end as usize + 1;
-        match record.byte(end as usize) {
-            b',' => {}
-            b'}' => break Some(Stop::End),
+        match bytes.get(end as usize) {
+            Some(b',') => {}
+            Some(b'}') => break Some(Stop::End),
             _ => break None,
         }
     };
-    (way.ends, way.quotes, *at) = (ends, quotes, start);
+    way.ends += members;
+    way.quotes += 2 * (members as u32 + texts);
+    *at = start;
     stop
 }

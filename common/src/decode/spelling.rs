@@ -4,8 +4,9 @@
 
 use super::{
     dictionary::{Dictionary, Key},
-    glue::Glue,
+    glue::{Glue, half_at},
     shape::Target,
+    vector::Half,
 };
 
 /// Most spellings of names that one object's reader remembers, those that lead to no column among them.
@@ -54,12 +55,14 @@ impl Spellings {
     /// The spelling that stands at byte `at`, if a few guesses find it.
     #[inline(always)]
     pub(super) fn guess(&self, bytes: &[u8], at: usize) -> Option<&Spelling> {
-        let place = hint(bytes, at)?;
-        match self.known.get(usize::from(self.guesses[place])) {
-            Some(spelling) if spelling.written.is_at(bytes, at) => Some(spelling),
-            Some(_) => self.guess_again(bytes, at, place),
-            None => None,
+        let seen: &Half = bytes.get(at..)?.first_chunk()?;
+        let place = hint(seen);
+        let spelling = self.known.get(usize::from(self.guesses[place]))?;
+        let written = &spelling.written;
+        if written.starts_with(seen) && (written.length <= seen.len() || written.goes_on_at(bytes, at)) {
+            return Some(spelling);
         }
+        self.guess_again(bytes, at, place)
     }
 
     #[inline(never)]
@@ -90,24 +93,23 @@ impl Spellings {
             None => self.known.push(spelling),
             Some(known) => *known = spelling,
         }
-        let (Some(place), Ok(number)) = (hint(bytes, from), u16::try_from(number)) else { return };
+        let (Some(seen), Ok(number)) = (half_at(bytes, from), u16::try_from(number)) else { return };
+        let place = hint(seen);
         let mut places = (place..place + GUESSES_TRIED).map(|place| place % GUESSES);
         let free = places.find(|&place| [NONE, number].contains(&self.guesses[place]));
         self.guesses[free.unwrap_or(place)] = number;
     }
 }
 
-/// Where in [`Spellings::guesses`] to look for the name that stands at byte `at`, maybe after a space: from its first eight
-/// bytes, or as many as it has up to its quote.
+/// Where in [`Spellings::guesses`] to look for the name that `seen` starts with, maybe after a space: from its first eight bytes,
+/// or as many as it has up to its quote.
 #[inline(always)]
-fn hint(bytes: &[u8], at: usize) -> Option<usize> {
-    let [space, _, after @ ..] = bytes.get(at..)?.first_chunk::<10>()?;
-    let name: &[u8; 8] = match space {
-        b' ' => after,
-        _ => bytes.get(at + 1..)?.first_chunk()?,
-    };
-    let name = first_text(u64::from_le_bytes(*name));
-    Some((name.wrapping_mul(0xa076_1d64_78bd_642f) >> (u64::BITS - GUESSES.ilog2())) as usize)
+fn hint(seen: &Half) -> usize {
+    let [space, _, after_space @ ..] = seen;
+    let [_, after_quote @ ..] = seen;
+    let after = if *space == b' ' { after_space.first_chunk() } else { after_quote.first_chunk() };
+    let name = first_text(after.map_or(0, |name| u64::from_le_bytes(*name)));
+    (name.wrapping_mul(0xa076_1d64_78bd_642f) >> (u64::BITS - GUESSES.ilog2())) as usize
 }
 
 /// `word` up to its first quote, that included, and zeros after.

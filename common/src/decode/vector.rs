@@ -51,6 +51,17 @@ pub(super) fn has_avx2() -> bool {
         && is_x86_feature_detected!("popcnt")
 }
 
+/// Which bytes are the same in both.
+#[inline(always)]
+pub(super) fn same(half: &Half, other: &Half) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: x86-64 has SSE2, by its definition.
+    let bits = unsafe { sse2::same(half, other) };
+    #[cfg(not(target_arch = "x86_64"))]
+    let bits = words::same(half, other);
+    bits
+}
+
 /// Which bytes are no digits.
 #[inline(always)]
 pub(super) fn not_digits(half: &Half) -> u32 {
@@ -100,6 +111,12 @@ mod tests {
         fn all_at_once_are_what_each_is(half in proptest::array::uniform16(byte())) {
             let expected = (0..).zip(half).fold(0, |bits, (at, byte)| bits | u32::from(!byte.is_ascii_digit()) << at);
             prop_assert_eq!((not_digits(&half), words::not_digits(&half)), (expected, expected));
+        }
+
+        #[test]
+        fn what_is_the_same_is_found(half in proptest::array::uniform16(byte()), other in proptest::array::uniform16(byte())) {
+            let expected = (0..).zip(half.iter().zip(&other)).fold(0, |bits, (at, (a, b))| bits | u32::from(a == b) << at);
+            prop_assert_eq!((same(&half, &other), words::same(&half, &other)), (expected, expected));
         }
 
         #[test]

@@ -1,11 +1,13 @@
 //! Values of many rows into one column at once: those in the form they usually have in a loop that does nothing else, any
 //! other by the column's general way.
 
+#[cfg(target_arch = "x86_64")]
+use super::super::numbers;
 use super::{
     super::{
         digits,
         scan::Scanner,
-        span::{Span, extend},
+        span::{ROWS_MAX, Span, extend},
         vector,
     },
     ColumnBuilder, Key, Value, Values, time,
@@ -21,18 +23,24 @@ impl ColumnBuilder {
             // SAFETY: the processor has just said that it has these instructions.
             return unsafe { self.append_run_by_avx2(bytes, spans) };
         }
-        self.append_run_by_any(bytes, spans)
+        self.append_run_by(bytes, spans, |_, _, _, _| 0)
     }
 
     /// The same; the compiler makes better code of it where it may use these instructions.
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
     fn append_run_by_avx2(&mut self, bytes: &[u8], spans: &[Span]) -> usize {
-        self.append_run_by_any(bytes, spans)
+        self.append_run_by(bytes, spans, |bytes, spans, places, numbers| numbers::read(bytes, spans, places, numbers))
     }
 
+    /// The same; `numbers` reads the first of these numbers, several at once, that have so many places after the point.
     #[inline(always)]
-    fn append_run_by_any(&mut self, bytes: &[u8], spans: &[Span]) -> usize {
+    fn append_run_by(
+        &mut self,
+        bytes: &[u8],
+        spans: &[Span],
+        numbers: impl Fn(&[u8], &[Span], usize, &mut [i64; ROWS_MAX]) -> usize,
+    ) -> usize {
         let mut at = 0;
         loop {
             // Mostly what is not there is not there in many rows.
@@ -41,7 +49,7 @@ impl ColumnBuilder {
                 self.push_nulls(absent);
                 at += absent;
             }
-            let read = self.values.read_run(bytes, &spans[at..]);
+            let read = self.values.read_run(bytes, &spans[at..], &numbers);
             self.rows += read;
             at += read;
             match spans.get(at) {
@@ -77,11 +85,21 @@ impl ColumnBuilder {
 impl Values {
     /// Appends values up to the first that has not its usual form; gives how many these are.
     #[inline(always)]
-    fn read_run(&mut self, bytes: &[u8], spans: &[Span]) -> usize {
+    fn read_run(
+        &mut self,
+        bytes: &[u8],
+        spans: &[Span],
+        numbers: impl Fn(&[u8], &[Span], usize, &mut [i64; ROWS_MAX]) -> usize,
+    ) -> usize {
+        let mut buffer = [0; ROWS_MAX];
+        let mut read = |places| numbers(bytes, spans, places, &mut buffer);
         match self {
             Self::Int { values, min, max } => {
                 let range = *min..=*max;
-                extend(values, spans, |span| {
+                let count = read(0);
+                let fit = fitting(&buffer[..count], |value| range.contains(&value));
+                values.extend_from_slice(&buffer[..fit]);
+                fit + extend(values, &spans[fit..], |span| {
                     let value = digits::integer(bytes, span)?;
                     range.contains(&value).then_some(value)
                 })
@@ -95,7 +113,10 @@ impl Values {
             }
             Self::Decimal { values, scale, beyond, .. } => {
                 let (scale, beyond) = (*scale, u64::try_from(*beyond).unwrap_or(u64::MAX));
-                extend(values, spans, |span| {
+                let count = read(scale.into());
+                let fit = fitting(&buffer[..count], |value| value.unsigned_abs() < beyond);
+                values.extend(buffer[..fit].iter().map(|value| i128::from(*value)));
+                fit + extend(values, &spans[fit..], |span| {
                     let value = digits::decimal(bytes, span, scale)?;
                     (value.unsigned_abs() < beyond).then_some(value.into())
                 })
@@ -114,11 +135,24 @@ impl Values {
                 let Some((unit_us, counts)) = time::whole_units(format) else {
                     return extend(values, spans, |span| time::epoch(digits::integer(bytes, span)?, format));
                 };
-                extend(values, spans, |span| {
+                let count = read(0);
+                let fit = fitting(&buffer[..count], |count| counts.contains(&count));
+                values.extend(buffer[..fit].iter().map(|count| count * unit_us));
+                fit + extend(values, &spans[fit..], |span| {
                     let count = digits::integer(bytes, span)?;
                     counts.contains(&count).then(|| count * unit_us)
                 })
             }
         }
+    }
+}
+
+/// How many of `numbers` fit, up to the first that does not.
+#[inline(always)]
+fn fitting(numbers: &[i64], fits: impl Fn(i64) -> bool) -> usize {
+    // Mostly all do, and without a way out of it the loop takes several at once.
+    match numbers.iter().fold(true, |all, number| all & fits(*number)) {
+        true => numbers.len(),
+        false => numbers.iter().position(|number| !fits(*number)).unwrap_or(numbers.len()),
     }
 }

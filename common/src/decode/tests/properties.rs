@@ -176,7 +176,7 @@ fn intruder() -> impl Strategy<Value = Vec<u8>> {
 fn alike() -> impl Strategy<Value = Vec<Vec<u8>>> {
     let place = || any::<prop::sample::Index>();
     let intruders = prop_oneof![3 => Just(Vec::new()), 1 => vec((place(), intruder()), 1..3)];
-    let rows = vec((place(), vec((place(), any::<u8>()), 0..3), intruders), 1..24);
+    let rows = vec((place(), vec((place(), any::<u8>()), 0..3), intruders), 1..48);
     let template = prop_oneof![1 => broken_object(), 2 => object().prop_map(String::into_bytes)];
     (vec(template, 1..7), rows).prop_map(|(templates, rows)| {
         rows.into_iter()

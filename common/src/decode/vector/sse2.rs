@@ -39,6 +39,12 @@ pub(in super::super) use super::prefix_xor;
 
 #[inline]
 #[target_feature(enable = "sse2")]
+pub(super) fn same(half: &Half, other: &Half) -> u32 {
+    bits(_mm_cmpeq_epi8(vector(half), vector(other)))
+}
+
+#[inline]
+#[target_feature(enable = "sse2")]
 pub(super) fn not_digits(half: &Half) -> u32 {
     let digits = _mm_sub_epi8(vector(half), _mm_set1_epi8(b'0' as i8));
     let low = _mm_cmpeq_epi8(digits, _mm_min_epu8(digits, _mm_set1_epi8(9)));

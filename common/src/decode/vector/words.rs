@@ -25,6 +25,11 @@ pub(in super::super) fn unusual(chunk: &Chunk) -> Unusual {
 
 pub(in super::super) use super::prefix_xor;
 
+pub(super) fn same(half: &Half, other: &Half) -> u32 {
+    let differs: Half = std::array::from_fn(|at| half[at] ^ other[at]);
+    over(&differs, zeros) as u32
+}
+
 pub(super) fn not_digits(half: &Half) -> u32 {
     over(half, |word| below(word, b'0') | (below(word, b'9' + 1) ^ TOPS)) as u32
 }
