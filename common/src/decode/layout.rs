@@ -70,7 +70,7 @@ impl Layouts {
     /// Notes where the values of records lie, from row `from` of the block on, up to the first whose layout is not known; gives
     /// the row of that. The first has this number.
     pub(super) fn follow(&mut self, block: &Block, spans: &mut [Span], from: usize, number: u64) -> usize {
-        if self.misses >= MISSES_MAX && number % COMPARED_EVERY != 0 {
+        if self.misses >= MISSES_MAX && !number.is_multiple_of(COMPARED_EVERY) {
             return from;
         }
         self.misses += 1;
