@@ -365,6 +365,7 @@ mod tests {
     fn of_many_records_those_written_alike_are_followed() {
         let others = [
             r#"{"a":1,"b":"x","d":2}"#,
+            r#"{"a":1,"e":"x","c":2}"#,
             r#"{"a":1,"b":"x""x","c":null}"#,
             r#"{"a":1,"b":"x","c":"\n"}"#,
             r#"{"a":1,"b":"x","c":2}}"#,
@@ -385,11 +386,13 @@ mod tests {
             let mut block = Block::default();
             block.fill(records.iter().map(String::as_bytes), usize::MAX / 2);
             let mut spans = vec![Span::default(); 2 * ROWS_MAX];
-            let stop = |row: usize| row == at && other != 2;
+            let stop = |row: usize| row == at && other != 3;
             let mut row = 0;
             while row < 64 {
                 let after = layouts.follow(&block, &mut spans, row, 1);
                 assert_eq!((row..64).find(|row| stop(*row)).unwrap_or(64), after, "{:?}", records[at]);
+                let is_noted = |row| Row::new(&mut spans, row).noted().next().is_some();
+                assert!(!(after..64).any(is_noted), "what comes after {:?} is not noted yet", records[at]);
                 row = after + 1;
             }
             for (row, record) in records.iter().enumerate() {
