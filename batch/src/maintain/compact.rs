@@ -10,14 +10,14 @@ use futures::{StreamExt, stream};
 use serde::Serialize;
 use tracing::info;
 
-use super::swaps::{self, DECODED_BYTES_MAX, Room};
+use super::swaps::{self, DECODED_WEIGHT_MAX, Room, weight};
 use crate::{Batch, Error, Watch};
 
 /// Files below this size are small, in bytes.
 const SMALL_BYTES: u64 = 32 << 20;
 
-/// Bytes of small files that become one file, at most. They are decoded in memory at once.
-const TOGETHER_BYTES_MAX: u64 = DECODED_BYTES_MAX;
+/// How much of small files becomes one file, at most, by [`weight`]. They are decoded in memory at once.
+const TOGETHER_WEIGHT_MAX: u64 = DECODED_WEIGHT_MAX;
 
 /// What a compaction did with one source.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -72,13 +72,13 @@ fn groups(files: Vec<DataFile>, least: usize) -> Vec<Vec<DataFile>> {
     }
     let mut groups: Vec<Vec<DataFile>> = Vec::new();
     for files in dates.into_values().filter(|files| files.len() >= least) {
-        let mut bytes = u64::MAX;
+        let mut together = u64::MAX;
         for file in files {
-            if bytes.saturating_add(file.bytes) > TOGETHER_BYTES_MAX {
+            if together.saturating_add(weight(&file)) > TOGETHER_WEIGHT_MAX {
                 groups.push(Vec::new());
-                bytes = 0;
+                together = 0;
             }
-            bytes += file.bytes;
+            together += weight(&file);
             groups.last_mut().expect("the first file of a date begins a group").push(file);
         }
     }
@@ -94,7 +94,7 @@ async fn together(
     room: &Room,
     watch: &Watch,
 ) -> Result<Swap, Error> {
-    let _room = room.take(files.iter().map(|file| file.bytes).sum()).await;
+    let _room = room.take(files.iter().map(weight).sum()).await;
     watch.check()?;
     let mut events = Vec::new();
     for file in &files {
@@ -125,5 +125,14 @@ mod tests {
         assert_eq!(grouped(2), [vec![1, 2], vec![small, small], vec![small, small, 1]]);
         assert_eq!(grouped(3), [vec![small, small], vec![small, small, 1]]);
         assert!(grouped(9).is_empty());
+    }
+
+    /// A million events in 8 MiB are hundreds of megabytes decoded.
+    #[test]
+    fn files_of_many_rows_go_together_up_to_a_number_of_rows() {
+        let file = |rows| DataFile { path: format!("{rows}.parquet").into(), rows, bytes: 8 << 20 };
+        let files = [700_000, 800_000, 900_000, 1_100_000, 3_000_000, 1].map(file);
+        let grouped = groups(files.into(), 2).into_iter().map(|group| group.iter().map(|f| f.rows).collect::<Vec<_>>());
+        assert_eq!(grouped.collect::<Vec<_>>(), [vec![700_000, 800_000], vec![900_000, 1_100_000]]);
     }
 }

@@ -36,7 +36,7 @@ use tracing::info;
 
 use super::{
     mentions::mentions,
-    swaps::{self, Room},
+    swaps::{self, Room, weight},
 };
 use crate::{Batch, Error, Watch};
 
@@ -251,7 +251,7 @@ impl Without<'_> {
         if erased == 0 {
             return Ok(None);
         }
-        let _room = self.room.take(file.bytes).await;
+        let _room = self.room.take(weight(&file)).await;
         let added = rest(self.dataset, &file, self.condition, self.columns).await?;
         let rewritten = Rewritten { path: file.path.to_string(), erased, kept: file.rows - erased };
         self.found.lock().unwrap_or_else(PoisonError::into_inner).insert(file.path.clone(), rewritten);

@@ -5,7 +5,7 @@
 use std::{collections::BTreeSet, pin::pin, sync::Arc};
 
 use common::{
-    dataset::{Dataset, Rewrite, Swap, Why},
+    dataset::{DataFile, Dataset, Rewrite, Swap, Why},
     limits::{REWRITE_BYTES_MAX, REWRITE_FILES_MAX},
 };
 use futures::{Stream, StreamExt, stream};
@@ -14,8 +14,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{Error, Watch};
 
-/// Bytes of data files that are decoded at the same time, at most; a larger one is so alone. Decoded they are some times that.
-pub(super) const DECODED_BYTES_MAX: u64 = 64 << 20;
+/// How much of data files is decoded at the same time, at most, by [`weight`]; a heavier one is so alone. Decoded it is some times that.
+pub(super) const DECODED_WEIGHT_MAX: u64 = 64 << 20;
+
+/// What a row weighs at least, in bytes: decoded it is as wide as its columns, however closely it is packed in the file.
+const ROW_WEIGHT_MIN: u64 = 32;
+
+/// How much `file` is, in bytes, for those who decode it whole.
+pub(super) fn weight(file: &DataFile) -> u64 {
+    file.bytes.max(file.rows.saturating_mul(ROW_WEIGHT_MIN))
+}
 
 /// Room for files that are decoded whole.
 #[derive(Debug, Clone)]
@@ -23,12 +31,12 @@ pub(super) struct Room(Arc<Semaphore>);
 
 impl Room {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(kibibytes(DECODED_BYTES_MAX) as usize)))
+        Self(Arc::new(Semaphore::new(kibibytes(DECODED_WEIGHT_MAX) as usize)))
     }
 
-    /// Waits until there is room for so many bytes of files, and takes it.
-    pub(super) async fn take(&self, bytes: u64) -> OwnedSemaphorePermit {
-        let taken = Arc::clone(&self.0).acquire_many_owned(kibibytes(bytes.min(DECODED_BYTES_MAX))).await;
+    /// Waits until there is room for so much of files, and takes it.
+    pub(super) async fn take(&self, weight: u64) -> OwnedSemaphorePermit {
+        let taken = Arc::clone(&self.0).acquire_many_owned(kibibytes(weight.min(DECODED_WEIGHT_MAX))).await;
         taken.expect("nobody closes it")
     }
 }
@@ -75,7 +83,6 @@ fn bundles(
 
 #[cfg(test)]
 mod tests {
-    use common::dataset::DataFile;
     use futures::TryStreamExt;
 
     use super::*;
@@ -96,11 +103,11 @@ mod tests {
     #[tokio::test]
     async fn a_file_that_is_larger_than_the_room_is_decoded_alone() {
         let room = Room::new();
-        let half = room.take(DECODED_BYTES_MAX / 2).await;
+        let half = room.take(DECODED_WEIGHT_MAX / 2).await;
         let small = room.take(1).await;
-        assert!(futures::poll!(pin!(room.take(DECODED_BYTES_MAX * 3))).is_pending());
+        assert!(futures::poll!(pin!(room.take(DECODED_WEIGHT_MAX * 3))).is_pending());
         drop((half, small));
-        let _large = room.take(DECODED_BYTES_MAX * 3).await;
+        let _large = room.take(DECODED_WEIGHT_MAX * 3).await;
         assert!(futures::poll!(pin!(room.take(1))).is_pending());
     }
 }
