@@ -13,8 +13,8 @@ use tracing::info;
 use super::swaps::{self, DECODED_WEIGHT_MAX, Room, weight};
 use crate::{Batch, Error, Watch};
 
-/// Files below this size are small, in bytes.
-const SMALL_BYTES: u64 = 32 << 20;
+/// Files below this [`weight`] are small.
+const SMALL_WEIGHT: u64 = 32 << 20;
 
 /// How much of small files becomes one file, at most, by [`weight`]. They are decoded in memory at once.
 const TOGETHER_WEIGHT_MAX: u64 = DECODED_WEIGHT_MAX;
@@ -67,7 +67,7 @@ impl Batch {
 /// The small files of each date that has at least `least` of them, in groups that become one file each.
 fn groups(files: Vec<DataFile>, least: usize) -> Vec<Vec<DataFile>> {
     let mut dates: BTreeMap<Option<String>, Vec<DataFile>> = BTreeMap::new();
-    for file in files.into_iter().filter(|file| file.bytes < SMALL_BYTES) {
+    for file in files.into_iter().filter(|file| weight(file) < SMALL_WEIGHT) {
         dates.entry(file.date().map(str::to_owned)).or_default().push(file);
     }
     let mut groups: Vec<Vec<DataFile>> = Vec::new();
@@ -112,10 +112,10 @@ mod tests {
     fn small_files_of_a_date_go_together_up_to_a_size() {
         let file = |date: &str, number: u32, bytes| DataFile {
             path: format!("datasets/x/event_date={date}/{number}.parquet").into(),
-            rows: 1,
+            rows: 0,
             bytes,
         };
-        let (small, large) = (SMALL_BYTES - 1, SMALL_BYTES);
+        let (small, large) = (SMALL_WEIGHT - 1, SMALL_WEIGHT);
         let files = [file("a", 0, 1), file("a", 1, large), file("a", 2, 2), file("b", 3, 1), file("c", 4, small)];
         let more = [file("c", 5, small), file("c", 6, small), file("c", 7, small), file("c", 8, 1)];
         let grouped = |least| {
@@ -131,8 +131,8 @@ mod tests {
     #[test]
     fn files_of_many_rows_go_together_up_to_a_number_of_rows() {
         let file = |rows| DataFile { path: format!("{rows}.parquet").into(), rows, bytes: 8 << 20 };
-        let files = [700_000, 800_000, 900_000, 1_100_000, 3_000_000, 1].map(file);
+        let files = [400_000, 500_000, 450_000, 600_000, 510_000, 3_000_000].map(file);
         let grouped = groups(files.into(), 2).into_iter().map(|group| group.iter().map(|f| f.rows).collect::<Vec<_>>());
-        assert_eq!(grouped.collect::<Vec<_>>(), [vec![700_000, 800_000], vec![900_000, 1_100_000]]);
+        assert_eq!(grouped.collect::<Vec<_>>(), [vec![400_000, 500_000], vec![450_000, 510_000]]);
     }
 }

@@ -18,7 +18,7 @@ use crate::{Error, Watch};
 pub(super) const DECODED_WEIGHT_MAX: u64 = 64 << 20;
 
 /// What a row weighs at least, in bytes: decoded it is as wide as its columns, however closely it is packed in the file.
-const ROW_WEIGHT_MIN: u64 = 32;
+const ROW_WEIGHT_MIN: u64 = 64;
 
 /// How much `file` is, in bytes, for those who decode it whole.
 pub(super) fn weight(file: &DataFile) -> u64 {
