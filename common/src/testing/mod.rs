@@ -3,6 +3,7 @@
 pub mod browser;
 pub mod certificates;
 pub mod clock;
+mod exactly;
 pub mod feed;
 pub mod kafka;
 pub mod log;
@@ -15,6 +16,7 @@ mod views;
 
 use std::io::Write;
 
+pub use exactly::exactly;
 pub use views::{departures, view};
 
 /// Says that tests that need `what` are passed over, past the test harness, which keeps what passing tests print.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use sonic_rs::LazyValue;
 
 use super::*;
-use crate::schema::Step;
+use crate::{schema::Step, testing::exactly};
 
 // What random records are made of: JSON by the grammar, in all its spellings, and then broken.
 
@@ -215,33 +215,6 @@ pub(super) fn generally(mut decoder: Decoder, records: Vec<Record>) -> Decoded {
     let events = decoder.finish(Envelopes::around(&records, others.iter().map(|(at, _)| *at)));
     let letter = |(at, fault): (usize, Option<Fault>)| Some(fault?.letter(records.at(at).to_record()));
     Decoded { events, dead_letters: others.into_iter().filter_map(letter).collect(), tombstones }
-}
-
-/// `text`, a number in JSON's grammar, times 10^`scale`; `None` if that is not whole or has more than 38 digits. By moving
-/// digits about as text.
-fn exactly(text: &str, scale: i64) -> Option<i128> {
-    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let (sign, whole) = whole.strip_prefix('-').map_or(("", whole), |whole| ("-", whole));
-    let digits = format!("{whole}{fraction}");
-    let digits = digits.trim_start_matches('0');
-    if digits.is_empty() {
-        return Some(0);
-    }
-    let shift = exponent.parse::<i64>().ok()? + scale - fraction.len() as i64;
-    let shifted = match usize::try_from(shift) {
-        Ok(more) if digits.len() + more <= 38 => format!("{digits}{}", "0".repeat(more)),
-        Ok(_) => return None,
-        Err(_) => {
-            let kept = digits.len().checked_sub(usize::try_from(-shift).ok()?)?;
-            let (kept, cut) = digits.split_at(kept);
-            if cut.contains(|digit| digit != '0') || kept.len() > 38 {
-                return None;
-            }
-            kept.to_owned()
-        }
-    };
-    Some(format!("{sign}{shifted}").parse().unwrap())
 }
 
 /// The text of the value at `steps` in `value`, the last one of each name, by serde's derived maps.
