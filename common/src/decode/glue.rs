@@ -1,6 +1,6 @@
 //! A text that is expected somewhere among bytes: what stands between two values of a record.
 
-use super::vector::{Half, same};
+use super::vector::{Half, half_at, same};
 
 const HALF: usize = size_of::<Half>();
 
@@ -56,12 +56,6 @@ impl Glue {
         half_at(bytes, last) == Some(&self.last)
             && (self.middle.is_empty() || bytes.get(at + HALF..last) == Some(&*self.middle))
     }
-}
-
-/// The sixteen bytes from `at` on.
-#[inline(always)]
-pub(super) fn half_at(bytes: &[u8], at: usize) -> Option<&Half> {
-    bytes.get(at..at + HALF)?.first_chunk()
 }
 
 #[cfg(test)]

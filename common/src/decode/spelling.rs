@@ -4,9 +4,9 @@
 
 use super::{
     dictionary::{Dictionary, Key},
-    glue::{Glue, half_at},
+    glue::Glue,
     shape::Target,
-    vector::Half,
+    vector::{Half, half_at},
 };
 
 /// Most spellings of names that one object's reader remembers, those that lead to no column among them.

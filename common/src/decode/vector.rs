@@ -51,6 +51,12 @@ pub(super) fn has_avx2() -> bool {
         && is_x86_feature_detected!("popcnt")
 }
 
+/// The half of `bytes` that starts at `at`.
+#[inline(always)]
+pub(super) fn half_at(bytes: &[u8], at: usize) -> Option<&Half> {
+    bytes.get(at..at + size_of::<Half>())?.first_chunk()
+}
+
 /// Which bytes are the same in both.
 #[inline(always)]
 pub(super) fn same(half: &Half, other: &Half) -> u32 {

@@ -4,7 +4,7 @@
 use super::{
     super::{
         block::Block,
-        glue::{Glue, half_at},
+        glue::Glue,
         marks::Record,
         span::{ROWS_MAX, Row, Span},
         vector,
@@ -118,7 +118,7 @@ impl Rows<'_> {
         let mut alike = 0;
         for ((at, ends), span) in rows {
             let from = *at as usize;
-            let (Some(&end), Some(seen)) = (ends.get(end), half_at(bytes, from)) else { break };
+            let (Some(&end), Some(seen)) = (ends.get(end), vector::half_at(bytes, from)) else { break };
             if !vector::same(seen, &first) & mask != 0 {
                 break;
             }

@@ -11,7 +11,7 @@ use std::arch::x86_64::{
     _mm256_xor_si256,
 };
 
-use super::{Chunk, Half, Marks, Unusual};
+use super::{Chunk, Half, Marks, Unusual, half_at};
 
 /// A half, and the byte before it.
 pub(in super::super) type Tail = [u8; 17];
@@ -188,11 +188,6 @@ impl Pair {
         let upper = _mm256_mul_epu32(eights, _mm256_set1_epi64x(100_000_000));
         _mm256_add_epi64(upper, _mm256_srli_epi64::<32>(eights))
     }
-}
-
-#[inline]
-fn half_at(bytes: &[u8], at: usize) -> Option<&Half> {
-    bytes.get(at..)?.first_chunk()
 }
 
 #[inline]
