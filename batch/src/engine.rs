@@ -56,7 +56,7 @@ impl Engine {
     }
 
     /// How many tasks are worth having in flight: one on each core, and one more that waits for the store meanwhile. It
-    /// bounds the memory of a run, since each holds the decoded events of one file.
+    /// bounds the memory of a run, since each holds what it reads of one row group.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.cores.get() + 1

@@ -1,7 +1,7 @@
 //! Gather: between map and reduce, all groups of a run, in memory up to a budget and beyond it in temporary files.
 //!
-//! The budget is of all that a run holds: groups, and what its tasks claim beside ([`crate::memory`]): files in flight, batches of
-//! events, what is folded apart and not brought here yet. Whoever finds it exceeded puts groups aside itself, shard by shard, until
+//! The budget is of all that a run holds: groups, and what its tasks claim beside ([`crate::memory`]): row groups in flight, batches
+//! of events, what is folded apart and not brought here yet. Whoever finds it exceeded puts groups aside itself, shard by shard, until
 //! it is not: so nobody goes on adding while another makes room, and what is put aside is little at a time.
 
 use std::{

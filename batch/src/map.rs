@@ -58,7 +58,7 @@ async fn archived(store: &Store, id: ArchiveId, views: &[Arc<View>]) -> Result<V
     Ok(partials)
 }
 
-/// Folds `files`, one after the other, so that a batch of events of one file is in memory at once.
+/// Folds `files`, one after the other, so that what is read of one row group and a batch of its events are in memory at once.
 async fn fold(
     engine: &Engine,
     dataset: &Dataset,
@@ -71,25 +71,28 @@ async fn fold(
     let columns = fold.columns();
     let mut claim = gathered.claim();
     for file in files {
-        let file_bytes = usize::try_from(file.bytes).unwrap_or(usize::MAX);
-        claim.set(file_bytes + fold.bytes());
-        let events = dataset.events(file, &columns).await?;
-        let gathered = Arc::clone(gathered);
-        let folding = engine.run(move || {
-            for batch in events {
-                let batch = batch?;
-                fold.fold(&batch)?;
-                claim.set(file_bytes + batch.get_array_memory_size() + fold.bytes());
-                if gathered.is_short() {
-                    fold.settle()?;
-                    claim.set(file_bytes + batch.get_array_memory_size() + fold.bytes());
-                    gathered.make_room()?;
+        let mut events = dataset.events(file, &columns).await?;
+        let read_max = events.held_max();
+        claim.set(read_max + fold.bytes());
+        while let Some(group) = events.next().await? {
+            let gathered = Arc::clone(gathered);
+            let folding = engine.run(move || {
+                for batch in group {
+                    let batch = batch?;
+                    fold.fold(&batch)?;
+                    claim.set(read_max + batch.get_array_memory_size() + fold.bytes());
+                    if gathered.is_short() {
+                        fold.settle()?;
+                        claim.set(read_max + batch.get_array_memory_size() + fold.bytes());
+                        gathered.make_room()?;
+                    }
                 }
-            }
-            claim.set(fold.bytes());
-            Ok::<_, Error>((fold, claim))
-        });
-        (fold, claim) = folding.await?;
+                claim.set(read_max + fold.bytes());
+                Ok::<_, Error>((fold, claim))
+            });
+            (fold, claim) = folding.await?;
+        }
+        claim.set(fold.bytes());
     }
     let gathered = Arc::clone(gathered);
     let settle = move || {

@@ -71,6 +71,10 @@ pub const STORE_REQUEST_RETRIES_MAX: usize = 2;
 /// Bytes of a large object that are read at once.
 pub const STORE_PIECE_BYTES: u64 = 16 << 20;
 
+/// Bytes at the end of a data file that are read first: what the file says of itself is there (one to four kilobytes, as a rule), and
+/// a file that is no larger is read by one request.
+pub const DATA_FILE_TAIL_BYTES: u64 = 1 << 20;
+
 /// How often a commit that lost a race reads the head again before it gives up.
 pub const COMMIT_ATTEMPTS_MAX: u32 = 32;
 

@@ -27,7 +27,7 @@ use arrow::{
 use batch::{Batch, Engine, Watch};
 use common::{
     clock::SystemClock,
-    dataset::{Append, Dataset},
+    dataset::{self, Append, Dataset},
     event::Counts,
     fold::Fold,
     generation,
@@ -183,9 +183,13 @@ async fn decode(run: &Run) {
         .map(|file| {
             let columns = &columns;
             async move {
-                let events = run.dataset.events(&file, columns).await?;
-                let count = || events.map(|batch| batch.map(|batch| batch.num_rows())).sum::<Result<usize, _>>();
-                tokio::task::spawn_blocking(count).await.unwrap()
+                let mut events = run.dataset.events(&file, columns).await?;
+                let mut rows = 0;
+                while let Some(group) = events.next().await? {
+                    let count = || group.map(|batch| batch.map(|batch| batch.num_rows())).sum::<Result<usize, _>>();
+                    rows += tokio::task::spawn_blocking(count).await.unwrap()?;
+                }
+                Ok::<_, dataset::Error>(rows)
             }
         })
         .buffer_unordered(THREADS)

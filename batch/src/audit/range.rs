@@ -163,17 +163,19 @@ impl Batch {
             columns.extend([PARTITION.to_owned(), OFFSET.to_owned()]);
         }
         for file in files {
-            let events = dataset.events(file, &columns).await?;
-            let before = before.cloned();
-            let folding = self.engine.run(move || {
-                for batch in events {
-                    let batch = batch?;
-                    let batch = before.as_ref().map_or(Ok(batch.clone()), |before| earlier(&batch, before))?;
-                    fold.fold(&batch)?;
-                }
-                Ok::<_, Error>(fold)
-            });
-            fold = folding.await?;
+            let mut events = dataset.events(file, &columns).await?;
+            while let Some(group) = events.next().await? {
+                let before = before.cloned();
+                let folding = self.engine.run(move || {
+                    for batch in group {
+                        let batch = batch?;
+                        let batch = before.as_ref().map_or(Ok(batch.clone()), |before| earlier(&batch, before))?;
+                        fold.fold(&batch)?;
+                    }
+                    Ok::<_, Error>(fold)
+                });
+                fold = folding.await?;
+            }
         }
         let mut partials = self.engine.run(move || fold.take()).await?;
         Ok(partials.remove(0))

@@ -151,14 +151,16 @@ impl Batch {
         let columns = fold.columns();
         for file in files {
             watch.check()?;
-            let events = dataset.events(file, &columns).await?;
-            let folding = move || {
-                for batch in events {
-                    fold.fold(&batch?)?;
-                }
-                Ok::<_, Error>(fold)
-            };
-            fold = self.engine.run(folding).await?;
+            let mut events = dataset.events(file, &columns).await?;
+            while let Some(group) = events.next().await? {
+                let folding = move || {
+                    for batch in group {
+                        fold.fold(&batch?)?;
+                    }
+                    Ok::<_, Error>(fold)
+                };
+                fold = self.engine.run(folding).await?;
+            }
         }
         let partials = self.engine.run(move || fold.take()).await?;
         for (view, partial) in views.iter().zip(&partials) {

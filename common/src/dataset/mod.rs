@@ -28,7 +28,7 @@ use self::{commit::Appending, log::AppIds, table::Table, write::NewFile};
 pub use self::{
     export::Export,
     loads::{LOADS_FROM, LoadId},
-    read::Events,
+    read::{Events, RowGroup},
     rewrite::{ArchiveId, Replacement, Rewrite, Swap, Why, Written},
 };
 use crate::{
@@ -313,16 +313,13 @@ impl Dataset {
         self.inner.table.files(version).await
     }
 
-    /// The events in `file`, which is read whole and decoded as batches are asked for: these have at least the columns named,
-    /// strings as `Dictionary(Int32, Utf8)` and decimals of up to 18 digits as `Decimal64`. A column that the table was given
-    /// after the file was written is null. Asking for the next batch is CPU work.
+    /// The events in `file`, of which these columns are read, a row group at a time. A column that the table was given after the file
+    /// was written is null.
     ///
     /// # Errors
     /// [`Error::Gone`], [`Error::Table`], [`Error::Store`].
     pub async fn events(&self, file: &DataFile, columns: &[String]) -> Result<Events, Error> {
-        let bytes = self.inner.store.get(&file.path).await?;
-        let bytes = bytes.ok_or_else(|| Error::Gone { path: file.path.clone() })?;
-        Events::new(&file.path, bytes, &self.inner.schema, columns)
+        Events::open(&self.inner.store, file, &self.inner.schema, columns).await
     }
 
     /// The events that `commit` added in `file`, one of its own. Where the file is gone, because its events were put into other
@@ -376,13 +373,15 @@ impl Dataset {
     /// # Errors
     /// [`Error::Gone`], [`Error::Table`], [`Error::Store`].
     pub async fn read(&self, file: &DataFile, columns: &[String]) -> Result<Vec<RecordBatch>, Error> {
-        let events = self.events(file, columns).await?;
-        let decoded = tokio::task::spawn_blocking(move || {
+        let mut events = self.events(file, columns).await?;
+        let mut batches = Vec::new();
+        while let Some(group) = events.next().await? {
             let widen = |batch| read::widened(&batch).map_err(Error::table("read a data file"));
-            events.map(|batch| batch.and_then(widen)).collect()
-        })
-        .await;
-        decoded.map_err(Error::table("read a data file"))?
+            let decode = move || group.map(|batch| batch.and_then(widen)).collect::<Result<Vec<_>, _>>();
+            let decoded = tokio::task::spawn_blocking(decode).await;
+            batches.extend(decoded.map_err(Error::table("read a data file"))??);
+        }
+        Ok(batches)
     }
 }
 

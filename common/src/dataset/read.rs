@@ -1,6 +1,6 @@
 //! Events out of a Parquet file of the dataset, whoever wrote it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use arrow::{
     array::{ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, new_null_array},
@@ -11,43 +11,104 @@ use arrow::{
 use bytes::Bytes;
 use object_store::path::Path;
 use parquet::{
+    DecodeResult,
     arrow::{
         ProjectionMask,
-        arrow_reader::{
-            ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
-        },
+        arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader},
+        push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder, PushBuffers},
     },
     errors::ParquetError,
+    file::metadata::{ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData},
 };
 
-use super::Error;
+use super::{DataFile, Error};
 use crate::{
+    limits::DATA_FILE_TAIL_BYTES,
     position::{OffsetRange, Partition},
     schema::{OFFSET, PARTITION, Schema, coded_type},
+    store::Store,
 };
 
 /// Rows of one batch: large enough that a batch's fixed costs vanish, small enough to stay in the cache.
 const BATCH_ROWS: usize = 16_384;
 
-/// The events of one file, decoded as they are asked for: a batch at a time is in memory. CPU work.
+/// The events of one file: of the columns named and no others, a row group at a time.
 #[derive(Debug)]
 pub struct Events {
+    store: Store,
+    path: Path,
+    decoder: ParquetPushDecoder,
+    wanted: SchemaRef,
+    held_max: usize,
+}
+
+impl Events {
+    /// Reads where in `file` its row groups are.
+    pub(super) async fn open(
+        store: &Store,
+        file: &DataFile,
+        schema: &Schema,
+        columns: &[String],
+    ) -> Result<Self, Error> {
+        let path = &file.path;
+        let wanted = wanted(schema, columns).map_err(|error| failed(path, &error))?;
+        let (metadata, tail) = tail(store, file).await?;
+        let tail_bytes = tail.1.len();
+        let (decoder, group_max) = decoder(metadata, tail, &wanted).map_err(|error| failed(path, &error))?;
+        Ok(Self { store: store.clone(), path: path.clone(), decoder, wanted, held_max: tail_bytes + group_max })
+    }
+
+    /// Bytes of the file that are held at most while one of its row groups is decoded.
+    #[must_use]
+    pub fn held_max(&self) -> usize {
+        self.held_max
+    }
+
+    /// The next row group, of which everything is read that its decoding needs; `None` after the last.
+    ///
+    /// # Errors
+    /// [`Error::Gone`], [`Error::Table`], [`Error::Store`].
+    pub async fn next(&mut self) -> Result<Option<RowGroup>, Error> {
+        let failed = |error| failed(&self.path, &error);
+        loop {
+            match self.decoder.try_next_reader().map_err(failed)? {
+                DecodeResult::NeedsData(ranges) => {
+                    let bytes = fetch(&self.store, &self.path, &ranges).await?;
+                    self.decoder.push_ranges(ranges, bytes).map_err(failed)?;
+                }
+                DecodeResult::Data(reader) => {
+                    let (path, wanted) = (self.path.clone(), SchemaRef::clone(&self.wanted));
+                    return Ok(Some(RowGroup { path, reader, wanted }));
+                }
+                DecodeResult::Finished => return Ok(None),
+            }
+        }
+    }
+
+    /// The row groups that are left, all of them read, for who cannot wait in between: what they need of the file is held at once.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn rest(mut self) -> Result<impl Iterator<Item = Result<RecordBatch, Error>> + Send, Error> {
+        let mut groups = Vec::new();
+        while let Some(group) = self.next().await? {
+            groups.push(group);
+        }
+        Ok(groups.into_iter().flatten())
+    }
+}
+
+/// The events of one row group, decoded as they are asked for: a batch at a time is in memory. CPU work.
+///
+/// Strings are `Dictionary(Int32, Utf8)` and decimals of up to 18 digits `Decimal64`; a column that the file is too old to have is null.
+#[derive(Debug)]
+pub struct RowGroup {
     path: Path,
     reader: ParquetRecordBatchReader,
     wanted: SchemaRef,
 }
 
-impl Events {
-    /// The columns named, strings as `Dictionary(Int32, Utf8)` and decimals of up to 18 digits as `Decimal64`; one that the
-    /// file is too old to have is null.
-    pub(super) fn new(path: &Path, file: Bytes, schema: &Schema, columns: &[String]) -> Result<Self, Error> {
-        let opened = open(file, schema, columns);
-        let (reader, wanted) = opened.map_err(|error| failed(path, &error))?;
-        Ok(Self { path: path.clone(), reader, wanted })
-    }
-}
-
-impl Iterator for Events {
+impl Iterator for RowGroup {
     type Item = Result<RecordBatch, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -60,22 +121,57 @@ fn failed(path: &Path, error: &ParquetError) -> Error {
     Error::table("read a data file")(format!("{path}: {error}"))
 }
 
-fn open(
-    file: Bytes,
-    schema: &Schema,
-    columns: &[String],
-) -> Result<(ParquetRecordBatchReader, SchemaRef), ParquetError> {
-    let wanted = wanted(schema, columns)?;
+/// What `file` says of itself at its end, and the end as it was read: all of a small file.
+async fn tail(store: &Store, file: &DataFile) -> Result<(ParquetMetaData, (Range<u64>, Bytes)), Error> {
+    let DataFile { ref path, bytes, .. } = *file;
+    let mut length = bytes.min(DATA_FILE_TAIL_BYTES);
+    loop {
+        let range = bytes - length..bytes;
+        let tail = fetch(store, path, std::slice::from_ref(&range)).await?.swap_remove(0);
+        let mut reader = ParquetMetaDataReader::new();
+        match reader.try_parse_sized(&tail, bytes).and_then(|()| reader.finish()) {
+            // At most all that there is, or it is another error.
+            Err(ParquetError::NeedMoreData(needed)) => length = needed as u64,
+            metadata => return Ok((metadata.map_err(|error| failed(path, &error))?, (range, tail))),
+        }
+    }
+}
+
+/// These ranges of the object at `path`, all of each.
+async fn fetch(store: &Store, path: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, Error> {
+    let read = store.get_ranges(path, ranges).await?.ok_or_else(|| Error::Gone { path: path.clone() })?;
+    match ranges.iter().zip(&read).find(|(range, bytes)| range.end - range.start != bytes.len() as u64) {
+        Some((range, _)) => Err(failed(path, &ParquetError::EOF(format!("it ends before {}", range.end)))),
+        None => Ok(read),
+    }
+}
+
+/// A decoder of the columns that are wanted, and how many bytes of a row group it needs at most; `tail` is read already.
+fn decoder(
+    metadata: ParquetMetaData,
+    (range, tail): (Range<u64>, Bytes),
+    wanted: &ArrowSchema,
+) -> Result<(ParquetPushDecoder, usize), ParquetError> {
+    let metadata = Arc::new(metadata);
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let metadata = ArrowReaderMetadata::load(&file, options.clone())?;
-    let hinted: Vec<Field> = metadata.schema().fields().iter().map(|field| compact(field)).collect();
+    let there = ArrowReaderMetadata::try_new(Arc::clone(&metadata), options.clone())?;
+    let hinted: Vec<Field> = there.schema().fields().iter().map(|field| compact(field)).collect();
     let options = options.with_schema(Arc::new(ArrowSchema::new(hinted)));
-    let metadata = ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options)?;
-    let there = metadata.schema();
-    let roots: Vec<usize> = wanted.fields().iter().filter_map(|field| there.index_of(field.name()).ok()).collect();
-    let mask = ProjectionMask::roots(metadata.parquet_schema(), roots);
-    let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata).with_projection(mask);
-    Ok((reader.with_batch_size(BATCH_ROWS).build()?, wanted))
+    let there = ArrowReaderMetadata::try_new(Arc::clone(&metadata), options)?;
+    let roots = wanted.fields().iter().filter_map(|field| there.schema().index_of(field.name()).ok());
+    let mask = ProjectionMask::roots(there.parquet_schema(), roots);
+
+    let bytes = |group: &RowGroupMetaData| -> i64 {
+        let columns = group.columns().iter().enumerate().filter(|&(leaf, _)| mask.leaf_included(leaf));
+        columns.map(|(_, column)| column.compressed_size()).sum()
+    };
+    let group_max = metadata.row_groups().iter().map(bytes).max().unwrap_or(0);
+
+    let mut read = PushBuffers::default();
+    read.push_range(range, tail);
+    let decoder = ParquetPushDecoderBuilder::new_with_metadata(there).with_buffers(read);
+    let decoder = decoder.with_projection(mask).with_batch_size(BATCH_ROWS).build()?;
+    Ok((decoder, usize::try_from(group_max).unwrap_or(0)))
 }
 
 /// The schema of the batches to return.

@@ -14,6 +14,7 @@ use object_store::{ObjectStore, memory::InMemory, path::Path};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use url::Url;
 
+mod read;
 mod rewrite;
 mod s3;
 

@@ -8,7 +8,7 @@ mod options;
 mod remote;
 mod retry;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{ops::Range, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
 use futures::TryStreamExt;
@@ -180,6 +180,19 @@ impl Store {
     /// [`Error::Io`].
     pub async fn get(&self, path: &Path) -> Result<Option<Bytes>, Error> {
         match self.objects.get_bytes(path).await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(source) => Err(Error::Io { action: "read", path: path.clone(), source }),
+        }
+    }
+
+    /// These ranges of the object at `path`, or `None` if there is no object. What is wanted of a service is put together where it is near
+    /// in the object.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub async fn get_ranges(&self, path: &Path, ranges: &[Range<u64>]) -> Result<Option<Vec<Bytes>>, Error> {
+        match self.objects.get_ranges(path, ranges).await {
             Ok(bytes) => Ok(Some(bytes)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(source) => Err(Error::Io { action: "read", path: path.clone(), source }),

@@ -30,6 +30,8 @@ pub(super) async fn conforms(store: &Store) {
     store.put(&path("a/1"), Bytes::from_static(b"one")).await.unwrap();
     store.put(&path("a/1"), Bytes::from_static(b"uno")).await.unwrap();
     assert_eq!(store.get(&path("a/1")).await.unwrap().unwrap(), "uno");
+    assert_eq!(store.get_ranges(&path("a/1"), &[1..3, 0..1]).await.unwrap().unwrap(), ["no", "u"]);
+    assert_eq!(store.get_ranges(&path("a/2"), &[0..1, 2..3]).await.unwrap(), None);
     let exists = store.put_if_absent(&path("a/1"), Bytes::from_static(b"due")).await;
     assert!(matches!(&exists, Err(Error::Exists { path }) if path.as_ref() == "a/1"), "{exists:?}");
     store.put_if_absent(&path("a/b/0"), Bytes::new()).await.unwrap();

@@ -271,6 +271,7 @@ impl ObjectStore for FaultyObjects {
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        self.wait_for(location).await;
         match self.begin(Operation::Get).await {
             None | Some(Fault::Slow) => self.inner.get_ranges(location, ranges).await,
             Some(_) => Err(injected("get refused")),

@@ -175,9 +175,12 @@ impl To<'_> {
         let columns = rules.schema.columns().iter().map(|column| column.name.clone());
         let columns: Vec<String> = columns.chain([schema::KEY.to_owned()]).collect();
         for file in &files {
-            for batch in dataset.events(file, &columns).await? {
-                let batch = self.times.of(&batch?, &rules.event_time)?;
-                check(&mut encoder, &batch).await.with_context(|| format!("{}: nothing was sent", file.path))?;
+            let mut events = dataset.events(file, &columns).await?;
+            while let Some(group) = events.next().await? {
+                for batch in group {
+                    let batch = self.times.of(&batch?, &rules.event_time)?;
+                    check(&mut encoder, &batch).await.with_context(|| format!("{}: nothing was sent", file.path))?;
+                }
             }
         }
         let mut all = Replayed::default();
@@ -185,7 +188,7 @@ impl To<'_> {
             let name = producer.unwrap_or("replay");
             // The whole path: the files of one commit have the same name in the directories of their dates.
             let name = format!("{name}:{}", file.path);
-            let events = dataset.events(file, &columns).await?.map(|batch| Ok(batch?));
+            let events = dataset.events(file, &columns).await?.rest().await?.map(|batch| Ok(batch?));
             let records = Records::new(events, &encoder, &rules.event_time, self.times);
             let done = self.send(&name, records, self.times.all().then_some(file.rows)).await?;
             all.accepted += done.accepted;
