@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    mem,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -14,7 +15,7 @@ use std::{
 
 use arrow::record_batch::RecordBatch;
 use common::{
-    fold::{SHARDS, Shards},
+    fold::{Fold, SHARDS, Shards},
     history::Kept,
     names::ViewName,
     partial,
@@ -33,6 +34,9 @@ use crate::{
 /// The part of the memory that groups have even if others claim more: with less, what is put aside at once would be too little.
 const GROUPS_PART: usize = 4;
 
+/// The part of the memory that one fold has for the groups of a view before it brings them to those of the others.
+const APART_PART: usize = 8;
+
 /// The groups of all views of a run. Shared by its tasks.
 #[derive(Debug)]
 pub struct Gathered {
@@ -41,8 +45,20 @@ pub struct Gathered {
     memory: usize,
     /// What others hold.
     claims: Claims,
+    /// Folds that no task is at, with what they hold.
+    idle: Mutex<Vec<Folding>>,
     /// The most bytes that were ever seen.
     peak: AtomicUsize,
+}
+
+/// A fold of views of one source, onto the groups of a run. One task after the other goes on with it: so groups that they have in
+/// common are there once, and nothing need be brought together after each.
+#[derive(Debug)]
+pub struct Folding {
+    /// The fold.
+    pub fold: Fold,
+    /// What it holds, and the task that is at it.
+    pub claim: Claim,
 }
 
 /// The groups of one view.
@@ -78,7 +94,7 @@ impl Gathered {
             (view.name.clone(), Arc::new(empty))
         };
         let views = views.into_iter().map(gathering).collect();
-        Self { views, memory, claims, peak: AtomicUsize::new(0) }
+        Self { views, memory, claims, idle: Mutex::default(), peak: AtomicUsize::new(0) }
     }
 
     /// The groups of a view.
@@ -95,10 +111,32 @@ impl Gathered {
         all
     }
 
-    /// Bytes that what is folded apart may hold before it is brought here.
+    /// A fold of these views, all of one source, to go on with.
     #[must_use]
-    pub fn apart_max(&self) -> usize {
-        self.memory / 8
+    pub fn folding(&self, views: &[Arc<View>]) -> Folding {
+        let mut idle = lock(&self.idle);
+        let same = |folding: &Folding| folding.fold.views().iter().map(|view| &view.name).eq(views.iter().map(|v| &v.name));
+        if let Some(at) = idle.iter().position(same) {
+            return idle.swap_remove(at);
+        }
+        let shards = views.iter().map(|view| Arc::clone(&self.of(view).shards)).collect();
+        Folding { fold: Fold::onto(shards, self.memory / APART_PART), claim: self.claim() }
+    }
+
+    /// Takes back what [`Self::folding`] gave, for the next task.
+    pub fn put_back(&self, mut folding: Folding) {
+        folding.claim.set(folding.fold.bytes());
+        lock(&self.idle).push(folding);
+    }
+
+    /// All tasks are done: what was folded is left here.
+    ///
+    /// # Errors
+    /// [`Error::Spill`], [`Error::Measure`].
+    pub fn finish(&self) -> Result<(), Error> {
+        let idle = mem::take(&mut *lock(&self.idle));
+        idle.into_iter().try_for_each(|folding| folding.fold.leave())?;
+        self.make_room()
     }
 
     /// A claim on the memory, of nothing yet.
@@ -129,8 +167,10 @@ impl Gathered {
         if !self.is_short() {
             return Ok(());
         }
+        let idle = mem::take(&mut *lock(&self.idle));
+        idle.into_iter().try_for_each(|mut folding| folding.fold.settle())?;
         for largest in self.by_size().into_iter().rev() {
-            // Rows that wait are in no shard yet.
+            // Rows that wait, and what was folded apart, are in no shard yet.
             largest.shards.settle()?;
             for _ in 0..SHARDS {
                 if !self.is_short() {
@@ -182,7 +222,7 @@ impl Gathering {
     /// # Errors
     /// [`Error::Measure`].
     pub fn chunks(&self) -> Result<BTreeSet<i64>, Error> {
-        self.shards.settle()?;
+        self.shards.fold_waiting()?;
         let grain = chunk::of(self.shards.view());
         let kept = self.shards.buckets().into_iter().filter_map(|bucket| self.kept.bucket(self.view(), bucket));
         let mut chunks: BTreeSet<i64> = kept.map(|bucket| grain.bucket(bucket)).collect();

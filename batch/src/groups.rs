@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use arrow::record_batch::RecordBatch;
 use common::{
-    fold::{self, Settled},
+    fold::{self, Interval, SHARDS, Settled},
     partial,
     view::View,
 };
@@ -40,14 +40,15 @@ enum Held {
 struct Table {
     settled: Settled,
     /// Which of them each chunk has, by its start.
-    chunks: BTreeMap<i64, Vec<u32>>,
+    chunks: BTreeMap<i64, Interval>,
 }
 
 impl Table {
-    /// The groups of one chunk, or of all.
-    fn groups(&self, from_us: Option<i64>) -> impl Iterator<Item = (&Settled, &[u32])> {
+    /// The groups that some shards have of one chunk, or of all.
+    fn groups(&self, shards: &Range<usize>, from_us: Option<i64>) -> impl Iterator<Item = (&Settled, &[u32])> {
         let chosen = move |(start, _): &(&i64, _)| from_us.is_none_or(|from_us| from_us == **start);
-        self.chunks.iter().filter(chosen).map(|(_, groups)| (&self.settled, groups.as_slice()))
+        let groups = self.chunks.iter().filter(chosen).map(|(_, interval)| (&self.settled, interval.of(shards)));
+        groups.filter(|(_, groups)| !groups.is_empty())
     }
 }
 
@@ -58,9 +59,9 @@ impl Groups {
         let table = |settled: Settled| {
             let chunks = settled.intervals(chunk::of(&view));
             for (&from_us, groups) in &chunks {
-                *rows.entry(from_us).or_default() += groups.len() as u64;
+                *rows.entry(from_us).or_default() += groups.count() as u64;
             }
-            bytes += settled.bytes() + settled.len() * size_of::<u32>();
+            bytes += settled.bytes();
             Table { settled, chunks }
         };
         let held = Held::Tables(settled.into_iter().map(table).collect());
@@ -96,7 +97,7 @@ impl Groups {
 
     pub(crate) fn shards(&self) -> usize {
         match &self.held {
-            Held::Tables(tables) => tables.len(),
+            Held::Tables(_) => SHARDS,
             Held::Partials { pieces, .. } => pieces.len(),
         }
     }
@@ -129,7 +130,7 @@ impl Groups {
     fn join(&self, shards: Range<usize>, from_us: Option<i64>) -> Result<RecordBatch, Error> {
         let (pieces, spilled) = match &self.held {
             Held::Tables(tables) => {
-                let groups: Vec<_> = tables[shards].iter().flat_map(|table| table.groups(from_us)).collect();
+                let groups: Vec<_> = tables.iter().flat_map(|table| table.groups(&shards, from_us)).collect();
                 return Ok(fold::join(&self.view, &groups)?);
             }
             Held::Partials { pieces, spilled } => (pieces, spilled),

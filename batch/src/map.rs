@@ -8,7 +8,6 @@ use arrow::record_batch::RecordBatch;
 use common::{
     archive,
     dataset::{ArchiveId, DataFile, Dataset},
-    fold::Fold,
     segment,
     store::Store,
     view::View,
@@ -16,11 +15,11 @@ use common::{
 
 use crate::{
     Engine, Error,
-    gather::Gathered,
+    gather::{Folding, Gathered},
     plan::{Input, MapTask},
 };
 
-/// Does `task` and adds what comes out to `gathered`.
+/// Does `task` and adds what comes out to `gathered`, which is to be [finished](Gathered::finish) after the last one.
 ///
 /// # Errors
 /// [`Error::Dataset`], [`Error::Segment`], [`Error::Measure`], [`Error::Spill`].
@@ -66,17 +65,16 @@ async fn fold(
     views: &[Arc<View>],
     gathered: &Arc<Gathered>,
 ) -> Result<(), Error> {
-    let shards = views.iter().map(|view| Arc::clone(&gathered.of(view).shards));
-    let mut fold = Fold::onto(shards.collect(), gathered.apart_max());
-    let columns = fold.columns();
-    let mut claim = gathered.claim();
+    let mut folding = gathered.folding(views);
+    let columns = folding.fold.columns();
     for file in files {
         let mut events = dataset.events(file, &columns).await?;
         let read_max = events.held_max();
-        claim.set(read_max + fold.bytes());
+        folding.claim.set(read_max + folding.fold.bytes());
         while let Some(group) = events.next().await? {
             let gathered = Arc::clone(gathered);
-            let folding = engine.run(move || {
+            let folded = engine.run(move || {
+                let Folding { fold, claim } = &mut folding;
                 for batch in group {
                     let batch = batch?;
                     fold.fold(&batch)?;
@@ -88,17 +86,12 @@ async fn fold(
                     }
                 }
                 claim.set(read_max + fold.bytes());
-                Ok::<_, Error>((fold, claim))
+                Ok::<_, Error>(folding)
             });
-            (fold, claim) = folding.await?;
+            folding = folded.await?;
         }
-        claim.set(fold.bytes());
+        folding.claim.set(folding.fold.bytes());
     }
-    let gathered = Arc::clone(gathered);
-    let settle = move || {
-        fold.settle()?;
-        drop((fold, claim));
-        gathered.make_room()
-    };
-    engine.run(settle).await
+    gathered.put_back(folding);
+    Ok(())
 }

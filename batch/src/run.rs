@@ -264,6 +264,8 @@ impl Batch {
             counter.done();
         }
         drop(running);
+        let mapped = Arc::clone(&gathered);
+        self.engine.run(move || mapped.finish()).await?;
         Ok(gathered)
     }
 

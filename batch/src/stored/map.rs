@@ -133,6 +133,7 @@ impl Output {
 /// All groups, cut. Those of chunks that the run does not write are left out: they are of files that reach beyond what was
 /// asked for.
 fn encode(gathered: &Gathered, cuts: &[Cut]) -> Result<(Output, Bytes), Error> {
+    gathered.finish()?;
     let (mut pieces, mut file) = (Vec::new(), Vec::new());
     let mut claim = gathered.claim();
     for Cut { view, chunks } in cuts {

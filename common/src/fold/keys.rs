@@ -302,9 +302,10 @@ impl Keys {
         }
     }
 
-    /// The time stamp of each group in the first column, in which none is null.
-    pub(super) fn all_buckets(&self) -> impl Iterator<Item = i64> {
-        (0..self.len()).filter_map(|group| Some(self.columns[0].time_of(self.number_of(0, group)?)))
+    /// The time stamp of a group in the first column, in which none is null.
+    #[inline]
+    pub(super) fn bucket(&self, group: usize) -> i64 {
+        self.number_of(0, group).map_or(0, |number| self.columns[0].time_of(number))
     }
 
     /// The time stamps of the first column, each once or more often.

@@ -5,6 +5,7 @@
 //! [`GroupTable`] puts the last two together. Where many folds make one result, it comes together in [`Shards`] (with
 //! `spread` and `scatter`), and is read from there as `settled`. Nothing here may depend on the order or the number of the batches: see L1.
 
+mod apart;
 mod batch;
 mod column;
 mod index;
@@ -33,7 +34,7 @@ use self::{
     plan::Plan,
 };
 pub use self::{
-    settled::{Settled, join},
+    settled::{Interval, Settled, join},
     shards::Shards,
     spread::SHARDS,
     table::GroupTable,
@@ -104,12 +105,21 @@ impl Fold {
         self.plans.iter().map(Plan::bytes).sum()
     }
 
-    /// Brings everything to the shards that this fold was made for. It may go on after.
+    /// Brings everything to the shards that this fold was made for, and merges it with what is there. It may go on after.
     ///
     /// # Errors
     /// See [`Error`].
     pub fn settle(&mut self) -> Result<(), Error> {
         self.plans.iter_mut().try_for_each(Plan::settle)
+    }
+
+    /// Leaves everything to the shards that this fold was made for: groups stay in the tables that they were folded in, as long as
+    /// nobody else has the same.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn leave(mut self) -> Result<(), Error> {
+        self.plans.iter_mut().try_for_each(Plan::leave)
     }
 
     /// Takes what was folded since the last take: one canonical partial a view, maybe of no rows.

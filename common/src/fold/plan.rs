@@ -154,6 +154,17 @@ impl Plan {
         self.table.bytes() + self.brings.as_ref().map_or(0, |brings| brings.backlog.bytes())
     }
 
+    /// Brings everything away, groups as they are if few others have the same.
+    pub(super) fn leave(&mut self) -> Result<(), Error> {
+        if let Some(brings) = self.brings.as_ref().filter(|brings| !brings.shards.scatters())
+            && !self.table.is_empty()
+        {
+            let empty = GroupTable::of(brings.shards.view());
+            brings.shards.keep(mem::replace(&mut self.table, empty));
+        }
+        self.settle()
+    }
+
     /// Brings everything away.
     pub(super) fn settle(&mut self) -> Result<(), Error> {
         self.empty()?;

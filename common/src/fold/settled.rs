@@ -1,7 +1,7 @@
 //! Groups that nothing is brought to any more, and how those of many tables become one canonical partial: each is read once, from
 //! where it was folded, in the order in which it will be written.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use arrow::{
     array::{Array, ArrayRef},
@@ -9,7 +9,7 @@ use arrow::{
     record_batch::RecordBatch,
 };
 
-use super::keys::Keys;
+use super::{keys::Keys, scatter::sort, spread::shard_of};
 use crate::{
     grain::Grain,
     measure::{Error, records::Records, words::Words},
@@ -23,35 +23,92 @@ pub struct Settled {
     pub(super) words: Words,
     /// All other states, each with its number, in the order of the groups.
     pub(super) columns: Vec<(usize, ArrayRef)>,
+    pub(super) own: Own,
+}
+
+/// Which groups of a table are its own, and in which shards they are.
+#[derive(Debug)]
+pub(super) enum Own {
+    /// All of them, and they are all in this shard.
+    Shard(usize),
+    /// All of them, in any shard.
+    All,
+    /// These, ascending, in any shard; another table has the others.
+    Some(Vec<u32>),
+}
+
+/// The groups of a table in one interval of time.
+#[derive(Debug)]
+pub struct Interval {
+    groups: Vec<u32>,
+    /// Where those of each shard end, which are side by side; or the shard that all are in.
+    ends: Ends,
+}
+
+#[derive(Debug)]
+enum Ends {
+    Shard(usize),
+    Of(Vec<u32>),
+}
+
+impl Interval {
+    /// The groups of some shards.
+    #[must_use]
+    pub fn of(&self, shards: &Range<usize>) -> &[u32] {
+        match &self.ends {
+            Ends::Shard(shard) if shards.contains(shard) => &self.groups,
+            Ends::Shard(_) => &[],
+            Ends::Of(ends) => {
+                let start = |shard: usize| if shard == 0 { 0 } else { ends[shard - 1] as usize };
+                &self.groups[start(shards.start)..start(shards.end)]
+            }
+        }
+    }
+
+    /// How many groups there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.groups.len()
+    }
 }
 
 impl Settled {
-    /// How many groups there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.keys.len()
-    }
-
-    /// Whether there is no group.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Bytes held.
+    /// Bytes held, and of what [`Self::intervals`] returns.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let columns = self.columns.iter().map(|(_, column)| column.get_array_memory_size());
-        self.keys.bytes() + columns.sum::<usize>()
+        self.keys.bytes() + columns.sum::<usize>() + self.keys.len() * size_of::<u32>()
     }
 
     /// The groups of each interval of `grain` that buckets start in, by its start.
     #[must_use]
-    pub fn intervals(&self, grain: Grain) -> BTreeMap<i64, Vec<u32>> {
+    pub fn intervals(&self, grain: Grain) -> BTreeMap<i64, Interval> {
+        let all = 0..self.keys.len() as u32;
+        let groups = match &self.own {
+            Own::Some(own) => self.by_interval(grain, own.iter().copied()),
+            Own::All | Own::Shard(_) => self.by_interval(grain, all),
+        };
+        let shards: Vec<u8> = match self.own {
+            Own::Shard(shard) => {
+                let interval = |(start, groups)| (start, Interval { groups, ends: Ends::Shard(shard) });
+                return groups.into_iter().map(interval).collect();
+            }
+            Own::All | Own::Some(_) => self.keys.hashes().into_iter().map(shard_of).collect(),
+        };
+        let interval = |(start, groups): (i64, Vec<u32>)| {
+            let (order, ends) = sort(&groups.iter().map(|&group| shards[group as usize]).collect::<Vec<_>>());
+            let groups = order.into_iter().map(|at| groups[at as usize]).collect();
+            (start, Interval { groups, ends: Ends::Of(ends) })
+        };
+        groups.into_iter().map(interval).collect()
+    }
+
+    fn by_interval(&self, grain: Grain, own: impl Iterator<Item = u32>) -> BTreeMap<i64, Vec<u32>> {
         let mut groups: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
         // Groups come in about the order of their buckets, so the next one is nearly always of the same interval.
         let (mut interval, mut run) = ((0, 0), Vec::new());
-        for (group, bucket) in (0..).zip(self.keys.all_buckets()) {
+        for group in own {
+            let bucket = self.keys.bucket(group as usize);
             if !(interval.0..interval.1).contains(&bucket) {
                 groups.entry(interval.0).or_default().append(&mut run);
                 interval = grain.interval(bucket);
@@ -65,7 +122,7 @@ impl Settled {
 
     /// Makes columns of words.
     fn unpack(&mut self) {
-        let all: Vec<u32> = (0..self.len() as u32).collect();
+        let all: Vec<u32> = (0..self.keys.len() as u32).collect();
         self.columns.extend(self.words.columns(self.keys.records(), &all));
         self.words = Words::default();
     }

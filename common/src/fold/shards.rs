@@ -16,8 +16,9 @@ use arrow::{array::ArrayRef, record_batch::RecordBatch};
 use rayon::prelude::*;
 
 use super::{
+    apart::{self, Apart},
     scatter::{Scattered, sort},
-    settled::{Settled, alike},
+    settled::{Own, Settled, alike},
     spread::{SHARDS, shard_of},
     table::{GroupTable, Handed},
 };
@@ -44,6 +45,8 @@ pub struct Shards {
     folding_bytes: AtomicUsize,
     /// Bytes of all tables.
     table_bytes: AtomicUsize,
+    /// Groups that are not merged with any others yet.
+    apart: Apart,
     scatters: AtomicBool,
 }
 
@@ -59,6 +62,7 @@ impl Shards {
             waiting_bytes: AtomicUsize::new(0),
             folding_bytes: AtomicUsize::new(0),
             table_bytes: AtomicUsize::new(0),
+            apart: Apart::default(),
             scatters: AtomicBool::new(false),
         }
     }
@@ -73,7 +77,7 @@ impl Shards {
     #[must_use]
     pub fn bytes(&self) -> usize {
         let counts = [&self.table_bytes, &self.waiting_bytes, &self.folding_bytes];
-        counts.into_iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum()
+        counts.into_iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum::<usize>() + self.apart.bytes()
     }
 
     /// Whether rows are better brought as they are, because folding them makes them hardly fewer.
@@ -98,22 +102,31 @@ impl Shards {
         self.absorb(table)
     }
 
+    /// Keeps a table of the view as it is, for as long as that can be.
+    pub(super) fn keep(&self, table: GroupTable) {
+        self.apart.push(table);
+    }
+
     /// Merges the groups of a table of the view.
     ///
     /// # Errors
     /// See [`Error`].
     pub(super) fn absorb(&self, table: GroupTable) -> Result<(), Error> {
-        let mut handed = Handed::new(table);
+        let all: Vec<u32> = (0..table.len() as u32).collect();
+        self.absorb_groups(&mut Handed::new(table), &all)
+    }
+
+    /// Merges `which` groups of a table of the view.
+    fn absorb_groups(&self, handed: &mut Handed, which: &[u32]) -> Result<(), Error> {
         if self.spread.get().is_none() {
             let mut whole = lock(&self.whole);
             // Another may have spread the groups while this one waited.
             if self.spread.get().is_none() {
-                let all: Vec<u32> = (0..handed.len() as u32).collect();
-                self.counted(&mut whole, |whole| whole.absorb(&mut handed, &all))?;
+                self.counted(&mut whole, |whole| whole.absorb(handed, which))?;
                 return if whole.len() > WHOLE_GROUPS_MAX { self.spread_out(&mut whole) } else { Ok(()) };
             }
         }
-        self.absorb_spread(handed)
+        self.absorb_spread(handed, which)
     }
 
     /// Does something with a table and counts the bytes that it holds after.
@@ -128,18 +141,21 @@ impl Shards {
     fn spread_out(&self, whole: &mut GroupTable) -> Result<(), Error> {
         let tables = (0..SHARDS).map(|_| Mutex::new(GroupTable::of(&self.view)));
         self.spread.get_or_init(|| tables.collect());
-        self.absorb_spread(Handed::new(self.taken(whole)))
+        let table = self.taken(whole);
+        let all: Vec<u32> = (0..table.len() as u32).collect();
+        self.absorb_spread(&mut Handed::new(table), &all)
     }
 
-    fn absorb_spread(&self, mut handed: Handed) -> Result<(), Error> {
-        let shards: Vec<u8> = handed.hashes().into_iter().map(shard_of).collect();
-        let (order, ends) = sort(&shards);
+    fn absorb_spread(&self, handed: &mut Handed, which: &[u32]) -> Result<(), Error> {
+        let hashes = handed.hashes();
+        let (order, ends) = sort(&which.iter().map(|&group| shard_of(hashes[group as usize])).collect::<Vec<_>>());
+        let groups: Vec<u32> = order.into_iter().map(|at| which[at as usize]).collect();
         let mut start = 0;
         for (table, end) in self.tables().iter().zip(ends) {
-            let groups = &order[start..end as usize];
+            let groups = &groups[start..end as usize];
             start = end as usize;
             if !groups.is_empty() {
-                self.counted(&mut lock(table), |table| table.absorb(&mut handed, groups))?;
+                self.counted(&mut lock(table), |table| table.absorb(handed, groups))?;
             }
         }
         Ok(())
@@ -173,11 +189,20 @@ impl Shards {
         mem::take(waiting)
     }
 
-    /// Folds all rows that wait. Uses the threads of the pool that it is called on.
+    /// Folds all rows that wait, and merges all groups. Uses the threads of the pool that it is called on.
     ///
     /// # Errors
     /// See [`Error`].
     pub fn settle(&self) -> Result<(), Error> {
+        self.fold_waiting()?;
+        self.apart.take().into_par_iter().try_for_each(|table| self.absorb(table))
+    }
+
+    /// Folds all rows that wait. Uses the threads of the pool that it is called on.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn fold_waiting(&self) -> Result<(), Error> {
         let all = self.take_waiting(&mut lock(&self.waiting));
         self.fold(&all)
     }
@@ -226,6 +251,15 @@ impl Shards {
     /// The buckets of all groups, ascending.
     #[must_use]
     pub fn buckets(&self) -> Vec<i64> {
+        let mut buckets = self.merged_buckets();
+        buckets.extend(self.apart.buckets());
+        buckets.sort();
+        buckets.dedup();
+        buckets
+    }
+
+    /// The buckets of the groups that were merged, ascending.
+    fn merged_buckets(&self) -> Vec<i64> {
         self.all_tables().iter().fold(Vec::new(), |mut buckets, table| {
             buckets.extend(lock(table).buckets());
             // Each table has about the same ones in about the same order, which this sort makes use of.
@@ -246,15 +280,40 @@ impl Shards {
         self.partial(taken.take_by_bucket()?)
     }
 
-    /// Takes everything as it is: the table of all groups, or those of all shards, in order of shard. Uses the threads of the pool
-    /// that it is called on.
+    /// Takes everything, as much as can be where it is: tables of which no group is in two. Uses the threads of the pool that it is
+    /// called on.
     ///
     /// # Errors
     /// See [`Error`].
     pub fn take_settled(&self) -> Result<Vec<Settled>, Error> {
-        self.settle()?;
-        let settled = self.all_tables().par_iter().map(|table| self.taken(&mut lock(table)).settled());
-        Ok(alike(settled.collect::<Result<_, _>>()?))
+        self.fold_waiting()?;
+        let mut settled = self.take_apart()?;
+        let is_spread = self.spread.get().is_some();
+        let merged = self.all_tables().par_iter().enumerate().map(|(shard, table)| {
+            Handed::new(self.taken(&mut lock(table))).settled(if is_spread { Own::Shard(shard) } else { Own::All })
+        });
+        settled.extend(merged.collect::<Result<Vec<_>, _>>()?);
+        Ok(alike(settled))
+    }
+
+    /// Takes the tables that are apart, and merges what more than one has of a bucket, or what was merged has.
+    fn take_apart(&self) -> Result<Vec<Settled>, Error> {
+        let tables = self.apart.take();
+        if tables.is_empty() {
+            return Ok(Vec::new());
+        }
+        let buckets = tables.iter().map(GroupTable::buckets).chain([self.merged_buckets()]);
+        let shared = apart::shared(buckets.collect());
+        let settled = tables.into_par_iter().map(|table| {
+            let (own, others) = apart::part(&table, &shared);
+            let mut handed = Handed::new(table);
+            if others.is_empty() {
+                return handed.settled(Own::All);
+            }
+            self.absorb_groups(&mut handed, &others)?;
+            handed.settled(Own::Some(own))
+        });
+        settled.collect()
     }
 
     /// Takes everything: one canonical partial of all groups, or one of each shard, in order of shard, which are ordered by

@@ -5,7 +5,10 @@ use std::{borrow::Cow, sync::Arc};
 
 use arrow::array::{Array, ArrayRef};
 
-use super::{keys::Keys, settled::Settled};
+use super::{
+    keys::Keys,
+    settled::{Own, Settled},
+};
 use crate::{
     grain::Grain,
     measure::{Error, StateSpec, accumulator::States, input::Input, rows::Rows, words::Words},
@@ -94,6 +97,21 @@ impl Handed {
     pub(super) fn new(table: GroupTable) -> Self {
         let columns = vec![None; table.states.len()];
         Self { table, columns }
+    }
+
+    /// The groups, of which there will be no more: those that are its `own`, the others were handed over.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`].
+    pub(super) fn settled(self, own: Own) -> Result<Settled, Error> {
+        let GroupTable { mut keys, words, states, .. } = self.table;
+        keys.rest();
+        let all: Vec<u32> = (0..keys.len() as u32).collect();
+        let columns = states.into_iter().zip(self.columns).map(|((at, mut state), column)| {
+            Ok((at, column.map_or_else(|| state.take(&all), Ok)?))
+        });
+        let columns = columns.collect::<Result<_, Error>>()?;
+        Ok(Settled { keys, words, columns, own })
     }
 
     /// How many groups there are.
@@ -259,21 +277,14 @@ impl GroupTable {
         Ok((self.keys.take(order)?, states.into_iter().map(|(_, column)| column).collect()))
     }
 
-    /// The groups, of which there will be no more.
-    ///
-    /// # Errors
-    /// [`Error::Overflow`].
-    pub(super) fn settled(mut self) -> Result<Settled, Error> {
-        self.rest();
-        let all: Vec<u32> = (0..self.len() as u32).collect();
-        let columns = self.states.into_iter().map(|(at, mut state)| Ok((at, state.take(&all)?)));
-        let columns = columns.collect::<Result<_, Error>>()?;
-        Ok(Settled { keys: self.keys, words: self.words, columns })
-    }
-
     /// The values of the first key, which is of time stamps, each once or more often.
     pub(super) fn buckets(&self) -> Vec<i64> {
         self.keys.buckets()
+    }
+
+    /// The value of the first key of a group.
+    pub(super) fn bucket(&self, group: u32) -> i64 {
+        self.keys.bucket(group as usize)
     }
 
     /// Gives back the memory of what only folding and merging need. It is made anew if more come.

@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Range,
     sync::Arc,
 };
 
@@ -20,7 +21,7 @@ use proptest::{prelude::*, sample::Index};
 
 mod measures;
 
-use super::{Fold, GroupTable, Shards, join};
+use super::{Fold, GroupTable, Interval, SHARDS, Shards, join};
 use crate::{
     expression::Expression,
     grain::Grain,
@@ -354,7 +355,7 @@ fn gathered_by(way: &Way, views: &[Arc<View>], events: &[Event], bytes_max: usiz
             for events in cut(commit, &way.batches) {
                 fold.fold(&batch(events, coded)).unwrap();
             }
-            fold.settle().unwrap();
+            if way.picks[0].index(5) < 2 { fold.settle().unwrap() } else { fold.leave().unwrap() }
         } else {
             let partials = folded(views, &[batch(commit, coded)]);
             shards.iter().zip(&partials).for_each(|(shards, partial)| shards.merge(partial).unwrap());
@@ -395,10 +396,16 @@ fn settled(view: &View, shards: &Shards) -> RecordBatch {
     let intervals: Vec<_> = tables.iter().map(|table| table.intervals(Grain::WEEK)).collect();
     let starts: BTreeSet<i64> = intervals.iter().flat_map(BTreeMap::keys).copied().collect();
     let part = |start: i64| {
-        let groups = |(table, of): (_, &BTreeMap<i64, Vec<u32>>)| of.get(&start).map(|groups| (table, groups.clone()));
-        let groups: Vec<_> = tables.iter().zip(&intervals).filter_map(groups).collect();
-        let groups: Vec<_> = groups.iter().map(|(table, groups)| (*table, groups.as_slice())).collect();
-        join(view, &groups).unwrap()
+        let of_shards = |shards: Range<usize>| {
+            let groups = |(table, of): (_, &BTreeMap<i64, Interval>)| Some((table, of.get(&start)?));
+            let groups: Vec<_> = tables.iter().zip(&intervals).filter_map(groups).collect();
+            let groups: Vec<_> = groups.iter().map(|(table, groups)| (*table, groups.of(&shards))).collect();
+            join(view, &groups).unwrap()
+        };
+        let parts = [0..1, 1..100, 100..SHARDS].map(of_shards);
+        let part = partial::join(view, &parts).unwrap();
+        assert_eq!(part, of_shards(0..SHARDS));
+        part
     };
     // Intervals are in order, and so is each.
     let parts: Vec<RecordBatch> = starts.into_iter().map(part).collect();

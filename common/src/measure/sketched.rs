@@ -1,7 +1,9 @@
 //! Sketches as the state of each group: encoded as long as nothing is added to them, counted in bytes, canonical when taken.
 //!
 //! Most groups get one state when partials are merged. Those are neither decoded nor encoded again. And what is added waits
-//! until there is much of it, and is sorted by group first: then a sketch is in the cache while all of its own is added.
+//! until there is much of it, and is sorted by group first: then a sketch is in the cache while all of its own is added. Events
+//! come in about the order of their times: so a sketch that got none of all that was added is likely to get no more, and is
+//! encoded, which is far less than what it is folded in.
 
 use std::{fmt::Debug, mem, sync::Arc};
 
@@ -20,8 +22,8 @@ use super::{
 /// Bytes of items that wait, at least, before they are added.
 const WAITING_BYTES_MIN: usize = if cfg!(test) { 512 } else { 1 << 18 };
 
-/// Items wait until they are this part of what the sketches hold, if that is more: where there are many sketches, each is out of the
-/// caches when its own come.
+/// Items wait until they are this part of what the sketches hold that got some the last time, if that is more: where these are many,
+/// each is out of the caches when its own come.
 const WAITING_PART: usize = 4;
 
 /// A kind of sketch. Its default is that of no values.
@@ -107,13 +109,18 @@ pub(super) struct Sketches<S: Sketch> {
     held: Vec<Held<S>>,
     /// Items that are not added yet, with their groups.
     waiting: Vec<(u32, S::Item)>,
+    /// The groups that items were added to the last time, ascending.
+    recent: Vec<u32>,
     /// Bytes that the sketches hold outside themselves.
     heap_bytes: usize,
+    /// Those of them that are held by `recent` ones.
+    recent_bytes: usize,
 }
 
 impl<S: Sketch> Sketches<S> {
     pub(super) fn new(name: String, settings: S::Settings) -> Self {
-        Self { name, settings, held: Vec::new(), waiting: Vec::new(), heap_bytes: 0 }
+        let (held, waiting, recent) = (Vec::new(), Vec::new(), Vec::new());
+        Self { name, settings, held, waiting, recent, heap_bytes: 0, recent_bytes: 0 }
     }
 
     pub(super) fn settings(&self) -> &S::Settings {
@@ -136,8 +143,10 @@ impl<S: Sketch> Sketches<S> {
         self.waiting.reserve(rows.len());
         let waiting = &mut self.waiting;
         rows.for_each(nulls, |row, group| waiting.push((group as u32, item(row))));
-        let enough = WAITING_BYTES_MIN.max(self.heap_bytes / WAITING_PART);
-        if size_of_val(&self.waiting[..]) < enough { Ok(()) } else { self.settle() }
+        let enough = WAITING_BYTES_MIN.max(self.recent_bytes / WAITING_PART);
+        // Each time all groups are gone through, so there are as many items.
+        let is_enough = self.waiting.len() >= groups && size_of_val(&self.waiting[..]) >= enough;
+        if is_enough { self.settle() } else { Ok(()) }
     }
 
     /// Adds what waits.
@@ -147,18 +156,37 @@ impl<S: Sketch> Sketches<S> {
             return Ok(());
         }
         let (items, ends) = by_group(&waiting, self.held.len());
-        let mut start = 0;
-        for (held, end) in self.held.iter_mut().zip(ends) {
+        let (mut start, mut recent) = (0, Vec::new());
+        self.recent_bytes = 0;
+        for ((group, held), end) in (0..).zip(&mut self.held).zip(ends) {
             let items = &items[start..end as usize];
             start = end as usize;
             if !items.is_empty() {
                 let grown = held.change(&self.settings, |sketch| sketch.extend(items, &self.settings))?;
                 self.heap_bytes = self.heap_bytes.wrapping_add_signed(grown);
+                self.recent_bytes += held.heap_bytes();
+                recent.push(group);
             }
         }
+        self.encode_all_but(recent);
         self.waiting = waiting;
         self.waiting.clear();
         Ok(())
+    }
+
+    /// Encodes those that got nothing, but did the time before; `recent` got something.
+    fn encode_all_but(&mut self, recent: Vec<u32>) {
+        let (mut still, mut encoded) = (recent.iter().copied().peekable(), Vec::new());
+        for group in mem::take(&mut self.recent) {
+            while still.next_if(|&recent| recent < group).is_some() {}
+            if still.peek() != Some(&group) {
+                let held = &mut self.held[group as usize];
+                self.heap_bytes -= held.heap_bytes();
+                *held = mem::take(held).encoded(&self.settings, &mut encoded);
+                self.heap_bytes += held.heap_bytes();
+            }
+        }
+        self.recent = recent;
     }
 
     /// Merges the sketches of `from` into the groups of `rows`, which are its groups.
@@ -238,7 +266,8 @@ impl<S: Sketch> Sketches<S> {
 
     pub(super) fn bytes(&self) -> usize {
         let waiting = self.waiting.capacity() * size_of::<(u32, S::Item)>();
-        self.held.capacity() * size_of::<Held<S>>() + self.heap_bytes + waiting
+        let recent = self.recent.capacity() * size_of::<u32>();
+        self.held.capacity() * size_of::<Held<S>>() + self.heap_bytes + waiting + recent
     }
 
     pub(super) fn take(&mut self, order: &[u32]) -> Result<ArrayRef, Error> {
@@ -251,7 +280,8 @@ impl<S: Sketch> Sketches<S> {
             }
         }
         self.held.clear();
-        self.heap_bytes = 0;
+        self.recent.clear();
+        (self.heap_bytes, self.recent_bytes) = (0, 0);
         let ByteRows { offsets, bytes, nulls } = column.finish();
         Ok(Arc::new(BinaryArray::try_new(offsets, bytes, nulls)?))
     }
