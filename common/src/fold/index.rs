@@ -1,18 +1,29 @@
-//! Where each group's number is found by its key: addressed by the key itself where keys are few, by a hash of it where not.
+//! Where each group's number is found by its key: addressed by the key itself where keys are close together, by a hash of it where
+//! not.
 
 use crate::measure::records::Records;
 
-/// Keys of at most this many bits may be addressed directly: 16 MiB of slots.
-const DENSE_BITS_MAX: u32 = 22;
+/// Keys of at most this many bits may be addressed directly: 1 MiB of page numbers.
+const PAGED_BITS_MAX: u32 = 30;
 
-/// A directly addressed index has at most this many slots a group, so that tables of few groups stay small.
-const DENSE_SLOTS_PER_GROUP: u64 = 64;
+/// The low bits of a key, at most, which say where in its page it is. The first bits of a key are its bucket's: so the pages at hand
+/// are few.
+const PAGE_BITS_MAX: u32 = 12;
+
+/// Pages have at most this many slots a group.
+const PAGED_SLOTS_PER_GROUP: usize = 16;
+
+/// Where there are fewer groups than this, a page would be more than they are worth, unless all keys that there can be are few.
+const PAGED_GROUPS_MIN: usize = if cfg!(test) { 1 << 6 } else { 1 << 12 };
+
+/// Slots a group for which all keys that there can be are few.
+const WHOLE_SLOTS_PER_GROUP: u64 = 64;
 
 /// Keys whose memory is on its way to the cache while others are looked up.
 const AHEAD: usize = 32;
 
-/// Slots of the least segment.
-const SLOTS_MIN: usize = 16;
+/// Lines of the least segment.
+const LINES_MIN: usize = 2;
 
 /// First bits of a key that say in which segment it is.
 const SEGMENT_BITS: u32 = 6;
@@ -20,36 +31,62 @@ const SEGMENT_BITS: u32 = 6;
 /// The numbers of groups by their keys, which are in the records that the caller keeps, at most 2^32 - 2 of them.
 #[derive(Debug)]
 pub(super) enum Index {
-    /// Addressed by the key itself: a group's number plus one, or 0.
-    Dense(Vec<u32>),
+    Paged(Paged),
     Hashed(Hashed),
+}
+
+/// Slots addressed by the key itself, in pages that are made as keys come.
+#[derive(Debug, Default)]
+pub(super) struct Paged {
+    /// The bits of a key.
+    bits: u32,
+    /// Those of them that say where in its page it is.
+    page_bits: u32,
+    /// By the first bits of a key, the number of its page plus one, or 0.
+    pages: Vec<u32>,
+    /// The slots of each page: a group's number plus one, or 0.
+    slots: Vec<u32>,
 }
 
 /// A hash table of each stretch of the keys' range. The first bits of a key are its bucket's, and most rows of a time are of a
 /// few buckets: so what is looked up is close together in memory, however many groups there are.
 #[derive(Debug, Default)]
 pub(super) struct Hashed {
+    /// The bits of a key.
+    bits: u32,
     segments: Vec<Segment>,
     /// The bits of a key that are not its segment's.
     shift: u32,
-    /// Slots in all segments.
-    slots: usize,
+    /// Lines in all segments.
+    lines: usize,
+    /// How many groups there are to be when it is asked whether pages are better.
+    look_at: usize,
 }
-
-/// A part of the hash of a group's key, and below it the group's number plus one; or 0. So another's key is looked at seldom, and
-/// none when a table grows: they are elsewhere in memory.
-type Slot = u64;
 
 #[derive(Debug, Default)]
 struct Segment {
-    /// A power of two of them, at most three quarters taken, or none.
-    slots: Vec<Slot>,
+    /// At most three quarters of their slots are taken.
+    lines: Vec<Line>,
     taken: usize,
+}
+
+/// Slots of a line.
+const SLOTS: usize = 8;
+
+/// A line of the cache, which is looked through at once. Its slots are taken from the first on. Tags are a part of the hash of a
+/// group's key: so another's key is looked at seldom, and none when a table grows: they are elsewhere in memory.
+#[derive(Debug, Clone, Default)]
+#[repr(align(64))]
+struct Line {
+    /// 0 where a slot is free.
+    tags: [u32; SLOTS],
+    /// The groups' numbers plus one.
+    groups: [u32; SLOTS],
 }
 
 impl Default for Index {
     fn default() -> Self {
-        Self::Dense(Vec::new())
+        Self::Paged(Paged::default())
     }
 }
 
@@ -57,27 +94,41 @@ impl Index {
     /// Appends the number of each of `rows` to `groups`. Keys that are new are appended to `records`. No key has more than
     /// `bits` bits, now or before.
     pub(super) fn find(&mut self, rows: &[u64], bits: u32, records: &mut Records, groups: &mut Vec<u32>) {
-        let affordable = 1 << bits.min(63) <= DENSE_SLOTS_PER_GROUP * (records.len() as u64).max(1 << 6);
-        let shift = bits.saturating_sub(SEGMENT_BITS);
         groups.reserve(rows.len());
-        if bits <= DENSE_BITS_MAX && affordable {
-            if !matches!(self, Self::Dense(slots) if slots.len() == 1 << bits) {
-                *self = Self::Dense(dense(bits, records));
+        self.fit(bits, records);
+        let mut rows = rows;
+        if let Self::Paged(paged) = self {
+            rows = &rows[paged.find(rows, records, groups)..];
+            if rows.is_empty() {
+                return;
             }
-        } else if !matches!(self, Self::Hashed(hashed) if hashed.shift == shift) {
-            *self = Self::Hashed(Hashed::new(shift, records));
+            *self = Self::Hashed(Hashed::new(bits, records));
         }
+        if let Self::Hashed(hashed) = self {
+            hashed.find(rows, records, groups);
+        }
+    }
+
+    /// Becomes one of keys of `bits` bits, those of `records`, and of pages if that pays.
+    fn fit(&mut self, bits: u32, records: &Records) {
         match self {
-            Self::Dense(slots) => find_dense(slots, rows, records, groups),
-            Self::Hashed(hashed) => hashed.find(rows, records, groups),
+            Self::Paged(paged) if paged.bits == bits && !paged.pages.is_empty() => return,
+            Self::Hashed(hashed) if hashed.bits == bits && records.len() < hashed.look_at => return,
+            _ => {}
         }
+        let few = 1 << bits.min(63) <= WHOLE_SLOTS_PER_GROUP * (records.len() as u64).max(1 << 6);
+        let pays = few || records.len() >= PAGED_GROUPS_MIN;
+        let paged = if pays { Paged::new(bits, records) } else { None };
+        *self = paged.map_or_else(|| Self::Hashed(Hashed::new(bits, records)), Self::Paged);
     }
 
     /// Forgets all keys, which are those of `records`.
     pub(super) fn clear(&mut self, records: &Records) {
         match self {
-            Self::Dense(slots) if records.len() < slots.len() / 8 => {
-                records.keys().for_each(|key| slots[key as usize] = 0);
+            Self::Paged(paged) if records.len() < paged.slots.len() / 8 => {
+                for key in records.keys() {
+                    paged.slot(key, records.len()).into_iter().for_each(|slot| *slot = 0);
+                }
             }
             // The next use makes it anew, as large as it needs.
             _ => *self = Self::default(),
@@ -87,43 +138,80 @@ impl Index {
     /// Bytes held.
     pub(super) fn bytes(&self) -> usize {
         match self {
-            Self::Dense(slots) => slots.capacity() * size_of::<u32>(),
+            Self::Paged(paged) => (paged.pages.capacity() + paged.slots.capacity()) * size_of::<u32>(),
             Self::Hashed(hashed) => {
-                hashed.slots * size_of::<Slot>() + hashed.segments.capacity() * size_of::<Segment>()
+                hashed.lines * size_of::<Line>() + hashed.segments.capacity() * size_of::<Segment>()
             }
         }
     }
 }
 
-fn dense(bits: u32, records: &Records) -> Vec<u32> {
-    let mut slots = vec![0; 1 << bits];
-    for (group, key) in (1..).zip(records.keys()) {
-        slots[key as usize] = group;
+impl Paged {
+    /// An index of the keys of `records`; `None` if they are too far from each other.
+    fn new(bits: u32, records: &Records) -> Option<Self> {
+        if bits > PAGED_BITS_MAX {
+            return None;
+        }
+        let page_bits = bits.min(PAGE_BITS_MAX);
+        let mut paged = Self { bits, page_bits, pages: vec![0; 1 << (bits - page_bits)], slots: Vec::new() };
+        for (group, key) in (1..).zip(records.keys()) {
+            *paged.slot(key, records.len())? = group;
+        }
+        Some(paged)
     }
-    slots
+
+    /// Finds the rows, up to one for which there would be too many pages. How many that are.
+    fn find(&mut self, rows: &[u64], records: &mut Records, groups: &mut Vec<u32>) -> usize {
+        let before = groups.len();
+        groups.resize(before + rows.len(), 0);
+        for (found, (group, &key)) in groups[before..].iter_mut().zip(rows).enumerate() {
+            let Some(slot) = self.slot(key, records.len()) else {
+                groups.truncate(before + found);
+                return found;
+            };
+            if *slot == 0 {
+                records.push(key);
+                *slot = records.len() as u32;
+            }
+            *group = *slot - 1;
+        }
+        rows.len()
+    }
+
+    /// The slot of a key; `None` if it is not in one of the pages, and there are many for so few groups.
+    #[inline(always)]
+    fn slot(&mut self, key: u64, groups: usize) -> Option<&mut u32> {
+        let page = &mut self.pages[(key >> self.page_bits) as usize];
+        if *page == 0 {
+            *page = add_page(&mut self.slots, self.page_bits, groups)?;
+        }
+        let within = key as usize & ((1 << self.page_bits) - 1);
+        self.slots.get_mut((*page as usize - 1) << self.page_bits | within)
+    }
 }
 
-fn find_dense(slots: &mut [u32], rows: &[u64], records: &mut Records, groups: &mut Vec<u32>) {
-    groups.extend(rows.iter().map(|&key| {
-        let slot = &mut slots[key as usize];
-        if *slot == 0 {
-            records.push(key);
-            *slot = records.len() as u32;
-        }
-        *slot - 1
-    }));
+/// Adds a page. How many there are then; `None` if they are many for so few groups.
+#[cold]
+fn add_page(slots: &mut Vec<u32>, page_bits: u32, groups: usize) -> Option<u32> {
+    if slots.len() >= PAGED_SLOTS_PER_GROUP * groups.max(PAGED_GROUPS_MIN) {
+        return None;
+    }
+    slots.resize(slots.len() + (1 << page_bits), 0);
+    Some((slots.len() >> page_bits) as u32)
 }
 
 impl Hashed {
-    fn new(shift: u32, records: &Records) -> Self {
-        let mut hashed = Self { segments: Vec::new(), shift, slots: 0 };
+    fn new(bits: u32, records: &Records) -> Self {
+        let look_at = if bits > PAGED_BITS_MAX { usize::MAX } else { PAGED_GROUPS_MIN.max(records.len() * 4) };
+        let shift = bits.saturating_sub(SEGMENT_BITS);
+        let mut hashed = Self { bits, segments: Vec::new(), shift, lines: 0, look_at };
         hashed.segments.resize_with(1 << SEGMENT_BITS, Segment::default);
         for (group, key) in (1..).zip(records.keys()) {
             let segment = hashed.segment(key);
             segment.make_room();
-            segment.put(slot(mix(key), group));
+            segment.put(tag(key), group);
         }
-        hashed.slots = hashed.segments.iter().map(|segment| segment.slots.len()).sum();
+        hashed.lines = hashed.segments.iter().map(|segment| segment.lines.len()).sum();
         hashed
     }
 
@@ -133,110 +221,114 @@ impl Hashed {
     }
 
     fn find(&mut self, rows: &[u64], records: &mut Records, groups: &mut Vec<u32>) {
-        let mut hashes = [0; AHEAD];
+        let (mut tags, mut likely) = ([0; AHEAD], [0; AHEAD]);
         for rows in rows.chunks(AHEAD) {
-            // What is read here is not used but for the cache: these reads do not wait for each other, as those below do.
-            let mut slots = [0; AHEAD];
-            for ((slot, hash), &key) in slots.iter_mut().zip(&mut hashes).zip(rows) {
-                *hash = mix(key);
-                *slot = self.segment(key).first(*hash);
+            // These reads do not wait for each other.
+            for ((likely, at), &key) in likely.iter_mut().zip(&mut tags).zip(rows) {
+                *at = tag(key);
+                *likely = self.segment(key).likely(*at);
             }
-            let key_of = |&slot: &Slot| records.get((slot as u32 as usize).wrapping_sub(1)).unwrap_or(0);
-            std::hint::black_box(slots.iter().map(key_of).fold(0, |touched, key| touched ^ key));
-            groups.extend(rows.iter().zip(hashes).map(|(&key, hash)| self.number(key, hash, records)));
+            // What is read here is not used but for the cache.
+            let key_of = |&group: &u32| records.get((group as usize).wrapping_sub(1)).unwrap_or(0);
+            std::hint::black_box(likely.iter().map(key_of).fold(0, |touched, key| touched ^ key));
+            groups.extend(rows.iter().zip(tags).zip(likely).map(|((&key, tag), likely)| {
+                let group = likely.wrapping_sub(1);
+                if records.get(group as usize) == Some(key) { group } else { self.number(key, tag, records) }
+            }));
         }
     }
 
-    #[inline(always)]
-    fn number(&mut self, key: u64, hash: u64, records: &mut Records) -> u32 {
-        let slots = &self.segment(key).slots[..];
-        if !slots.is_empty() {
-            let mut at = home(hash, slots.len());
-            loop {
-                match slots[at] {
-                    0 => break,
-                    slot if tag(slot) == tag(hash) && records.key(group(slot)) == key => return group(slot) as u32,
-                    _ => at = (at + 1) & (slots.len() - 1),
-                }
-            }
-        }
-        self.insert(key, hash, records)
-    }
-
-    /// Gives a new key a number.
-    fn insert(&mut self, key: u64, hash: u64, records: &mut Records) -> u32 {
+    /// The number of a key, new or not.
+    fn number(&mut self, key: u64, tag: u32, records: &mut Records) -> u32 {
         let segment = self.segment(key);
-        let before = segment.slots.len();
+        if let Some(group) = segment.search(tag, |group| records.key(group as usize) == key) {
+            return group;
+        }
+        let before = segment.lines.len();
         segment.make_room();
-        let grown = segment.slots.len() - before;
+        let grown = segment.lines.len() - before;
         records.push(key);
-        segment.put(slot(hash, records.len() as u32));
-        self.slots += grown;
+        segment.put(tag, records.len() as u32);
+        self.lines += grown;
         records.len() as u32 - 1
     }
 }
 
 impl Segment {
-    /// What is where a key with this hash is looked for first.
+    /// The number plus one of the group that has this tag in the line where it is looked for first; 0 if there is none.
     #[inline(always)]
-    fn first(&self, hash: u64) -> Slot {
-        if self.slots.is_empty() { 0 } else { self.slots[home(hash, self.slots.len())] }
+    fn likely(&self, tag: u32) -> u32 {
+        let Some(line) = self.lines.get(home(tag, self.lines.len())) else { return 0 };
+        // Without a branch: all slots are compared at once. Two of the same tag make nonsense, which is found out.
+        let number = |(&of, &group): (&u32, &u32)| if of == tag { group } else { 0 };
+        line.tags.iter().zip(&line.groups).map(number).fold(0, |found, group| found | group)
+    }
+
+    /// The group with this tag that is the one.
+    fn search(&self, tag: u32, is_it: impl Fn(u32) -> bool) -> Option<u32> {
+        let mut at = home(tag, self.lines.len());
+        loop {
+            let line = self.lines.get(at)?;
+            for (&of, &group) in line.tags.iter().zip(&line.groups) {
+                if of == 0 {
+                    return None;
+                }
+                if of == tag && is_it(group - 1) {
+                    return Some(group - 1);
+                }
+            }
+            at = self.after(at);
+        }
+    }
+
+    fn after(&self, at: usize) -> usize {
+        if at + 1 == self.lines.len() { 0 } else { at + 1 }
     }
 
     /// Makes room for one more.
     #[inline(always)]
     fn make_room(&mut self) {
-        if (self.taken + 1) * 4 > self.slots.len() * 3 {
+        if (self.taken + 1) * 4 > self.lines.len() * SLOTS * 3 {
             self.grow();
         }
     }
 
     #[cold]
     fn grow(&mut self) {
-        let slots = vec![0; (self.slots.len() * 2).max(SLOTS_MIN)];
+        let lines = vec![Line::default(); (self.lines.len() * 2).max(LINES_MIN)];
         self.taken = 0;
-        for slot in std::mem::replace(&mut self.slots, slots) {
-            if slot > 0 {
-                self.put(slot);
-            }
+        for line in std::mem::replace(&mut self.lines, lines) {
+            let taken = line.tags.into_iter().zip(line.groups).take_while(|(tag, _)| *tag != 0);
+            taken.for_each(|(tag, group)| self.put(tag, group));
         }
     }
 
-    /// Puts a group in the first empty slot from where its key is looked for.
+    /// Puts the number plus one of a group in the first free slot from where it is looked for.
     #[inline(always)]
-    fn put(&mut self, slot: Slot) {
-        let mut at = home(slot, self.slots.len());
-        while self.slots[at] != 0 {
-            at = (at + 1) & (self.slots.len() - 1);
-        }
-        self.slots[at] = slot;
+    fn put(&mut self, tag: u32, group: u32) {
+        let mut at = home(tag, self.lines.len());
+        let free = loop {
+            match self.lines[at].tags.iter().position(|&tag| tag == 0) {
+                Some(free) => break free,
+                None => at = self.after(at),
+            }
+        };
+        let line = &mut self.lines[at];
+        (line.tags[free], line.groups[free]) = (tag, group);
         self.taken += 1;
     }
 }
 
-/// The slot of a group, by the hash of its key and its number plus one.
+/// The tag of a key: never 0.
 #[inline(always)]
-fn slot(hash: u64, group: u32) -> Slot {
-    tag(hash) << 32 | u64::from(group)
+fn tag(key: u64) -> u32 {
+    (mix(key) >> 32) as u32 | 1
 }
 
-/// What a slot has of a hash, its first bits.
+/// The line of so many where a tag is looked for first.
 #[inline(always)]
-fn tag(hash: u64) -> u64 {
-    hash >> 32
-}
-
-/// The number of the group in a slot that is taken.
-#[inline(always)]
-fn group(slot: Slot) -> usize {
-    slot as u32 as usize - 1
-}
-
-/// Where a key with this hash, or with this in its slot, is looked for first in `slots` slots: by the tag alone.
-#[inline(always)]
-fn home(hash: u64, slots: usize) -> usize {
-    // At most 2^33 slots, of which half is 32 bits.
-    ((tag(hash) * (slots as u64 / 2)) >> 31) as usize
+fn home(tag: u32, lines: usize) -> usize {
+    ((u64::from(tag) * lines as u64) >> 32) as usize
 }
 
 /// Spreads a word over 64 bits.
@@ -255,16 +347,34 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn pages_are_given_up_in_the_middle_of_a_batch_where_they_are_too_many() {
+        let (mut index, mut records) = (Index::default(), Records::default());
+        let mut find = |keys: Vec<u64>| {
+            let mut groups = Vec::new();
+            index.find(&keys, 24, &mut records, &mut groups);
+            (groups, matches!(index, Index::Paged(_)))
+        };
+        assert_eq!(find((0..300).collect()), ((0..300).collect(), false));
+        assert_eq!(find((200..400).collect()), ((200..400).collect(), true));
+        let far = (390..400).chain((1..50).map(|page| page << PAGE_BITS_MAX)).chain(0..10).collect();
+        assert_eq!(find(far), ((390..449).chain(0..10).collect(), false));
+    }
+
     proptest! {
         #[test]
         fn every_key_has_one_number(
             batches in prop::collection::vec(prop::collection::vec(0..5_000_u64, 0..3_000), 0..6),
             bits in 13..64_u32,
+            far in any::<bool>(),
             clears in any::<bool>(),
         ) {
             let (mut index, mut records, mut groups) = (Index::default(), Records::default(), Vec::new());
             let mut expected: HashMap<u64, u32> = HashMap::new();
-            for rows in batches {
+            for mut rows in batches {
+                if far {
+                    rows.iter_mut().for_each(|row| *row <<= bits - 13);
+                }
                 groups.clear();
                 index.find(&rows, bits, &mut records, &mut groups);
                 for (key, group) in rows.iter().zip(&groups) {
