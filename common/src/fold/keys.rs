@@ -48,6 +48,18 @@ impl Field {
         key.unbounded_shl(self.bits) | (number.wrapping_sub(self.base) as u64 + 1)
     }
 
+    /// The numbers in keys, 0 of a null.
+    fn numbers(self, keys: impl Iterator<Item = u64>) -> (Vec<i64>, Option<NullBuffer>) {
+        let mut fields: Vec<u64> = keys.map(|key| self.raw(key)).collect();
+        let mut nulls = None;
+        if fields.contains(&0) {
+            nulls = Some(NullBuffer::from(fields.iter().map(|&field| field > 0).collect::<Vec<bool>>()));
+            let zero = (self.base.wrapping_neg() as u64).wrapping_add(1);
+            fields.iter_mut().filter(|field| **field == 0).for_each(|field| *field = zero);
+        }
+        (fields.into_iter().map(|raw| self.base.wrapping_add_unsigned(raw.wrapping_sub(1))).collect(), nulls)
+    }
+
     fn mask(self) -> u64 {
         u64::MAX.unbounded_shr(64 - self.bits)
     }
@@ -175,7 +187,7 @@ impl Keys {
     /// Appends rows that are not here yet.
     fn add(&mut self, read: &[Read<'_>], picked: Picked<'_>) -> Result<(), Error> {
         if self.make_keys(read, picked)? {
-            self.row_keys.iter().for_each(|&key| self.records.push(key));
+            self.records.extend(&self.row_keys);
             Ok(())
         } else {
             self.number(read, picked, &mut Vec::with_capacity(picked.len()))
@@ -331,7 +343,7 @@ impl Keys {
     /// The groups in canonical order: by each column in turn, nulls first.
     pub(super) fn order(&self) -> Vec<u32> {
         if self.wide.is_none() {
-            return order::sort_by_word(&self.ordered_keys());
+            return order::sort_by_word(&mut self.ordered_keys(&self.ranks()));
         }
         let mut order = Order::new(self.len());
         for (at, column) in self.columns.iter().enumerate() {
@@ -349,7 +361,7 @@ impl Keys {
             (Some(number), None) => number.wrapping_sub(least) as u64 + 1,
             (Some(number), Some(ranks)) => u64::from(ranks[number as usize]) + 1,
         };
-        order::sort_by_word(&(0..self.len()).map(rank).collect::<Vec<_>>())
+        order::sort_by_word(&mut (0..self.len()).map(rank).collect())
     }
 
     /// The hash of each group's dimensions, as [`spread`](super::spread) defines it.
@@ -363,11 +375,16 @@ impl Keys {
         hashes
     }
 
+    /// Of each column whose numbers do not order as its values do, the place of each number in that order.
+    fn ranks(&self) -> Vec<Option<Vec<u32>>> {
+        self.columns.iter().map(Column::ranks).collect()
+    }
+
     /// The key of each group, with every field in the order of its values.
-    fn ordered_keys(&self) -> Vec<u64> {
+    fn ordered_keys(&self, ranks: &[Option<Vec<u32>>]) -> Vec<u64> {
         let mut keys: Vec<u64> = self.records.keys().collect();
-        for (column, field) in self.columns.iter().zip(&self.fields) {
-            let Some(ranks) = column.ranks() else { continue };
+        for (ranks, field) in ranks.iter().zip(&self.fields) {
+            let Some(ranks) = ranks else { continue };
             for key in &mut keys {
                 if let Some(number) = field.of(*key) {
                     let rank = u64::from(ranks[number as usize]) + 1;
@@ -378,18 +395,42 @@ impl Keys {
         keys
     }
 
-    /// Takes the key columns, group `order[i]` in row `i`, and forgets the groups.
+    /// The key columns in canonical order, with the group of each row.
     ///
     /// # Errors
     /// [`Error::Overflow`] if a column is larger than Arrow allows.
-    pub(super) fn take(&mut self, order: &[u32]) -> Result<Vec<ArrayRef>, Error> {
+    pub(super) fn sorted(&self) -> Result<(Vec<u32>, Vec<ArrayRef>), Error> {
+        if self.wide.is_some() {
+            let order = self.order();
+            let columns = self.arrays(&order)?;
+            return Ok((order, columns));
+        }
+        let ranks = self.ranks();
+        let mut keys = self.ordered_keys(&ranks);
+        let order = order::sort_by_word(&mut keys);
+        let columns = self.columns.iter().zip(&self.fields).zip(&ranks).map(|((column, field), ranks)| {
+            let (mut numbers, nulls) = field.numbers(keys.iter().copied());
+            if let Some(ranks) = ranks {
+                let mut by_rank = vec![0; ranks.len().max(1)];
+                (0..).zip(ranks).for_each(|(number, &rank)| by_rank[rank as usize] = number);
+                numbers.iter_mut().for_each(|number| *number = by_rank[*number as usize]);
+            }
+            column.array(numbers, nulls)
+        });
+        let columns = columns.collect::<Result<_, _>>()?;
+        Ok((order, columns))
+    }
+
+    /// The key columns, group `order[i]` in row `i`.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`] if a column is larger than Arrow allows.
+    pub(super) fn arrays(&self, order: &[u32]) -> Result<Vec<ArrayRef>, Error> {
         let arrays = self.columns.iter().enumerate().map(|(at, column)| {
             let (numbers, nulls) = self.numbers(at, order);
             column.array(numbers, nulls)
         });
-        let arrays = arrays.collect::<Result<_, _>>();
-        self.clear();
-        arrays
+        arrays.collect()
     }
 
     /// The numbers of the groups' values in a column; 0 of a null.
@@ -400,15 +441,7 @@ impl Keys {
             let nulls = Some(NullBuffer::from(valid)).filter(|nulls| nulls.null_count() > 0);
             return (numbers().map(Option::unwrap_or_default).collect(), nulls);
         }
-        let field = self.fields[at];
-        let mut fields: Vec<u64> = order.iter().map(|&group| field.raw(self.records.key(group as usize))).collect();
-        let mut nulls = None;
-        if fields.contains(&0) {
-            nulls = Some(NullBuffer::from(fields.iter().map(|&field| field > 0).collect::<Vec<bool>>()));
-            let zero = (field.base.wrapping_neg() as u64).wrapping_add(1);
-            fields.iter_mut().filter(|field| **field == 0).for_each(|field| *field = zero);
-        }
-        (fields.into_iter().map(|raw| field.base.wrapping_add_unsigned(raw.wrapping_sub(1))).collect(), nulls)
+        self.fields[at].numbers(order.iter().map(|&group| self.records.key(group as usize)))
     }
 
     /// Gives back the memory of what finds groups by their keys. It is made anew if more come.
@@ -416,7 +449,8 @@ impl Keys {
         self.index = Index::default();
     }
 
-    fn clear(&mut self) {
+    /// Forgets the groups.
+    pub(super) fn clear(&mut self) {
         self.index.clear(&self.records);
         self.records.clear();
         self.wide = None;

@@ -53,18 +53,21 @@ impl Order {
     }
 }
 
-/// The groups in the order of their keys, `keys[group]` being that of each; equal ones in the order they came.
+/// The groups in the order of their keys, `keys[group]` being that of each; equal ones in the order they came. `keys` are in that
+/// order then, too.
 ///
 /// Where key and number fit one word, as they do nearly always, by the digits of the words, the last first: no word is
 /// compared with another.
-pub(super) fn sort_by_word(keys: &[u64]) -> Vec<u32> {
+pub(super) fn sort_by_word(keys: &mut Vec<u64>) -> Vec<u32> {
     let key_bits = u64::BITS - keys.iter().max().map_or(64, |greatest| greatest.leading_zeros());
     let number_bits = u64::BITS - (keys.len() as u64).leading_zeros();
     if key_bits + number_bits > u64::BITS {
-        return sort_by_key(keys.to_vec());
+        let order = sort_by_key(keys.clone());
+        *keys = order.iter().map(|&group| keys[group as usize]).collect();
+        return order;
     }
-    let mut words: Vec<u64> =
-        keys.iter().zip(0..).map(|(&key, number)| key.unbounded_shl(number_bits) | number).collect();
+    let mut words = mem::take(keys);
+    words.iter_mut().zip(0..).for_each(|(word, number)| *word = word.unbounded_shl(number_bits) | number);
     if words.len() < DIGITS_MIN {
         words.sort_unstable();
     } else {
@@ -76,7 +79,10 @@ pub(super) fn sort_by_word(keys: &[u64]) -> Vec<u32> {
         }
     }
     let numbers = (1_u64 << number_bits) - 1;
-    words.into_iter().map(|word| (word & numbers) as u32).collect()
+    let order = words.iter().map(|word| (word & numbers) as u32).collect();
+    words.iter_mut().for_each(|word| *word >>= number_bits);
+    *keys = words;
+    order
 }
 
 /// Fewer words than this are sorted as fast by comparing them.
@@ -129,7 +135,9 @@ mod tests {
         #[test]
         fn words_are_sorted_as_a_stable_sort_does(bits in 0..=64_u32, keys in prop::collection::vec(any::<u64>(), 0..60)) {
             let keys: Vec<u64> = keys.into_iter().map(|key| key.unbounded_shr(64 - bits)).collect();
-            prop_assert_eq!(sort_by_word(&keys), sort_by_key(keys));
+            let (mut sorted, order) = (keys.clone(), sort_by_key(keys.clone()));
+            prop_assert_eq!(&sort_by_word(&mut sorted), &order);
+            prop_assert_eq!(sorted, order.iter().map(|&group| keys[group as usize]).collect::<Vec<_>>());
         }
 
         #[test]

@@ -12,7 +12,11 @@ use arrow::{
 use super::{keys::Keys, scatter::sort, spread::shard_of};
 use crate::{
     grain::Grain,
-    measure::{Error, records::Records, words::Words},
+    measure::{
+        Error,
+        records::{Place, Records},
+        words::Words,
+    },
     view::View,
 };
 
@@ -149,27 +153,31 @@ pub fn join(view: &View, tables: &[(&Settled, &[u32])]) -> Result<RecordBatch, E
     let mut places = Vec::with_capacity(tables.iter().map(|(_, groups)| groups.len()).sum());
     for (at, (table, groups)) in tables.iter().enumerate() {
         keys.append(&table.keys, groups)?;
-        places.extend(groups.iter().map(|&group| (at, group as usize)));
+        places.extend(groups.iter().map(|&group| (at as u32, group)));
     }
-    let order = keys.order();
-    let places: Vec<(usize, usize)> = order.iter().map(|&row| places[row as usize]).collect();
-    let mut columns = keys.take(&order)?;
+    let (order, mut columns) = keys.sorted()?;
+    drop(keys);
+    let places: Vec<Place> = order.iter().map(|&row| places[row as usize]).collect();
+    drop(order);
     columns.extend(states(tables, &places)?);
     Ok(RecordBatch::try_new(view.partial_schema(), columns)?)
 }
 
-/// The states of the groups at `places`, each the number of a table and of a group in it.
-fn states(tables: &[(&Settled, &[u32])], places: &[(usize, usize)]) -> Result<Vec<ArrayRef>, Error> {
+/// The states of the groups at `places`.
+fn states(tables: &[(&Settled, &[u32])], places: &[Place]) -> Result<Vec<ArrayRef>, Error> {
     let (first, _) = tables[0];
     let mut states = Vec::new();
     if !first.words.is_empty() {
         let records: Vec<&Records> = tables.iter().map(|(table, _)| table.keys.records()).collect();
-        let all: Vec<u32> = (0..places.len() as u32).collect();
-        states = first.words.columns(&Records::gather(&records, places), &all);
+        states = first.words.gather(&records, places);
     }
+    if first.columns.is_empty() {
+        return Ok(states.into_iter().map(|(_, column)| column).collect());
+    }
+    let places: Vec<_> = places.iter().map(|&(table, group)| (table as usize, group as usize)).collect();
     for (at, (state, _)) in first.columns.iter().enumerate() {
         let columns: Vec<&dyn Array> = tables.iter().map(|(table, _)| &*table.columns[at].1).collect();
-        states.push((*state, interleave(&columns, places)?));
+        states.push((*state, interleave(&columns, &places)?));
     }
     states.sort_by_key(|(state, _)| *state);
     Ok(states.into_iter().map(|(_, column)| column).collect())

@@ -107,9 +107,10 @@ impl Handed {
         let GroupTable { mut keys, words, states, .. } = self.table;
         keys.rest();
         let all: Vec<u32> = (0..keys.len() as u32).collect();
-        let columns = states.into_iter().zip(self.columns).map(|((at, mut state), column)| {
-            Ok((at, column.map_or_else(|| state.take(&all), Ok)?))
-        });
+        let columns = states
+            .into_iter()
+            .zip(self.columns)
+            .map(|((at, mut state), column)| Ok((at, column.map_or_else(|| state.take(&all), Ok)?)));
         let columns = columns.collect::<Result<_, Error>>()?;
         Ok(Settled { keys, words, columns, own })
     }
@@ -274,7 +275,9 @@ impl GroupTable {
             states.push((*at, state.take(order)?));
         }
         states.sort_by_key(|(at, _)| *at);
-        Ok((self.keys.take(order)?, states.into_iter().map(|(_, column)| column).collect()))
+        let keys = self.keys.arrays(order)?;
+        self.keys.clear();
+        Ok((keys, states.into_iter().map(|(_, column)| column).collect()))
     }
 
     /// The values of the first key, which is of time stamps, each once or more often.

@@ -1,5 +1,8 @@
 //! Words of 64 bits of each group, side by side: what a row touches of its group is in one or two lines of the cache.
 
+/// Where a group is: the number of one of several tables, and of a group in it.
+pub(crate) type Place = (u32, u32);
+
 /// The first word of a group is its key, which is the caller's; those after it are states, which are those of
 /// [`Words`](super::words::Words).
 #[derive(Debug)]
@@ -83,22 +86,18 @@ impl Records {
         self.groups += 1;
     }
 
-    /// By a quarter, as [`grow`](super::rows::grow) does.
+    /// By as much again: what is not written to yet is no memory yet.
     #[cold]
     fn make_room(&mut self) {
         const GROUPS_MIN: usize = 16;
-        self.words.reserve_exact((self.words.len() / 4).max(GROUPS_MIN * self.width()));
+        self.words.reserve_exact(self.words.len().max(GROUPS_MIN * self.width()));
     }
 
-    /// The groups at `places`, each the number of one of `from`, all of the same width, and of a group in it.
-    pub(crate) fn gather(from: &[&Self], places: &[(usize, usize)]) -> Self {
-        let new: Box<[u64]> = from.first().map_or([0].into(), |first| first.new.clone());
-        let width = new.len();
-        let mut words = Vec::with_capacity(places.len() * width);
-        for &(at, group) in places {
-            append(&mut words, &from[at].words[group * width..][..width]);
-        }
-        Self { words, groups: places.len(), new }
+    /// Adds groups that have a key only.
+    pub(crate) fn extend(&mut self, keys: &[u64]) {
+        debug_assert!(!self.has_states(), "states are of groups that are found");
+        self.words.extend_from_slice(keys);
+        self.groups += keys.len();
     }
 
     /// From now on groups have keys only.
@@ -108,7 +107,7 @@ impl Records {
 
     /// Bytes held.
     pub(crate) fn bytes(&self) -> usize {
-        self.words.capacity() * size_of::<u64>()
+        size_of_val(&self.words[..])
     }
 
     /// Forgets the groups; if there was room for many more, it is given back.

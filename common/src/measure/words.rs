@@ -15,7 +15,7 @@ use super::{
     count::counts,
     extreme::{Decimals, Fixed, Ints},
     input::Input,
-    records::Records,
+    records::{Place, Records},
     rows::Rows,
     spec::sum_width,
     sum,
@@ -177,6 +177,20 @@ impl Words {
         self.0.iter().map(|word| (word.state, word.column(records, order))).collect()
     }
 
+    /// [`Self::columns`] of groups of several tables: the one at `places[i]`, in which of `records`, in row `i`.
+    pub(crate) fn gather(&self, records: &[&Records], places: &[Place]) -> Vec<(usize, ArrayRef)> {
+        let width = records.first().map_or(1, |records| records.width());
+        let records: Vec<&[u64]> = records.iter().map(|records| records.words()).collect();
+        let mut words: Vec<Vec<i64>> = (1..width).map(|_| Vec::with_capacity(places.len())).collect();
+        for block in places.chunks(BLOCK) {
+            for (at, column) in (1..).zip(&mut words) {
+                let word = |&(table, group): &Place| records[table as usize][group as usize * width + at] as i64;
+                column.extend(block.iter().map(word));
+            }
+        }
+        self.0.iter().map(|word| (word.state, word.array(words[word.at - 1].iter().copied()))).collect()
+    }
+
     /// Makes columns of all states that are words, with their numbers, of the first `groups` groups.
     ///
     /// # Errors
@@ -271,7 +285,11 @@ impl Word {
     /// Its column, group `order[i]` in row `i`.
     fn column(&self, records: &Records, order: &[u32]) -> ArrayRef {
         let (words, width) = (records.words(), records.width());
-        let values = order.iter().map(|&group| words[group as usize * width + self.at] as i64);
+        self.array(order.iter().map(|&group| words[group as usize * width + self.at] as i64))
+    }
+
+    /// A column of these values of it.
+    fn array(&self, values: impl ExactSizeIterator<Item = i64>) -> ArrayRef {
         match (&self.spec.function, self.spec.input_type()) {
             (StateFunction::Count, _) => Arc::new(Int64Array::from_iter_values(values)),
             (StateFunction::Sum, _) => sum::narrow_column(values),
