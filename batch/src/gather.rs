@@ -115,7 +115,8 @@ impl Gathered {
     #[must_use]
     pub fn folding(&self, views: &[Arc<View>]) -> Folding {
         let mut idle = lock(&self.idle);
-        let same = |folding: &Folding| folding.fold.views().iter().map(|view| &view.name).eq(views.iter().map(|v| &v.name));
+        let same =
+            |folding: &Folding| folding.fold.views().iter().map(|view| &view.name).eq(views.iter().map(|v| &v.name));
         if let Some(at) = idle.iter().position(same) {
             return idle.swap_remove(at);
         }

@@ -21,7 +21,7 @@ use proptest::{prelude::*, sample::Index};
 
 mod measures;
 
-use super::{Fold, GroupTable, Interval, SHARDS, Shards, join};
+use super::{Fold, GroupTable, SHARDS, Shards, join};
 use crate::{
     expression::Expression,
     grain::Grain,
@@ -397,9 +397,8 @@ fn settled(view: &View, shards: &Shards) -> RecordBatch {
     let starts: BTreeSet<i64> = intervals.iter().flat_map(BTreeMap::keys).copied().collect();
     let part = |start: i64| {
         let of_shards = |shards: Range<usize>| {
-            let groups = |(table, of): (_, &BTreeMap<i64, Interval>)| Some((table, of.get(&start)?));
-            let groups: Vec<_> = tables.iter().zip(&intervals).filter_map(groups).collect();
-            let groups: Vec<_> = groups.iter().map(|(table, groups)| (*table, groups.of(&shards))).collect();
+            let of = tables.iter().zip(&intervals);
+            let groups: Vec<_> = of.filter_map(|(table, of)| Some((table, of.get(&start)?.of(&shards)))).collect();
             join(view, &groups).unwrap()
         };
         let parts = [0..1, 1..100, 100..SHARDS].map(of_shards);

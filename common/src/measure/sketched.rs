@@ -314,3 +314,38 @@ fn open<'a, S: Sketch>(held: &'a mut Held<S>, settings: &S::Settings) -> &'a mut
         Held::Encoded(_) => unreachable!("it was just opened"),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+    use crate::measure::hyperloglog::{Registers, coupon};
+
+    #[test]
+    fn a_sketch_that_gets_nothing_for_a_while_is_encoded_and_goes_on_from_there() {
+        let precision = 12;
+        let coupons = |of: std::ops::Range<u64>| of.map(|n| coupon([n * 77, n << 40])).collect::<Vec<_>>();
+        // A batch of a group, which is enough for it to be added at once.
+        let add = |sketches: &mut Sketches<Registers>, group: u32, items: &[u32]| {
+            assert!(size_of_val(items) * 2 >= WAITING_BYTES_MIN);
+            sketches.add(2, Rows::all(&vec![group; items.len()]), None, |row| items[row]).unwrap();
+        };
+        let mut sketches = Sketches::new("users".to_owned(), precision);
+        let is_encoded =
+            |sketches: &Sketches<Registers>| sketches.held.iter().map(|h| matches!(h, Held::Encoded(_))).collect();
+        let [a, b, c] = [coupons(0..100), coupons(50..150), coupons(200..300)];
+        let mut seen: Vec<Vec<bool>> = Vec::new();
+        for (group, items) in [(0, &a), (1, &b), (0, &c), (0, &a)] {
+            add(&mut sketches, group, items);
+            let held: usize = sketches.held.iter().map(Held::heap_bytes).sum();
+            assert_eq!(sketches.heap_bytes, held);
+            seen.push(is_encoded(&sketches));
+        }
+        assert_eq!(seen, [[false, false], [true, false], [false, true], [false, true]]);
+
+        let mut once = Sketches::new("users".to_owned(), precision);
+        add(&mut once, 1, &b);
+        add(&mut once, 0, &[a, c].concat());
+        assert_eq!(&sketches.take(&[0, 1]).unwrap(), &once.take(&[0, 1]).unwrap());
+    }
+}
