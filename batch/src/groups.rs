@@ -9,6 +9,8 @@ use common::{
     view::View,
 };
 
+use rayon::prelude::*;
+
 use crate::{Error, chunk, memory::Claim, spill::Spill};
 
 /// All groups of one view.
@@ -53,19 +55,16 @@ impl Table {
 }
 
 impl Groups {
-    /// Those of `settled`, which were taken together.
+    /// Those of `settled`, which were taken together. CPU work for the threads of the pool that it is called on.
     pub(crate) fn settled(view: Arc<View>, settled: Vec<Settled>, claim: Claim) -> Self {
-        let (mut rows, mut bytes) = (BTreeMap::new(), 0);
-        let table = |settled: Settled| {
-            let chunks = settled.intervals(chunk::of(&view));
-            for (&from_us, groups) in &chunks {
-                *rows.entry(from_us).or_default() += groups.count() as u64;
-            }
-            bytes += settled.bytes();
-            Table { settled, chunks }
-        };
-        let held = Held::Tables(settled.into_iter().map(table).collect());
-        Self { view, held, rows, _claim: claim.of(bytes) }
+        let table = |settled: Settled| Table { chunks: settled.intervals(chunk::of(&view)), settled };
+        let tables: Vec<Table> = settled.into_par_iter().map(table).collect();
+        let mut rows = BTreeMap::new();
+        for (&from_us, groups) in tables.iter().flat_map(|table| &table.chunks) {
+            *rows.entry(from_us).or_default() += groups.count() as u64;
+        }
+        let bytes = tables.iter().map(|table| table.settled.bytes()).sum();
+        Self { view, held: Held::Tables(tables), rows, _claim: claim.of(bytes) }
     }
 
     pub(crate) fn partials(

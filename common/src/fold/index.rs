@@ -70,6 +70,13 @@ struct Segment {
     taken: usize,
 }
 
+/// What a search in a segment ends at.
+enum Search {
+    Found(u32),
+    /// A line, and a slot in it.
+    Free(usize, usize),
+}
+
 /// Slots of a line.
 const SLOTS: usize = 8;
 
@@ -208,7 +215,9 @@ impl Hashed {
         hashed.segments.resize_with(1 << SEGMENT_BITS, Segment::default);
         for (group, key) in (1..).zip(records.keys()) {
             let segment = hashed.segment(key);
-            segment.make_room();
+            if segment.is_full() {
+                segment.grow();
+            }
             segment.put(tag(key), group);
         }
         hashed.lines = hashed.segments.iter().map(|segment| segment.lines.len()).sum();
@@ -241,16 +250,22 @@ impl Hashed {
     /// The number of a key, new or not.
     fn number(&mut self, key: u64, tag: u32, records: &mut Records) -> u32 {
         let segment = self.segment(key);
-        if let Some(group) = segment.search(tag, |group| records.key(group as usize) == key) {
-            return group;
-        }
-        let before = segment.lines.len();
-        segment.make_room();
-        let grown = segment.lines.len() - before;
+        let free = match segment.search(tag, |group| records.key(group as usize) == key) {
+            Search::Found(group) => return group,
+            Search::Free(at, slot) => (at, slot),
+        };
         records.push(key);
-        segment.put(tag, records.len() as u32);
-        self.lines += grown;
-        records.len() as u32 - 1
+        let group = records.len() as u32;
+        if segment.is_full() {
+            let before = segment.lines.len();
+            segment.grow();
+            segment.put(tag, group);
+            let grown = segment.lines.len() - before;
+            self.lines += grown;
+        } else {
+            segment.set(free, tag, group);
+        }
+        group - 1
     }
 }
 
@@ -264,33 +279,32 @@ impl Segment {
         line.tags.iter().zip(&line.groups).map(number).fold(0, |found, group| found | group)
     }
 
-    /// The group with this tag that is the one.
-    fn search(&self, tag: u32, is_it: impl Fn(u32) -> bool) -> Option<u32> {
+    /// The group with this tag that is the one, or where it would be.
+    fn search(&self, tag: u32, is_it: impl Fn(u32) -> bool) -> Search {
         let mut at = home(tag, self.lines.len());
-        loop {
-            let line = self.lines.get(at)?;
-            for (&of, &group) in line.tags.iter().zip(&line.groups) {
+        while let Some(line) = self.lines.get(at) {
+            for (slot, (&of, &group)) in line.tags.iter().zip(&line.groups).enumerate() {
                 if of == 0 {
-                    return None;
+                    return Search::Free(at, slot);
                 }
                 if of == tag && is_it(group - 1) {
-                    return Some(group - 1);
+                    return Search::Found(group - 1);
                 }
             }
             at = self.after(at);
         }
+        // There are no lines yet.
+        Search::Free(0, 0)
     }
 
     fn after(&self, at: usize) -> usize {
         if at + 1 == self.lines.len() { 0 } else { at + 1 }
     }
 
-    /// Makes room for one more.
+    /// Whether there is no room for one more.
     #[inline(always)]
-    fn make_room(&mut self) {
-        if (self.taken + 1) * 4 > self.lines.len() * SLOTS * 3 {
-            self.grow();
-        }
+    fn is_full(&self) -> bool {
+        (self.taken + 1) * 4 > self.lines.len() * SLOTS * 3
     }
 
     #[cold]
@@ -313,8 +327,14 @@ impl Segment {
                 None => at = self.after(at),
             }
         };
+        self.set((at, free), tag, group);
+    }
+
+    /// Puts the number plus one of a group in a slot of a line.
+    #[inline(always)]
+    fn set(&mut self, (at, slot): (usize, usize), tag: u32, group: u32) {
         let line = &mut self.lines[at];
-        (line.tags[free], line.groups[free]) = (tag, group);
+        (line.tags[slot], line.groups[slot]) = (tag, group);
         self.taken += 1;
     }
 }

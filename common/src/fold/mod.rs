@@ -3,7 +3,8 @@
 //! Three steps, each in its own files: what a batch is read for (`batch`), which group each row is of (`keys`, with
 //! `column`, `steps`, `interner`, `index` and `order`), and the states of the groups, a column each ([`crate::measure`]).
 //! [`GroupTable`] puts the last two together. Where many folds make one result, it comes together in [`Shards`] (with
-//! `spread` and `scatter`), and is read from there as `settled`. Nothing here may depend on the order or the number of the batches: see L1.
+//! `spread` and `scatter`), but for what is `apart` since no other has the same, and is read from there as `settled`. Nothing here may
+//! depend on the order or the number of the batches: see L1.
 
 mod apart;
 mod batch;

@@ -248,7 +248,7 @@ impl Shards {
         Ok(())
     }
 
-    /// The buckets of all groups, ascending.
+    /// The buckets of all groups, ascending. Uses the threads of the pool that it is called on.
     #[must_use]
     pub fn buckets(&self) -> Vec<i64> {
         let mut buckets = self.merged_buckets();
@@ -260,8 +260,9 @@ impl Shards {
 
     /// The buckets of the groups that were merged, ascending.
     fn merged_buckets(&self) -> Vec<i64> {
-        self.all_tables().iter().fold(Vec::new(), |mut buckets, table| {
-            buckets.extend(lock(table).buckets());
+        let of_each = self.all_tables().par_iter().map(|table| lock(table).buckets());
+        of_each.reduce(Vec::new, |mut buckets, more| {
+            buckets.extend(more);
             // Each table has about the same ones in about the same order, which this sort makes use of.
             buckets.sort();
             buckets.dedup();

@@ -86,11 +86,11 @@ impl Records {
         self.groups += 1;
     }
 
-    /// By as much again: what is not written to yet is no memory yet.
+    /// By half: what is not written to yet is no memory yet.
     #[cold]
     fn make_room(&mut self) {
         const GROUPS_MIN: usize = 16;
-        self.words.reserve_exact(self.words.len().max(GROUPS_MIN * self.width()));
+        self.words.reserve_exact((self.words.len() / 2).max(GROUPS_MIN * self.width()));
     }
 
     /// Adds groups that have a key only.

@@ -2,7 +2,7 @@
 //!
 //! Most groups get one state when partials are merged. Those are neither decoded nor encoded again. And what is added waits
 //! until there is much of it, and is sorted by group first: then a sketch is in the cache while all of its own is added. Events
-//! come in about the order of their times: so a sketch that got none of all that was added is likely to get no more, and is
+//! come in about the order of their times: so a sketch that got none of what was added for a while is likely to get no more, and is
 //! encoded, which is far less than what it is folded in.
 
 use std::{fmt::Debug, mem, sync::Arc};
@@ -25,6 +25,9 @@ const WAITING_BYTES_MIN: usize = if cfg!(test) { 512 } else { 1 << 18 };
 /// Items wait until they are this part of what the sketches hold that got some the last time, if that is more: where these are many,
 /// each is out of the caches when its own come.
 const WAITING_PART: usize = 4;
+
+/// Rounds of items after which a sketch that got none of them is encoded. Of few rounds, many sketches of few values get none by chance.
+const RESTING_ROUNDS: u32 = 4;
 
 /// A kind of sketch. Its default is that of no values.
 pub(super) trait Sketch: Debug + Default + Send + Sync + 'static {
@@ -109,18 +112,22 @@ pub(super) struct Sketches<S: Sketch> {
     held: Vec<Held<S>>,
     /// Items that are not added yet, with their groups.
     waiting: Vec<(u32, S::Item)>,
-    /// The groups that items were added to the last time, ascending.
-    recent: Vec<u32>,
+    /// How often items were added.
+    rounds: u32,
+    /// Of each group the last round that it got items in, or 0 if it got none since it was encoded.
+    last_round: Vec<u32>,
+    /// The groups of which that is not 0.
+    open: Vec<u32>,
     /// Bytes that the sketches hold outside themselves.
     heap_bytes: usize,
-    /// Those of them that are held by `recent` ones.
+    /// Those of them that are held by groups that got items in the last round.
     recent_bytes: usize,
 }
 
 impl<S: Sketch> Sketches<S> {
     pub(super) fn new(name: String, settings: S::Settings) -> Self {
-        let (held, waiting, recent) = (Vec::new(), Vec::new(), Vec::new());
-        Self { name, settings, held, waiting, recent, heap_bytes: 0, recent_bytes: 0 }
+        let (held, waiting, last_round, open) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { name, settings, held, waiting, rounds: 0, last_round, open, heap_bytes: 0, recent_bytes: 0 }
     }
 
     pub(super) fn settings(&self) -> &S::Settings {
@@ -156,8 +163,9 @@ impl<S: Sketch> Sketches<S> {
             return Ok(());
         }
         let (items, ends) = by_group(&waiting, self.held.len());
-        let (mut start, mut recent) = (0, Vec::new());
-        self.recent_bytes = 0;
+        let mut start = 0;
+        (self.rounds, self.recent_bytes) = (self.rounds + 1, 0);
+        self.last_round.resize(self.held.len(), 0);
         for ((group, held), end) in (0..).zip(&mut self.held).zip(ends) {
             let items = &items[start..end as usize];
             start = end as usize;
@@ -165,28 +173,35 @@ impl<S: Sketch> Sketches<S> {
                 let grown = held.change(&self.settings, |sketch| sketch.extend(items, &self.settings))?;
                 self.heap_bytes = self.heap_bytes.wrapping_add_signed(grown);
                 self.recent_bytes += held.heap_bytes();
-                recent.push(group);
+                if mem::replace(&mut self.last_round[group as usize], self.rounds) == 0 {
+                    self.open.push(group);
+                }
             }
         }
-        self.encode_all_but(recent);
+        if self.rounds.is_multiple_of(RESTING_ROUNDS) {
+            self.encode_resting();
+        }
         self.waiting = waiting;
         self.waiting.clear();
         Ok(())
     }
 
-    /// Encodes those that got nothing, but did the time before; `recent` got something.
-    fn encode_all_but(&mut self, recent: Vec<u32>) {
-        let (mut still, mut encoded) = (recent.iter().copied().peekable(), Vec::new());
-        for group in mem::take(&mut self.recent) {
-            while still.next_if(|&recent| recent < group).is_some() {}
-            if still.peek() != Some(&group) {
-                let held = &mut self.held[group as usize];
-                self.heap_bytes -= held.heap_bytes();
-                *held = mem::take(held).encoded(&self.settings, &mut encoded);
-                self.heap_bytes += held.heap_bytes();
+    /// Encodes those that got nothing for some rounds.
+    fn encode_resting(&mut self) {
+        let Self { settings, held, rounds, last_round, open, heap_bytes, .. } = self;
+        let mut encoded = Vec::new();
+        open.retain(|&group| {
+            let last = &mut last_round[group as usize];
+            if *rounds - *last < RESTING_ROUNDS {
+                return true;
             }
-        }
-        self.recent = recent;
+            let held = &mut held[group as usize];
+            *heap_bytes -= held.heap_bytes();
+            *held = mem::take(held).encoded(settings, &mut encoded);
+            *heap_bytes += held.heap_bytes();
+            *last = 0;
+            false
+        });
     }
 
     /// Merges the sketches of `from` into the groups of `rows`, which are its groups.
@@ -266,8 +281,8 @@ impl<S: Sketch> Sketches<S> {
 
     pub(super) fn bytes(&self) -> usize {
         let waiting = self.waiting.capacity() * size_of::<(u32, S::Item)>();
-        let recent = self.recent.capacity() * size_of::<u32>();
-        self.held.capacity() * size_of::<Held<S>>() + self.heap_bytes + waiting + recent
+        let rounds = (self.last_round.capacity() + self.open.capacity()) * size_of::<u32>();
+        self.held.capacity() * size_of::<Held<S>>() + self.heap_bytes + waiting + rounds
     }
 
     pub(super) fn take(&mut self, order: &[u32]) -> Result<ArrayRef, Error> {
@@ -280,7 +295,8 @@ impl<S: Sketch> Sketches<S> {
             }
         }
         self.held.clear();
-        self.recent.clear();
+        self.last_round.clear();
+        self.open.clear();
         (self.heap_bytes, self.recent_bytes) = (0, 0);
         let ByteRows { offsets, bytes, nulls } = column.finish();
         Ok(Arc::new(BinaryArray::try_new(offsets, bytes, nulls)?))
@@ -331,21 +347,29 @@ mod tests {
             sketches.add(2, Rows::all(&vec![group; items.len()]), None, |row| items[row]).unwrap();
         };
         let mut sketches = Sketches::new("users".to_owned(), precision);
-        let is_encoded =
-            |sketches: &Sketches<Registers>| sketches.held.iter().map(|h| matches!(h, Held::Encoded(_))).collect();
+        let is_encoded = |sketches: &Sketches<Registers>| -> Vec<bool> {
+            sketches.held.iter().map(|held| matches!(held, Held::Encoded(_))).collect()
+        };
         let [a, b, c] = [coupons(0..100), coupons(50..150), coupons(200..300)];
         let mut seen: Vec<Vec<bool>> = Vec::new();
-        for (group, items) in [(0, &a), (1, &b), (0, &c), (0, &a)] {
+        // Eight rounds: the first group rests after the first, the second one after the fourth.
+        for (group, items) in [(0, &a), (1, &b), (1, &c), (1, &a), (0, &c), (0, &b), (0, &c), (0, &a)] {
             add(&mut sketches, group, items);
             let held: usize = sketches.held.iter().map(Held::heap_bytes).sum();
             assert_eq!(sketches.heap_bytes, held);
             seen.push(is_encoded(&sketches));
         }
-        assert_eq!(seen, [[false, false], [true, false], [false, true], [false, true]]);
+        assert_eq!(seen.iter().map(|seen| seen[0]).collect::<Vec<_>>(), [false; 8]);
+        assert_eq!(seen.iter().map(|seen| seen[1]).collect::<Vec<_>>(), [[false; 7].as_slice(), &[true]].concat());
+        for round in 0..4 {
+            add(&mut sketches, 1, &c);
+            assert_eq!(is_encoded(&sketches), [round == 3, false]);
+        }
+        add(&mut sketches, 0, &a);
 
         let mut once = Sketches::new("users".to_owned(), precision);
-        add(&mut once, 1, &b);
-        add(&mut once, 0, &[a, c].concat());
+        add(&mut once, 1, &[&a[..], &b, &c].concat());
+        add(&mut once, 0, &[a, b, c].concat());
         assert_eq!(&sketches.take(&[0, 1]).unwrap(), &once.take(&[0, 1]).unwrap());
     }
 }
