@@ -8,7 +8,6 @@ use common::{
     partial,
     view::View,
 };
-
 use rayon::prelude::*;
 
 use crate::{Error, chunk, memory::Claim, spill::Spill};
@@ -48,8 +47,8 @@ struct Table {
 impl Table {
     /// The groups that some shards have of one chunk, or of all.
     fn groups(&self, shards: &Range<usize>, from_us: Option<i64>) -> impl Iterator<Item = (&Settled, &[u32])> {
-        let chosen = move |(start, _): &(&i64, _)| from_us.is_none_or(|from_us| from_us == **start);
-        let groups = self.chunks.iter().filter(chosen).map(|(_, interval)| (&self.settled, interval.of(shards)));
+        let chosen = from_us.map_or(i64::MIN..=i64::MAX, |from_us| from_us..=from_us);
+        let groups = self.chunks.range(chosen).map(|(_, interval)| (&self.settled, interval.of(shards)));
         groups.filter(|(_, groups)| !groups.is_empty())
     }
 }

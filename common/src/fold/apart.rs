@@ -24,14 +24,18 @@ impl Apart {
     /// One more.
     pub(super) fn push(&self, mut table: GroupTable) {
         table.rest();
-        self.bytes.fetch_add(table.bytes(), Ordering::Relaxed);
-        self.with(|tables| tables.push(table));
+        self.with(|tables| {
+            self.bytes.fetch_add(table.bytes(), Ordering::Relaxed);
+            tables.push(table);
+        });
     }
 
     /// Takes all.
     pub(super) fn take(&self) -> Vec<GroupTable> {
-        self.bytes.store(0, Ordering::Relaxed);
-        self.with(mem::take)
+        self.with(|tables| {
+            self.bytes.store(0, Ordering::Relaxed);
+            mem::take(tables)
+        })
     }
 
     /// Bytes held.

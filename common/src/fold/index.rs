@@ -57,8 +57,6 @@ pub(super) struct Hashed {
     segments: Vec<Segment>,
     /// The bits of a key that are not its segment's.
     shift: u32,
-    /// Lines in all segments.
-    lines: usize,
     /// How many groups there are to be when it is asked whether pages are better.
     look_at: usize,
 }
@@ -147,7 +145,8 @@ impl Index {
         match self {
             Self::Paged(paged) => (paged.pages.capacity() + paged.slots.capacity()) * size_of::<u32>(),
             Self::Hashed(hashed) => {
-                hashed.lines * size_of::<Line>() + hashed.segments.capacity() * size_of::<Segment>()
+                let lines: usize = hashed.segments.iter().map(|segment| segment.lines.capacity()).sum();
+                lines * size_of::<Line>() + hashed.segments.capacity() * size_of::<Segment>()
             }
         }
     }
@@ -211,7 +210,7 @@ impl Hashed {
     fn new(bits: u32, records: &Records) -> Self {
         let look_at = if bits > PAGED_BITS_MAX { usize::MAX } else { PAGED_GROUPS_MIN.max(records.len() * 4) };
         let shift = bits.saturating_sub(SEGMENT_BITS);
-        let mut hashed = Self { bits, segments: Vec::new(), shift, lines: 0, look_at };
+        let mut hashed = Self { bits, segments: Vec::new(), shift, look_at };
         hashed.segments.resize_with(1 << SEGMENT_BITS, Segment::default);
         for (group, key) in (1..).zip(records.keys()) {
             let segment = hashed.segment(key);
@@ -220,7 +219,6 @@ impl Hashed {
             }
             segment.put(tag(key), group);
         }
-        hashed.lines = hashed.segments.iter().map(|segment| segment.lines.len()).sum();
         hashed
     }
 
@@ -257,11 +255,8 @@ impl Hashed {
         records.push(key);
         let group = records.len() as u32;
         if segment.is_full() {
-            let before = segment.lines.len();
             segment.grow();
             segment.put(tag, group);
-            let grown = segment.lines.len() - before;
-            self.lines += grown;
         } else {
             segment.set(free, tag, group);
         }

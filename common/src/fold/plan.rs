@@ -140,13 +140,18 @@ impl Plan {
 
     /// Brings the groups in the table away.
     fn empty(&mut self) -> Result<(), Error> {
+        self.bring(Shards::absorb)
+    }
+
+    /// Empties the table, if there are groups in it.
+    fn bring(&mut self, bring: impl FnOnce(&Shards, GroupTable) -> Result<(), Error>) -> Result<(), Error> {
         let Some(brings) = &self.brings else { return Ok(()) };
         self.folded = 0;
         if self.table.is_empty() {
             return Ok(());
         }
         let empty = GroupTable::of(brings.shards.view());
-        brings.shards.absorb(mem::replace(&mut self.table, empty))
+        bring(&brings.shards, mem::replace(&mut self.table, empty))
     }
 
     /// Bytes held here, until they are brought away.
@@ -156,12 +161,13 @@ impl Plan {
 
     /// Brings everything away, groups as they are if few others have the same.
     pub(super) fn leave(&mut self) -> Result<(), Error> {
-        if let Some(brings) = self.brings.as_ref().filter(|brings| !brings.shards.scatters())
-            && !self.table.is_empty()
-        {
-            let empty = GroupTable::of(brings.shards.view());
-            brings.shards.keep(mem::replace(&mut self.table, empty));
-        }
+        self.bring(|shards, table| {
+            if shards.scatters() {
+                return shards.absorb(table);
+            }
+            shards.keep(table);
+            Ok(())
+        })?;
         self.settle()
     }
 

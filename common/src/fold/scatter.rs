@@ -123,11 +123,18 @@ fn places(shards: &[u8]) -> (Vec<u32>, Vec<u32>) {
 }
 
 /// The groups of each shard one after the other, and where each shard's end.
-pub(super) fn sort(shards: &[u8]) -> (Vec<u32>, Vec<u32>) {
+fn sort(shards: &[u8]) -> (Vec<u32>, Vec<u32>) {
     let (places, ends) = places(shards);
     let mut order = vec![0; places.len()];
     (0..).zip(places).for_each(|(group, place)| order[place as usize] = group);
     (order, ends)
+}
+
+/// `groups`, those of each shard one after the other, and where each shard's end; `hashes[group]` is that of a group's dimensions.
+pub(super) fn by_shard(groups: &[u32], hashes: &[u64]) -> (Vec<u32>, Vec<u32>) {
+    let shards: Vec<u8> = groups.iter().map(|&group| shard_of(hashes[group as usize])).collect();
+    let (order, ends) = sort(&shards);
+    (order.into_iter().map(|at| groups[at as usize]).collect(), ends)
 }
 
 /// One column of all batches, `parts`, each with the number of its rows that are picked: every picked row in its place.

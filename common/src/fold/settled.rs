@@ -9,7 +9,7 @@ use arrow::{
     record_batch::RecordBatch,
 };
 
-use super::{keys::Keys, scatter::sort, spread::shard_of};
+use super::{keys::Keys, scatter::by_shard};
 use crate::{
     grain::Grain,
     measure::{
@@ -92,16 +92,15 @@ impl Settled {
             Own::Some(own) => self.by_interval(grain, own.iter().copied()),
             Own::All | Own::Shard(_) => self.by_interval(grain, all),
         };
-        let shards: Vec<u8> = match self.own {
+        let hashes = match self.own {
             Own::Shard(shard) => {
                 let interval = |(start, groups)| (start, Interval { groups, ends: Ends::Shard(shard) });
                 return groups.into_iter().map(interval).collect();
             }
-            Own::All | Own::Some(_) => self.keys.hashes().into_iter().map(shard_of).collect(),
+            Own::All | Own::Some(_) => self.keys.hashes(),
         };
         let interval = |(start, groups): (i64, Vec<u32>)| {
-            let (order, ends) = sort(&groups.iter().map(|&group| shards[group as usize]).collect::<Vec<_>>());
-            let groups = order.into_iter().map(|at| groups[at as usize]).collect();
+            let (groups, ends) = by_shard(&groups, &hashes);
             (start, Interval { groups, ends: Ends::Of(ends) })
         };
         groups.into_iter().map(interval).collect()

@@ -17,9 +17,9 @@ use rayon::prelude::*;
 
 use super::{
     apart::{self, Apart},
-    scatter::{Scattered, sort},
+    scatter::{Scattered, by_shard},
     settled::{Own, Settled, alike},
-    spread::{SHARDS, shard_of},
+    spread::SHARDS,
     table::{GroupTable, Handed},
 };
 use crate::{measure::Error, partial, view::View};
@@ -147,9 +147,7 @@ impl Shards {
     }
 
     fn absorb_spread(&self, handed: &mut Handed, which: &[u32]) -> Result<(), Error> {
-        let hashes = handed.hashes();
-        let (order, ends) = sort(&which.iter().map(|&group| shard_of(hashes[group as usize])).collect::<Vec<_>>());
-        let groups: Vec<u32> = order.into_iter().map(|at| which[at as usize]).collect();
+        let (groups, ends) = by_shard(which, &handed.hashes());
         let mut start = 0;
         for (table, end) in self.tables().iter().zip(ends) {
             let groups = &groups[start..end as usize];
