@@ -14,6 +14,7 @@ use crate::{
     grain::Grain,
     measure::{
         Error,
+        encoded::EncodedStates,
         records::{Place, Records},
         words::Words,
     },
@@ -26,8 +27,44 @@ pub struct Settled {
     pub(super) keys: Keys,
     pub(super) words: Words,
     /// All other states, each with its number, in the order of the groups.
-    pub(super) columns: Vec<(usize, ArrayRef)>,
+    pub(super) columns: Vec<(usize, Column)>,
     pub(super) own: Own,
+}
+
+/// A state of all groups of a table, kept in one way in all tables of a view.
+#[derive(Debug)]
+pub(super) enum Column {
+    Array(ArrayRef),
+    Encoded(EncodedStates),
+}
+
+impl Column {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Array(array) => array.get_array_memory_size(),
+            Self::Encoded(encoded) => encoded.bytes(),
+        }
+    }
+
+    /// The state of groups of several tables: the one at `places[i]`, in which of `columns`, in row `i`.
+    fn gather(columns: &[&Self], places: &[Place]) -> Result<ArrayRef, Error> {
+        let encoded: Option<Vec<&EncodedStates>> = columns.iter().map(|column| column.as_encoded()).collect();
+        if let Some(encoded) = encoded {
+            return EncodedStates::gather(&encoded, places);
+        }
+        let arrays: Vec<&dyn Array> = columns.iter().filter_map(|column| column.as_array()).collect();
+        debug_assert_eq!(arrays.len(), columns.len());
+        let places: Vec<_> = places.iter().map(|&(table, group)| (table as usize, group as usize)).collect();
+        Ok(interleave(&arrays, &places)?)
+    }
+
+    fn as_encoded(&self) -> Option<&EncodedStates> {
+        if let Self::Encoded(encoded) = self { Some(encoded) } else { None }
+    }
+
+    fn as_array(&self) -> Option<&dyn Array> {
+        if let Self::Array(array) = self { Some(array) } else { None }
+    }
 }
 
 /// Which groups of a table are its own, and in which shards they are.
@@ -80,7 +117,7 @@ impl Settled {
     /// Bytes held, and of what [`Self::intervals`] returns.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let columns = self.columns.iter().map(|(_, column)| column.get_array_memory_size());
+        let columns = self.columns.iter().map(|(_, column)| column.bytes());
         self.keys.bytes() + columns.sum::<usize>() + self.keys.len() * size_of::<u32>()
     }
 
@@ -126,7 +163,8 @@ impl Settled {
     /// Makes columns of words.
     fn unpack(&mut self) {
         let all: Vec<u32> = (0..self.keys.len() as u32).collect();
-        self.columns.extend(self.words.columns(self.keys.records(), &all));
+        let words = self.words.columns(self.keys.records(), &all).into_iter();
+        self.columns.extend(words.map(|(state, column)| (state, Column::Array(column))));
         self.words = Words::default();
     }
 }
@@ -170,13 +208,9 @@ fn states(tables: &[(&Settled, &[u32])], places: &[Place]) -> Result<Vec<ArrayRe
         let records: Vec<&Records> = tables.iter().map(|(table, _)| table.keys.records()).collect();
         states = first.words.gather(&records, places);
     }
-    if first.columns.is_empty() {
-        return Ok(states.into_iter().map(|(_, column)| column).collect());
-    }
-    let places: Vec<_> = places.iter().map(|&(table, group)| (table as usize, group as usize)).collect();
     for (at, (state, _)) in first.columns.iter().enumerate() {
-        let columns: Vec<&dyn Array> = tables.iter().map(|(table, _)| &*table.columns[at].1).collect();
-        states.push((*state, interleave(&columns, &places)?));
+        let columns: Vec<&Column> = tables.iter().map(|(table, _)| &table.columns[at].1).collect();
+        states.push((*state, Column::gather(&columns, places)?));
     }
     states.sort_by_key(|(state, _)| *state);
     Ok(states.into_iter().map(|(_, column)| column).collect())

@@ -7,7 +7,7 @@ use arrow::array::{Array, ArrayRef};
 
 use super::{
     keys::Keys,
-    settled::{Own, Settled},
+    settled::{Column, Own, Settled},
 };
 use crate::{
     grain::Grain,
@@ -107,10 +107,16 @@ impl Handed {
         let GroupTable { mut keys, words, states, .. } = self.table;
         keys.rest();
         let all: Vec<u32> = (0..keys.len() as u32).collect();
-        let columns = states
-            .into_iter()
-            .zip(self.columns)
-            .map(|((at, mut state), column)| Ok((at, column.map_or_else(|| state.take(&all), Ok)?)));
+        let columns = states.into_iter().zip(self.columns).map(|((at, mut state), column)| {
+            let column = if let Some(column) = column {
+                Column::Array(column)
+            } else if let Some(encoded) = state.take_encoded() {
+                Column::Encoded(encoded?)
+            } else {
+                Column::Array(state.take(&all)?)
+            };
+            Ok((at, column))
+        });
         let columns = columns.collect::<Result<_, Error>>()?;
         Ok(Settled { keys, words, columns, own })
     }

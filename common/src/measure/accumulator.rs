@@ -8,6 +8,7 @@ use super::{
     Error, StateFunction, StateSpec, WIDE_SUM,
     count::Count,
     distinct::Distinct,
+    encoded::EncodedStates,
     extreme::{self, Extreme, Texts},
     histogram::Histogram,
     input::Input,
@@ -33,6 +34,12 @@ pub(crate) trait Accumulator: Any + Debug + Send + Sync {
     /// Merges groups of `from`, an accumulator of the same state, without encoding them: a row is a group of it. What it has
     /// of them then may be anything. `None` if this kind of state has no such short cut.
     fn absorb(&mut self, _groups: usize, _rows: Rows<'_>, _from: &mut dyn Any) -> Option<Result<(), Error>> {
+        None
+    }
+
+    /// Takes the states of all groups as they are kept, each by itself, if that is encoded; group by group. `None` if a column is how
+    /// this kind of state is better kept.
+    fn take_encoded(&mut self) -> Option<Result<EncodedStates, Error>> {
         None
     }
 

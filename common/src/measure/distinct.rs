@@ -10,6 +10,7 @@ use arrow::{
 use super::{
     Error,
     accumulator::{Accumulator, only},
+    encoded::EncodedStates,
     hyperloglog::{Encoded, Registers},
     input::Input,
     rows::Rows,
@@ -71,6 +72,10 @@ impl Accumulator for Distinct {
 
     fn absorb(&mut self, groups: usize, rows: Rows<'_>, from: &mut dyn Any) -> Option<Result<(), Error>> {
         Some(self.0.absorb(groups, rows, &mut from.downcast_mut::<Self>()?.0))
+    }
+
+    fn take_encoded(&mut self) -> Option<Result<EncodedStates, Error>> {
+        Some(self.0.take_encoded())
     }
 
     fn bytes(&self) -> usize {

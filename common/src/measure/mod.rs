@@ -17,6 +17,7 @@ mod count;
 mod datasketches;
 mod ddsketch;
 mod distinct;
+pub(crate) mod encoded;
 mod extreme;
 mod frequent;
 mod histogram;

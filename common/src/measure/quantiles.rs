@@ -8,6 +8,7 @@ use super::{
     Error,
     accumulator::{Accumulator, only},
     ddsketch::{Buckets, Sketch, decode},
+    encoded::EncodedStates,
     input::{Input, Values},
     rows::Rows,
     sketched::{self, Sketches},
@@ -100,6 +101,10 @@ impl Accumulator for Quantiles {
 
     fn absorb(&mut self, groups: usize, rows: Rows<'_>, from: &mut dyn Any) -> Option<Result<(), Error>> {
         Some(self.sketches.absorb(groups, rows, &mut from.downcast_mut::<Self>()?.sketches))
+    }
+
+    fn take_encoded(&mut self) -> Option<Result<EncodedStates, Error>> {
+        Some(self.sketches.take_encoded())
     }
 
     fn bytes(&self) -> usize {

@@ -16,6 +16,7 @@ use super::{
     Error,
     bytes::{ByteColumn, ByteRows},
     distinct::sketches,
+    encoded::EncodedStates,
     rows::{Rows, starts},
 };
 
@@ -285,6 +286,22 @@ impl<S: Sketch> Sketches<S> {
         self.held.capacity() * size_of::<Held<S>>() + self.heap_bytes + waiting + rounds
     }
 
+    /// Takes the sketches of all groups, encoded, where they are.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`].
+    pub(super) fn take_encoded(&mut self) -> Result<EncodedStates, Error> {
+        self.settle()?;
+        let (held, mut encoded) = (mem::take(&mut self.held), Vec::new());
+        let states = held.into_iter().map(|held| match held.encoded(&self.settings, &mut encoded) {
+            Held::Encoded(state) => state,
+            Held::Open(_) => Box::default(),
+        });
+        let states = EncodedStates::new(self.name.clone(), states.collect());
+        self.forget();
+        Ok(states)
+    }
+
     pub(super) fn take(&mut self, order: &[u32]) -> Result<ArrayRef, Error> {
         self.settle()?;
         let mut column = ByteColumn::new(&self.name, order.len());
@@ -294,12 +311,17 @@ impl<S: Sketch> Sketches<S> {
                 Held::Open(sketch) => column.push(|bytes| sketch.encode(&self.settings, bytes))?,
             }
         }
+        let ByteRows { offsets, bytes, nulls } = column.finish();
+        self.forget();
+        Ok(Arc::new(BinaryArray::try_new(offsets, bytes, nulls)?))
+    }
+
+    /// Forgets the groups, of which all was taken.
+    fn forget(&mut self) {
         self.held.clear();
         self.last_round.clear();
         self.open.clear();
         (self.heap_bytes, self.recent_bytes) = (0, 0);
-        let ByteRows { offsets, bytes, nulls } = column.finish();
-        Ok(Arc::new(BinaryArray::try_new(offsets, bytes, nulls)?))
     }
 }
 

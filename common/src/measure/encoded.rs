@@ -1,0 +1,47 @@
+//! States that nothing is added to any more and that are bytes: each stays where it was encoded until it is written.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{ArrayRef, BinaryArray},
+    buffer::{Buffer, OffsetBuffer},
+};
+
+use super::{Error, records::Place};
+
+/// The encoded states of all groups of a table; nothing of a group without values.
+#[derive(Debug)]
+pub(crate) struct EncodedStates {
+    name: String,
+    of_groups: Vec<Box<[u8]>>,
+}
+
+impl EncodedStates {
+    /// `of_groups[group]` is the state of each group; the state is called `name` in errors.
+    pub(super) fn new(name: String, of_groups: Vec<Box<[u8]>>) -> Self {
+        Self { name, of_groups }
+    }
+
+    /// Bytes held.
+    pub(crate) fn bytes(&self) -> usize {
+        let states: usize = self.of_groups.iter().map(|state| state.len()).sum();
+        states + self.of_groups.capacity() * size_of::<Box<[u8]>>()
+    }
+
+    /// The canonical column of groups of several tables: the one at `places[i]`, in which of `tables`, in row `i`.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`] if the column would be larger than 2 GiB.
+    pub(crate) fn gather(tables: &[&Self], places: &[Place]) -> Result<ArrayRef, Error> {
+        let states = || places.iter().map(|&(table, group)| &*tables[table as usize].of_groups[group as usize]);
+        let bytes_total: usize = states().map(<[u8]>::len).sum();
+        if i32::try_from(bytes_total).is_err() {
+            let state = tables.first().map_or_else(String::new, |table| table.name.clone());
+            return Err(Error::Overflow { state, limit: "the 2 GiB of one column" });
+        }
+        let offsets = OffsetBuffer::from_lengths(states().map(<[u8]>::len));
+        let mut bytes = Vec::with_capacity(bytes_total);
+        states().for_each(|state| bytes.extend_from_slice(state));
+        Ok(Arc::new(BinaryArray::try_new(offsets, Buffer::from_vec(bytes), None)?))
+    }
+}
