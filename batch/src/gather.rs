@@ -130,13 +130,13 @@ impl Gathered {
         lock(&self.idle).push(folding);
     }
 
-    /// All tasks are done: what was folded is left here.
+    /// All tasks are done: what was folded is left here. Uses the threads of the pool that it is called on.
     ///
     /// # Errors
     /// [`Error::Spill`], [`Error::Measure`].
     pub fn finish(&self) -> Result<(), Error> {
         let idle = mem::take(&mut *lock(&self.idle));
-        idle.into_iter().try_for_each(|folding| folding.fold.leave())?;
+        idle.into_par_iter().try_for_each(|folding| folding.fold.leave())?;
         self.make_room()
     }
 

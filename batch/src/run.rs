@@ -16,7 +16,7 @@ use common::{
     pipeline::Pipeline,
     store::Store,
 };
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, instrument};
 
@@ -280,26 +280,27 @@ impl Batch {
         let mut counter = Counter::start(watch.progress.as_ref(), Phase::Reduce, chunks, 0);
         let mut written: BTreeMap<_, Vec<_>> = BTreeMap::new();
         // The largest view last, when the memory of the others is free.
-        for gathering in gathered.by_size() {
-            watch.check()?;
-            let touched = &touched[&gathering.view().name];
-            let tasks = reduce::plan(&self.engine, gathering, |from_us| touched.contains(&from_us)).await?;
-            let mut running = stream::iter(tasks)
-                .map(|task| async {
-                    watch.check()?;
-                    let last = task.is_last();
-                    Ok::<_, Error>((last, reduce::reduce(&self.store, &self.engine, task).await?))
-                })
-                .buffer_unordered(self.engine.in_flight());
-            while let Some(done) = running.next().await {
-                let (last, made) = done?;
-                if last {
-                    counter.done();
-                }
-                let Some((name, chunk)) = made else { continue };
-                debug!(view = %name, path = chunk.path, rows = chunk.rows, bytes = chunk.bytes, "chunk written");
-                written.entry(name).or_default().push(chunk);
+        let mut running = stream::iter(gathered.by_size())
+            .then(|gathering| {
+                let touched = &touched[&gathering.view().name];
+                reduce::plan(&self.engine, gathering, |from_us| touched.contains(&from_us))
+            })
+            .map_ok(|tasks| stream::iter(tasks.into_iter().map(Ok::<_, Error>)))
+            .try_flatten()
+            .map_ok(|task| async {
+                watch.check()?;
+                let last = task.is_last();
+                Ok((last, reduce::reduce(&self.store, &self.engine, task).await?))
+            })
+            .try_buffer_unordered(self.engine.in_flight())
+            .boxed();
+        while let Some((last, made)) = running.try_next().await? {
+            if last {
+                counter.done();
             }
+            let Some((name, chunk)) = made else { continue };
+            debug!(view = %name, path = chunk.path, rows = chunk.rows, bytes = chunk.bytes, "chunk written");
+            written.entry(name).or_default().push(chunk);
         }
         Ok(written)
     }

@@ -2,7 +2,8 @@
 //! themselves, where that made them fewer, or else rows.
 //!
 //! Few groups are in one table. Many are spread over [`SHARDS`] tables by a hash of their dimensions, so that each fits a
-//! core's cache. Rows wait until there are enough of them for every shard. In which order what came does not show (L1).
+//! core's cache. Rows wait until there are enough of them for every shard. Then whoever brings rows folds some shards of them:
+//! nobody waits for others, as it would where one called them together. In which order what came does not show (L1).
 
 use std::{
     mem,
@@ -39,15 +40,34 @@ pub struct Shards {
     /// All groups, since they are many.
     spread: OnceLock<Vec<Mutex<GroupTable>>>,
     /// Rows that wait to be folded.
-    waiting: Mutex<Vec<Arc<Scattered>>>,
+    waiting: Mutex<Vec<Scattered>>,
     waiting_bytes: AtomicUsize,
-    /// Bytes of rows that are being folded, and so wait no more.
+    /// Those that wait no more.
+    folding: Mutex<Vec<Arc<Round>>>,
     folding_bytes: AtomicUsize,
     /// Bytes of all tables.
     table_bytes: AtomicUsize,
     /// Groups that are not merged with any others yet.
     apart: Apart,
     scatters: AtomicBool,
+}
+
+/// Rows that are being folded, shard by shard.
+#[derive(Debug)]
+struct Round {
+    rows: Vec<Scattered>,
+    bytes: usize,
+    /// The next shard that nobody folds yet.
+    next: AtomicUsize,
+    /// How many shards are folded.
+    folded: AtomicUsize,
+}
+
+impl Round {
+    /// The next shard, which is the caller's to fold.
+    fn claim(&self) -> Option<usize> {
+        Some(self.next.fetch_add(1, Ordering::Relaxed)).filter(|&shard| shard < SHARDS)
+    }
 }
 
 impl Shards {
@@ -60,6 +80,7 @@ impl Shards {
             spread: OnceLock::new(),
             waiting: Mutex::default(),
             waiting_bytes: AtomicUsize::new(0),
+            folding: Mutex::default(),
             folding_bytes: AtomicUsize::new(0),
             table_bytes: AtomicUsize::new(0),
             apart: Apart::default(),
@@ -168,23 +189,58 @@ impl Shards {
         self.spread.get().expect("the groups were spread")
     }
 
-    /// Adds rows; when there are enough for every shard they are folded.
+    /// Adds rows. Where there are enough for every shard, some are folded, these or others.
     pub(super) fn push(&self, rows: Scattered) -> Result<(), Error> {
         let bytes = rows.bytes();
         let mut waiting = lock(&self.waiting);
-        waiting.push(Arc::new(rows));
+        waiting.push(rows);
         let held = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if held < WAITING_BYTES_MAX {
-            return Ok(());
-        }
-        let enough = self.take_waiting(&mut waiting);
+        let enough = (held >= WAITING_BYTES_MAX).then(|| self.take_waiting(&mut waiting));
         drop(waiting);
-        self.fold(&enough)
+        if let Some(rows) = enough {
+            self.begin(rows)?;
+        }
+        while let Some(round) = self.round() {
+            while let Some(shard) = round.claim() {
+                self.fold_shard(&round, shard)?;
+            }
+            self.end(&round);
+        }
+        Ok(())
     }
 
-    fn take_waiting(&self, waiting: &mut Vec<Arc<Scattered>>) -> Vec<Arc<Scattered>> {
+    fn take_waiting(&self, waiting: &mut Vec<Scattered>) -> Vec<Scattered> {
         self.waiting_bytes.store(0, Ordering::Relaxed);
         mem::take(waiting)
+    }
+
+    /// From now on, `rows` are being folded.
+    fn begin(&self, rows: Vec<Scattered>) -> Result<(), Error> {
+        self.ensure_spread()?;
+        let bytes = rows.iter().map(Scattered::bytes).sum();
+        self.folding_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let (next, folded) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        lock(&self.folding).push(Arc::new(Round { rows, bytes, next, folded }));
+        Ok(())
+    }
+
+    /// Rows of which there may be shards left to be folded.
+    fn round(&self) -> Option<Arc<Round>> {
+        lock(&self.folding).first().map(Arc::clone)
+    }
+
+    fn fold_shard(&self, round: &Round, shard: usize) -> Result<(), Error> {
+        let table = &self.tables()[shard];
+        self.counted(&mut lock(table), |table| round.rows.iter().try_for_each(|rows| rows.fold(shard, table)))?;
+        if round.folded.fetch_add(1, Ordering::Relaxed) + 1 == SHARDS {
+            self.folding_bytes.fetch_sub(round.bytes, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// No shard of `round` is left for anybody.
+    fn end(&self, round: &Arc<Round>) {
+        lock(&self.folding).retain(|other| !Arc::ptr_eq(other, round));
     }
 
     /// Folds all rows that wait, and merges all groups. Uses the threads of the pool that it is called on.
@@ -196,27 +252,22 @@ impl Shards {
         self.apart.take().into_par_iter().try_for_each(|table| self.absorb(table))
     }
 
-    /// Folds all rows that wait. Uses the threads of the pool that it is called on.
+    /// Folds all rows that wait; shards of them that others are at are theirs to end. Uses the threads of the pool that it is
+    /// called on.
     ///
     /// # Errors
     /// See [`Error`].
     pub fn fold_waiting(&self) -> Result<(), Error> {
-        let all = self.take_waiting(&mut lock(&self.waiting));
-        self.fold(&all)
-    }
-
-    fn fold(&self, rows: &[Arc<Scattered>]) -> Result<(), Error> {
-        if rows.is_empty() {
-            return Ok(());
+        let rows = self.take_waiting(&mut lock(&self.waiting));
+        if !rows.is_empty() {
+            self.begin(rows)?;
         }
-        let bytes = rows.iter().map(|rows| rows.bytes()).sum();
-        self.folding_bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.ensure_spread()?;
-        let folded = self.tables().par_iter().enumerate().try_for_each(|(shard, table)| {
-            self.counted(&mut lock(table), |table| rows.iter().try_for_each(|rows| rows.fold(shard, table)))
-        });
-        self.folding_bytes.fetch_sub(bytes, Ordering::Relaxed);
-        folded
+        while let Some(round) = self.round() {
+            let next = |_| round.claim().map_or(Ok(()), |shard| self.fold_shard(&round, shard));
+            (0..SHARDS).into_par_iter().try_for_each(next)?;
+            self.end(&round);
+        }
+        Ok(())
     }
 
     /// Gives back the memory of what only folding and merging need. It is made anew if more comes.
