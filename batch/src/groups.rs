@@ -48,7 +48,7 @@ impl Table {
     /// The groups that some shards have of one chunk, or of all.
     fn groups(&self, shards: &Range<usize>, from_us: Option<i64>) -> impl Iterator<Item = (&Settled, &[u32])> {
         let chosen = from_us.map_or(i64::MIN..=i64::MAX, |from_us| from_us..=from_us);
-        let groups = self.chunks.range(chosen).map(|(_, interval)| (&self.settled, interval.of(shards)));
+        let groups = self.chunks.range(chosen).map(|(_, interval)| (&self.settled, self.settled.of(interval, shards)));
         groups.filter(|(_, groups)| !groups.is_empty())
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::record_batch::RecordBatch;
 use common::{
     archive,
-    dataset::{ArchiveId, DataFile, Dataset},
+    dataset::{ArchiveId, DataFile, Dataset, Part},
     segment,
     store::Store,
     view::View,
@@ -24,9 +24,9 @@ use crate::{
 /// # Errors
 /// [`Error::Dataset`], [`Error::Segment`], [`Error::Measure`], [`Error::Spill`].
 pub async fn map(store: &Store, engine: &Engine, task: MapTask, gathered: Arc<Gathered>) -> Result<(), Error> {
-    let MapTask { dataset, input, views } = task;
+    let MapTask { dataset, input, part, views } = task;
     match input {
-        Input::Files(files) => fold(engine, &dataset, &files, &views, &gathered).await,
+        Input::Files(files) => fold(engine, &dataset, (&files, part), &views, &gathered).await,
         Input::Commit(commit) => {
             let partials = match commit.archive {
                 Some(archive) => archived(store, archive, &views).await?,
@@ -61,14 +61,14 @@ async fn archived(store: &Store, id: ArchiveId, views: &[Arc<View>]) -> Result<V
 async fn fold(
     engine: &Engine,
     dataset: &Dataset,
-    files: &[DataFile],
+    (files, part): (&[DataFile], Part),
     views: &[Arc<View>],
     gathered: &Arc<Gathered>,
 ) -> Result<(), Error> {
     let mut folding = gathered.folding(views);
     let columns = folding.fold.columns();
     for file in files {
-        let mut events = dataset.events(file, &columns).await?;
+        let mut events = dataset.events_of(file, part, &columns).await?;
         let read_max = events.held_max();
         folding.claim.set(read_max + folding.fold.bytes());
         while let Some(group) = events.next().await? {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use common::{
-    dataset::{Commit, DataFile, Dataset},
+    dataset::{Commit, DataFile, Dataset, Part},
     generation::{Chunk, Generation, Mark},
     history::Kept,
     names::{SourceName, ViewName},
@@ -110,6 +110,8 @@ pub struct MapTask {
     pub dataset: Dataset,
     /// The input.
     pub input: Input,
+    /// Which part of each of its files.
+    pub part: Part,
     /// The views, all of the dataset's source.
     pub views: Arc<[Arc<View>]>,
 }
@@ -121,6 +123,18 @@ pub enum Input {
     Files(Vec<DataFile>),
     /// A commit, whose segment is to be read.
     Commit(Commit),
+}
+
+impl MapTask {
+    /// The same as several tasks, if it is a large file: so that no core is left with all of it when the others have nothing more to do.
+    #[must_use]
+    pub fn in_parts(self) -> Vec<Self> {
+        let of = match &self.input {
+            Input::Files(files) if files.len() == 1 => files[0].bytes.div_ceil(TASK_BYTES_MAX).max(1) as usize,
+            Input::Files(_) | Input::Commit(_) => 1,
+        };
+        (0..of).map(|number| Self { part: Part { number, of }, ..self.clone() }).collect()
+    }
 }
 
 impl Input {
@@ -367,7 +381,7 @@ fn tasks_of<'a>(
     inputs: impl Iterator<Item = Input> + 'a,
 ) -> impl Iterator<Item = MapTask> + 'a {
     let views: Arc<[Arc<View>]> = views.iter().map(|v| Arc::clone(&v.view)).collect();
-    inputs.map(move |input| MapTask { dataset: dataset.clone(), input, views: Arc::clone(&views) })
+    inputs.map(move |input| MapTask { dataset: dataset.clone(), input, part: Part::WHOLE, views: Arc::clone(&views) })
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use crate::{
     Engine, Error, Phase, Report, Request, Update,
     gather::Gathered,
     map::map,
-    plan::{Input, Plan, SourcePlan, Start, TASK_BYTES_MAX, ViewPlan},
+    plan::{Input, MapTask, Plan, SourcePlan, Start, TASK_BYTES_MAX, ViewPlan},
     progress::Counter,
     publish::{Verdict, publish},
     reduce::{self, REDUCED_BYTES, add_base},
@@ -251,8 +251,12 @@ impl Batch {
     pub(crate) async fn map_all(&self, plan: &Plan, watch: &Watch) -> Result<Arc<Gathered>, Error> {
         let views = plan.views().map(|planned| (Arc::clone(&planned.view), planned.history.clone()));
         let gathered = Arc::new(Gathered::new(views, self.engine.memory()));
-        let mut counter = Counter::start(watch.progress.as_ref(), Phase::Map, plan.task_count(), 0);
-        let tasks: Vec<_> = plan.sources.iter().flat_map(|s| &s.tasks).cloned().collect();
+        let tasks = plan.sources.iter().flat_map(|s| &s.tasks).cloned();
+        // The last ones in parts: so all cores are done at about the same time.
+        let last = plan.task_count().saturating_sub(self.engine.in_flight());
+        let in_parts = |(at, task): (usize, MapTask)| if at < last { vec![task] } else { task.in_parts() };
+        let tasks: Vec<MapTask> = tasks.enumerate().flat_map(in_parts).collect();
+        let mut counter = Counter::start(watch.progress.as_ref(), Phase::Map, tasks.len(), 0);
         let mut running = stream::iter(tasks)
             .map(|task| async {
                 watch.check()?;

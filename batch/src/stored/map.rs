@@ -3,7 +3,7 @@
 use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
-use common::{names::ViewName, partial, view::View};
+use common::{dataset::Part, names::ViewName, partial, view::View};
 use serde::{Deserialize, Serialize};
 
 use super::{InputSpec, Stored};
@@ -74,7 +74,7 @@ impl Stored {
         let views: Arc<[Arc<View>]> = planned.iter().map(|planned| Arc::clone(&planned.view)).collect();
         let kept = planned.iter().map(|planned| (Arc::clone(&planned.view), planned.history.clone()));
         let gathered = Arc::new(Gathered::new(kept, memory));
-        let work = MapTask { dataset, input, views: Arc::clone(&views) };
+        let work = MapTask { dataset, input, part: Part::WHOLE, views: Arc::clone(&views) };
         map(&self.batch.store, &self.batch.engine, work, Arc::clone(&gathered)).await?;
 
         let cuts: Vec<Cut> = views.iter().map(|view| self.cut(view)).collect();

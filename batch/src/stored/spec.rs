@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::{
-    dataset::{Commit, DataFile, Dataset},
+    dataset::{Commit, DataFile, Dataset, Part},
     generation::Mark,
     names::{SourceName, ViewName},
     position::Version,
@@ -63,7 +63,7 @@ impl MapSpec {
             InputSpec::Files(files) => Input::Files(files.iter().map(FileSpec::file).collect()),
             InputSpec::Commit(version) => Input::Commit(Commit { version: *version, ..Commit::default() }),
         };
-        MapTask { dataset, input, views: [].into() }
+        MapTask { dataset, input, part: Part::WHOLE, views: [].into() }
     }
 }
 

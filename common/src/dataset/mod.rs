@@ -28,7 +28,7 @@ use self::{commit::Appending, log::AppIds, table::Table, write::NewFile};
 pub use self::{
     export::Export,
     loads::{LOADS_FROM, LoadId},
-    read::{Events, RowGroup},
+    read::{Events, Part, RowGroup},
     rewrite::{ArchiveId, Replacement, Rewrite, Swap, Why, Written},
 };
 use crate::{
@@ -319,7 +319,15 @@ impl Dataset {
     /// # Errors
     /// [`Error::Gone`], [`Error::Table`], [`Error::Store`].
     pub async fn events(&self, file: &DataFile, columns: &[String]) -> Result<Events, Error> {
-        Events::open(&self.inner.store, file, &self.inner.schema, columns).await
+        self.events_of(file, Part::WHOLE, columns).await
+    }
+
+    /// [`Self::events`] of a part of `file`.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn events_of(&self, file: &DataFile, part: Part, columns: &[String]) -> Result<Events, Error> {
+        Events::open(&self.inner.store, file, part, &self.inner.schema, columns).await
     }
 
     /// The events that `commit` added in `file`, one of its own. Where the file is gone, because its events were put into other

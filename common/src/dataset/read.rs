@@ -32,6 +32,25 @@ use crate::{
 /// Rows of one batch: large enough that a batch's fixed costs vanish, small enough to stay in the cache.
 const BATCH_ROWS: usize = 16_384;
 
+/// Some of the row groups of a file: each is in one of its parts, and one after the other is as it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// Counted from 0.
+    pub number: usize,
+    /// How many parts there are.
+    pub of: usize,
+}
+
+impl Part {
+    /// All of a file.
+    pub const WHOLE: Self = Self { number: 0, of: 1 };
+
+    /// Those of `groups` row groups.
+    fn groups(self, groups: usize) -> Range<usize> {
+        groups * self.number / self.of..groups * (self.number + 1) / self.of
+    }
+}
+
 /// The events of one file: of the columns named and no others, a row group at a time.
 #[derive(Debug)]
 pub struct Events {
@@ -47,6 +66,7 @@ impl Events {
     pub(super) async fn open(
         store: &Store,
         file: &DataFile,
+        part: Part,
         schema: &Schema,
         columns: &[String],
     ) -> Result<Self, Error> {
@@ -54,7 +74,7 @@ impl Events {
         let wanted = wanted(schema, columns).map_err(|error| failed(path, &error))?;
         let (metadata, tail) = tail(store, file).await?;
         let tail_bytes = tail.1.len();
-        let (decoder, group_max) = decoder(metadata, tail, &wanted).map_err(|error| failed(path, &error))?;
+        let (decoder, group_max) = decoder(metadata, part, tail, &wanted).map_err(|error| failed(path, &error))?;
         Ok(Self { store: store.clone(), path: path.clone(), decoder, wanted, held_max: tail_bytes + group_max })
     }
 
@@ -149,6 +169,7 @@ async fn fetch(store: &Store, path: &Path, ranges: &[Range<u64>]) -> Result<Vec<
 /// A decoder of the columns that are wanted, and how many bytes of a row group it needs at most; `tail` is read already.
 fn decoder(
     metadata: ParquetMetaData,
+    part: Part,
     (range, tail): (Range<u64>, Bytes),
     wanted: &ArrowSchema,
 ) -> Result<(ParquetPushDecoder, usize), ParquetError> {
@@ -165,12 +186,14 @@ fn decoder(
         let columns = group.columns().iter().enumerate().filter(|&(leaf, _)| mask.leaf_included(leaf));
         columns.map(|(_, column)| column.compressed_size()).sum()
     };
-    let group_max = metadata.row_groups().iter().map(bytes).max().unwrap_or(0);
+    let groups = part.groups(metadata.num_row_groups());
+    let group_max = metadata.row_groups()[groups.clone()].iter().map(bytes).max().unwrap_or(0);
 
     let mut read = PushBuffers::default();
     read.push_range(range, tail);
     let decoder = ParquetPushDecoderBuilder::new_with_metadata(there).with_buffers(read);
-    let decoder = decoder.with_projection(mask).with_batch_size(BATCH_ROWS).build()?;
+    let decoder =
+        decoder.with_row_groups(groups.collect()).with_projection(mask).with_batch_size(BATCH_ROWS).build()?;
     Ok((decoder, usize::try_from(group_max).unwrap_or(0)))
 }
 

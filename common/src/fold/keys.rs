@@ -364,12 +364,11 @@ impl Keys {
         order::sort_by_word(&mut (0..self.len()).map(rank).collect())
     }
 
-    /// The hash of each group's dimensions, as [`spread`](super::spread) defines it.
-    pub(super) fn hashes(&self) -> Vec<u64> {
-        let groups: Vec<u32> = (0..self.len() as u32).collect();
+    /// The hash of the dimensions of each of `groups`, as [`spread`](super::spread) defines it.
+    pub(super) fn hashes(&self, groups: &[u32]) -> Vec<u64> {
         let mut hashes = vec![0; groups.len()];
         for (at, column) in self.columns.iter().enumerate().skip(1) {
-            let (numbers, nulls) = self.numbers(at, &groups);
+            let (numbers, nulls) = self.numbers(at, groups);
             column.chain(&numbers, nulls.as_ref(), &mut hashes);
         }
         hashes

@@ -159,7 +159,7 @@ impl Plan {
         self.table.bytes() + self.brings.as_ref().map_or(0, |brings| brings.backlog.bytes())
     }
 
-    /// Brings everything away, groups as they are if few others have the same.
+    /// Brings everything away, groups as they are if few others have the same. Rows wait until those of all are there.
     pub(super) fn leave(&mut self) -> Result<(), Error> {
         self.bring(|shards, table| {
             if shards.scatters() {
@@ -168,7 +168,9 @@ impl Plan {
             shards.keep(table);
             Ok(())
         })?;
-        self.settle()
+        let Some(brings) = &mut self.brings else { return Ok(()) };
+        brings.backlog.scatter()?.into_iter().for_each(|rows| brings.shards.push_last(rows));
+        Ok(())
     }
 
     /// Brings everything away.

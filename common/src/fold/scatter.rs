@@ -130,9 +130,9 @@ fn sort(shards: &[u8]) -> (Vec<u32>, Vec<u32>) {
     (order, ends)
 }
 
-/// `groups`, those of each shard one after the other, and where each shard's end; `hashes[group]` is that of a group's dimensions.
+/// `groups`, those of each shard one after the other, and where each shard's end; `hashes` are those of their dimensions.
 pub(super) fn by_shard(groups: &[u32], hashes: &[u64]) -> (Vec<u32>, Vec<u32>) {
-    let shards: Vec<u8> = groups.iter().map(|&group| shard_of(hashes[group as usize])).collect();
+    let shards: Vec<u8> = hashes.iter().map(|&hash| shard_of(hash)).collect();
     let (order, ends) = sort(&shards);
     (order.into_iter().map(|at| groups[at as usize]).collect(), ends)
 }

@@ -1,7 +1,7 @@
 //! Groups that nothing is brought to any more, and how those of many tables become one canonical partial: each is read once, from
 //! where it was folded, in the order in which it will be written.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{collections::BTreeMap, ops::Range, sync::OnceLock};
 
 use arrow::{
     array::{Array, ArrayRef},
@@ -9,7 +9,7 @@ use arrow::{
     record_batch::RecordBatch,
 };
 
-use super::{keys::Keys, scatter::by_shard};
+use super::{keys::Keys, scatter::by_shard, spread::SHARDS};
 use crate::{
     grain::Grain,
     measure::{
@@ -82,28 +82,20 @@ pub(super) enum Own {
 #[derive(Debug)]
 pub struct Interval {
     groups: Vec<u32>,
-    /// Where those of each shard end, which are side by side; or the shard that all are in.
-    ends: Ends,
+    /// The same by shard, since some shards of them were asked for.
+    spread: OnceLock<Spread>,
 }
 
+/// Groups, those of each shard side by side, and where each shard's end.
 #[derive(Debug)]
-enum Ends {
-    Shard(usize),
-    Of(Vec<u32>),
+struct Spread {
+    groups: Vec<u32>,
+    ends: Vec<u32>,
 }
 
 impl Interval {
-    /// The groups of some shards.
-    #[must_use]
-    pub fn of(&self, shards: &Range<usize>) -> &[u32] {
-        match &self.ends {
-            Ends::Shard(shard) if shards.contains(shard) => &self.groups,
-            Ends::Shard(_) => &[],
-            Ends::Of(ends) => {
-                let start = |shard: usize| if shard == 0 { 0 } else { ends[shard - 1] as usize };
-                &self.groups[start(shards.start)..start(shards.end)]
-            }
-        }
+    fn new(groups: Vec<u32>) -> Self {
+        Self { groups, spread: OnceLock::new() }
     }
 
     /// How many groups there are.
@@ -124,23 +116,27 @@ impl Settled {
     /// The groups of each interval of `grain` that buckets start in, by its start.
     #[must_use]
     pub fn intervals(&self, grain: Grain) -> BTreeMap<i64, Interval> {
-        let all = 0..self.keys.len() as u32;
         let groups = match &self.own {
             Own::Some(own) => self.by_interval(grain, own.iter().copied()),
-            Own::All | Own::Shard(_) => self.by_interval(grain, all),
+            Own::All | Own::Shard(_) => self.by_interval(grain, 0..self.keys.len() as u32),
         };
-        let hashes = match self.own {
-            Own::Shard(shard) => {
-                let interval = |(start, groups)| (start, Interval { groups, ends: Ends::Shard(shard) });
-                return groups.into_iter().map(interval).collect();
-            }
-            Own::All | Own::Some(_) => self.keys.hashes(),
-        };
-        let interval = |(start, groups): (i64, Vec<u32>)| {
-            let (groups, ends) = by_shard(&groups, &hashes);
-            (start, Interval { groups, ends: Ends::Of(ends) })
-        };
-        groups.into_iter().map(interval).collect()
+        groups.into_iter().map(|(start, groups)| (start, Interval::new(groups))).collect()
+    }
+
+    /// The groups of some shards in `interval`, which is of this table.
+    pub fn of<'a>(&self, interval: &'a Interval, shards: &Range<usize>) -> &'a [u32] {
+        match self.own {
+            Own::Shard(shard) if shards.contains(&shard) => return &interval.groups,
+            Own::Shard(_) => return &[],
+            Own::All | Own::Some(_) if *shards == (0..SHARDS) => return &interval.groups,
+            Own::All | Own::Some(_) => {}
+        }
+        let Spread { groups, ends } = interval.spread.get_or_init(|| {
+            let (groups, ends) = by_shard(&interval.groups, &self.keys.hashes(&interval.groups));
+            Spread { groups, ends }
+        });
+        let end_of = |shards: usize| if shards == 0 { 0 } else { ends[shards - 1] as usize };
+        &groups[end_of(shards.start)..end_of(shards.end)]
     }
 
     fn by_interval(&self, grain: Grain, own: impl Iterator<Item = u32>) -> BTreeMap<i64, Vec<u32>> {

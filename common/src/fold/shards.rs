@@ -168,7 +168,7 @@ impl Shards {
     }
 
     fn absorb_spread(&self, handed: &mut Handed, which: &[u32]) -> Result<(), Error> {
-        let (groups, ends) = by_shard(which, &handed.hashes());
+        let (groups, ends) = by_shard(which, &handed.hashes(which));
         let mut start = 0;
         for (table, end) in self.tables().iter().zip(ends) {
             let groups = &groups[start..end as usize];
@@ -207,6 +207,12 @@ impl Shards {
             self.end(&round);
         }
         Ok(())
+    }
+
+    /// Adds rows that are the last ones: [`Self::fold_waiting`] comes next.
+    pub(super) fn push_last(&self, rows: Scattered) {
+        self.waiting_bytes.fetch_add(rows.bytes(), Ordering::Relaxed);
+        lock(&self.waiting).push(rows);
     }
 
     fn take_waiting(&self, waiting: &mut Vec<Scattered>) -> Vec<Scattered> {
@@ -249,7 +255,7 @@ impl Shards {
     /// See [`Error`].
     pub fn settle(&self) -> Result<(), Error> {
         self.fold_waiting()?;
-        self.apart.take().into_par_iter().try_for_each(|table| self.absorb(table))
+        self.apart.take().into_par_iter().try_for_each(|apart| self.absorb(apart.table))
     }
 
     /// Folds all rows that wait; shards of them that others are at are theirs to end. Uses the threads of the pool that it is
@@ -352,11 +358,11 @@ impl Shards {
         if tables.is_empty() {
             return Ok(Vec::new());
         }
-        let buckets = tables.iter().map(GroupTable::buckets).chain([self.merged_buckets()]);
-        let shared = apart::shared(buckets.collect());
-        let settled = tables.into_par_iter().map(|table| {
-            let (own, others) = apart::part(&table, &shared);
-            let mut handed = Handed::new(table);
+        let merged = self.merged_buckets();
+        let shared = apart::shared(tables.iter().map(|apart| &*apart.buckets).chain([&*merged]));
+        let settled = tables.into_par_iter().map(|apart| {
+            let (own, others) = apart.part(&shared);
+            let mut handed = Handed::new(apart.table);
             if others.is_empty() {
                 return handed.settled(Own::All);
             }

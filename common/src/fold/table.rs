@@ -126,9 +126,9 @@ impl Handed {
         self.table.len()
     }
 
-    /// The hash of each group's dimensions, as [`spread`](super::spread) defines it.
-    pub(super) fn hashes(&self) -> Vec<u64> {
-        self.table.keys.hashes()
+    /// The hash of the dimensions of each of `groups`, as [`spread`](super::spread) defines it.
+    pub(super) fn hashes(&self, groups: &[u32]) -> Vec<u64> {
+        self.table.keys.hashes(groups)
     }
 
     fn encode(&mut self, at: usize) -> Result<(), Error> {

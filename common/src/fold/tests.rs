@@ -398,7 +398,8 @@ fn settled(view: &View, shards: &Shards) -> RecordBatch {
     let part = |start: i64| {
         let of_shards = |shards: Range<usize>| {
             let of = tables.iter().zip(&intervals);
-            let groups: Vec<_> = of.filter_map(|(table, of)| Some((table, of.get(&start)?.of(&shards)))).collect();
+            let groups: Vec<_> =
+                of.filter_map(|(table, of)| Some((table, table.of(of.get(&start)?, &shards)))).collect();
             join(view, &groups).unwrap()
         };
         let parts = [0..1, 1..100, 100..SHARDS].map(of_shards);

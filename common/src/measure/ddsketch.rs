@@ -306,9 +306,20 @@ fn write_loose(mut keys: Vec<i32>, mut write: impl FnMut(i32, u64)) {
     if keys.len() >= COUNTED_KEYS / 16 && i64::from(greatest) - i64::from(least) < COUNTED_KEYS as i64 {
         // There are at most LOOSE_MAX.
         let mut counts = [0_u16; COUNTED_KEYS];
-        keys.iter().for_each(|&key| counts[(key - least) as usize] += 1);
-        let counted = (least..=greatest).zip(counts).filter(|&(_, count)| count > 0);
-        counted.for_each(|(key, count)| write(key, u64::from(count)));
+        let mut counted = [0_u64; COUNTED_KEYS / u64::BITS as usize];
+        for &key in &keys {
+            let at = (key - least) as usize;
+            counts[at] += 1;
+            counted[at / u64::BITS as usize] |= 1 << (at % u64::BITS as usize);
+        }
+        // From one bit that is set to the next: which counts are zero nobody can guess.
+        for (first, mut bits) in (0..).step_by(u64::BITS as usize).zip(counted) {
+            while bits > 0 {
+                let at = first + bits.trailing_zeros() as usize;
+                write(least + at as i32, u64::from(counts[at]));
+                bits &= bits - 1;
+            }
+        }
     } else {
         keys.sort_unstable();
         keys.chunk_by(|a, b| a == b).for_each(|equal| write(equal[0], equal.len() as u64));

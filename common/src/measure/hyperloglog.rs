@@ -205,7 +205,10 @@ fn encode_few(mut coupons: Vec<u32>, precision: u8, bytes: &mut Vec<u8>) {
         encode_dense(&ranks_of(coupons.into_iter(), precision), precision, bytes);
     } else if !coupons.is_empty() {
         bytes.push(precision);
-        coupons.iter().for_each(|coupon| bytes.extend_from_slice(&coupon.to_le_bytes()));
+        let start = bytes.len();
+        bytes.resize(start + coupons.len() * COUPON_BYTES, 0);
+        let (places, _) = bytes[start..].as_chunks_mut::<COUPON_BYTES>();
+        places.iter_mut().zip(coupons).for_each(|(place, coupon)| *place = coupon.to_le_bytes());
     }
 }
 

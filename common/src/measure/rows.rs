@@ -50,6 +50,12 @@ impl<'a> Rows<'a> {
         })
     }
 
+    /// The first row and the groups of all from there on, if none is left out and none is null.
+    pub(crate) fn dense(self, nulls: Option<&NullBuffer>) -> Option<(usize, &'a [u32])> {
+        let is_dense = self.selected.is_none() && nulls.is_none_or(|nulls| nulls.null_count() == 0);
+        is_dense.then_some((self.first, self.groups))
+    }
+
     /// Calls `visit(row, group)` for every row that is not null.
     ///
     /// The four loops are apart so that the common ones have no branch on what the batch does not have.

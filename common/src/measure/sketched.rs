@@ -17,11 +17,11 @@ use super::{
     bytes::{ByteColumn, ByteRows},
     distinct::sketches,
     encoded::EncodedStates,
-    rows::{Rows, starts},
+    rows::Rows,
 };
 
 /// Bytes of items that wait, at least, before they are added.
-const WAITING_BYTES_MIN: usize = if cfg!(test) { 512 } else { 1 << 18 };
+const WAITING_BYTES_MIN: usize = if cfg!(test) { 512 } else { 1 << 20 };
 
 /// Items wait until they are this part of what the sketches hold that got some the last time, if that is more: where these are many,
 /// each is out of the caches when its own come.
@@ -113,6 +113,7 @@ pub(super) struct Sketches<S: Sketch> {
     held: Vec<Held<S>>,
     /// Items that are not added yet, with their groups.
     waiting: Vec<(u32, S::Item)>,
+    by_group: ByGroup,
     /// How often items were added.
     rounds: u32,
     /// Of each group the last round that it got items in, or 0 if it got none since it was encoded.
@@ -127,8 +128,9 @@ pub(super) struct Sketches<S: Sketch> {
 
 impl<S: Sketch> Sketches<S> {
     pub(super) fn new(name: String, settings: S::Settings) -> Self {
-        let (held, waiting, last_round, open) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { name, settings, held, waiting, rounds: 0, last_round, open, heap_bytes: 0, recent_bytes: 0 }
+        let (held, waiting, by_group) = (Vec::new(), Vec::new(), ByGroup::default());
+        let (last_round, open) = (Vec::new(), Vec::new());
+        Self { name, settings, held, waiting, by_group, rounds: 0, last_round, open, heap_bytes: 0, recent_bytes: 0 }
     }
 
     pub(super) fn settings(&self) -> &S::Settings {
@@ -148,13 +150,19 @@ impl<S: Sketch> Sketches<S> {
         item: impl Fn(usize) -> S::Item,
     ) -> Result<(), Error> {
         self.held.resize_with(groups, Held::default);
-        self.waiting.reserve(rows.len());
-        let waiting = &mut self.waiting;
-        rows.for_each(nulls, |row, group| waiting.push((group as u32, item(row))));
+        match rows.dense(nulls) {
+            Some((first, groups)) => {
+                let rows = first..first + groups.len();
+                self.waiting.extend(groups.iter().zip(rows).map(|(&group, row)| (group, item(row))));
+            }
+            None => {
+                self.waiting.reserve(rows.len());
+                let waiting = &mut self.waiting;
+                rows.for_each(nulls, |row, group| waiting.push((group as u32, item(row))));
+            }
+        }
         let enough = WAITING_BYTES_MIN.max(self.recent_bytes / WAITING_PART);
-        // Each time all groups are gone through, so there are as many items.
-        let is_enough = self.waiting.len() >= groups && size_of_val(&self.waiting[..]) >= enough;
-        if is_enough { self.settle() } else { Ok(()) }
+        if size_of_val(&self.waiting[..]) >= enough { self.settle() } else { Ok(()) }
     }
 
     /// Adds what waits.
@@ -163,20 +171,18 @@ impl<S: Sketch> Sketches<S> {
         if waiting.is_empty() {
             return Ok(());
         }
-        let (items, ends) = by_group(&waiting, self.held.len());
-        let mut start = 0;
+        let sorted = self.by_group.sort(&waiting, self.held.len());
         (self.rounds, self.recent_bytes) = (self.rounds + 1, 0);
         self.last_round.resize(self.held.len(), 0);
-        for ((group, held), end) in (0..).zip(&mut self.held).zip(ends) {
-            let items = &items[start..end as usize];
+        let mut start = 0;
+        for (group, end) in sorted.groups {
+            let (items, held) = (&sorted.items[start..end as usize], &mut self.held[group as usize]);
             start = end as usize;
-            if !items.is_empty() {
-                let grown = held.change(&self.settings, |sketch| sketch.extend(items, &self.settings))?;
-                self.heap_bytes = self.heap_bytes.wrapping_add_signed(grown);
-                self.recent_bytes += held.heap_bytes();
-                if mem::replace(&mut self.last_round[group as usize], self.rounds) == 0 {
-                    self.open.push(group);
-                }
+            let grown = held.change(&self.settings, |sketch| sketch.extend(items, &self.settings))?;
+            self.heap_bytes = self.heap_bytes.wrapping_add_signed(grown);
+            self.recent_bytes += held.heap_bytes();
+            if mem::replace(&mut self.last_round[group as usize], self.rounds) == 0 {
+                self.open.push(group);
             }
         }
         if self.rounds.is_multiple_of(RESTING_ROUNDS) {
@@ -283,7 +289,7 @@ impl<S: Sketch> Sketches<S> {
     pub(super) fn bytes(&self) -> usize {
         let waiting = self.waiting.capacity() * size_of::<(u32, S::Item)>();
         let rounds = (self.last_round.capacity() + self.open.capacity()) * size_of::<u32>();
-        self.held.capacity() * size_of::<Held<S>>() + self.heap_bytes + waiting + rounds
+        self.held.capacity() * size_of::<Held<S>>() + self.heap_bytes + waiting + self.by_group.bytes() + rounds
     }
 
     /// Takes the sketches of all groups, encoded, where they are.
@@ -325,19 +331,54 @@ impl<S: Sketch> Sketches<S> {
     }
 }
 
-/// The items in the order of their groups, and where those of each group end.
-fn by_group<T: Copy + Default>(items: &[(u32, T)], groups: usize) -> (Vec<T>, Vec<u32>) {
-    let mut next = vec![0_u32; groups];
-    items.iter().for_each(|&(group, _)| next[group as usize] += 1);
-    starts(&mut next);
-    let mut sorted = vec![T::default(); items.len()];
-    for &(group, item) in items {
-        let at = &mut next[group as usize];
-        sorted[*at as usize] = item;
-        *at += 1;
+/// Sorts items by group; what it takes to count them is kept.
+#[derive(Debug, Default)]
+struct ByGroup {
+    /// Of each group nothing, but while items are sorted.
+    next: Vec<u32>,
+}
+
+/// Items, those of each group side by side.
+struct Sorted<T> {
+    items: Vec<T>,
+    /// The groups that have some, as they are first met, with where theirs end.
+    groups: Vec<(u32, u32)>,
+}
+
+impl ByGroup {
+    /// All groups are less than `groups`.
+    fn sort<T: Copy + Default>(&mut self, items: &[(u32, T)], groups: usize) -> Sorted<T> {
+        let Self { next } = self;
+        next.resize(groups, 0);
+        // One more is written than counts: whether a group is met for the first time nobody can guess.
+        let mut met = vec![(0, 0); groups.min(items.len()) + 1];
+        let mut last = 0;
+        for &(group, _) in items {
+            let count = &mut next[group as usize];
+            met[last].0 = group;
+            last += usize::from(*count == 0);
+            *count += 1;
+        }
+        met.truncate(last);
+        let mut end = 0;
+        for (group, of_group) in &mut met {
+            let count = mem::replace(&mut next[*group as usize], end);
+            end += count;
+            *of_group = end;
+        }
+        let mut sorted = vec![T::default(); items.len()];
+        for &(group, item) in items {
+            let at = &mut next[group as usize];
+            sorted[*at as usize] = item;
+            *at += 1;
+        }
+        met.iter().for_each(|&(group, _)| next[group as usize] = 0);
+        Sorted { items: sorted, groups: met }
     }
-    // Each group's next place is now its end.
-    (sorted, next)
+
+    fn bytes(&self) -> usize {
+        self.next.capacity() * size_of::<u32>()
+    }
 }
 
 #[cold]
