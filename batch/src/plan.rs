@@ -126,18 +126,23 @@ pub enum Input {
 }
 
 impl MapTask {
-    /// The same as several tasks, if it is a large file: so that no core is left with all of it when the others have nothing more to do.
+    /// The same as several tasks, if it is of a large file: so no core is left with all of it when others have nothing more to do.
     #[must_use]
     pub fn in_parts(self) -> Vec<Self> {
-        let of = match &self.input {
-            Input::Files(files) if files.len() == 1 => files[0].bytes.div_ceil(TASK_BYTES_MAX).max(1) as usize,
-            Input::Files(_) | Input::Commit(_) => 1,
-        };
+        let of = self.input.parts();
         (0..of).map(|number| Self { part: Part { number, of }, ..self.clone() }).collect()
     }
 }
 
 impl Input {
+    /// How many tasks it may be: more than one if it is a large file.
+    fn parts(&self) -> usize {
+        match self {
+            Self::Files(files) if files.len() == 1 => files[0].bytes.div_ceil(TASK_BYTES_MAX).max(1) as usize,
+            Self::Files(_) | Self::Commit(_) => 1,
+        }
+    }
+
     /// The raw files that it is about.
     #[must_use]
     pub fn files(&self) -> &[DataFile] {
@@ -403,5 +408,17 @@ mod tests {
         );
         assert_eq!(group(vec![file(1); 2 * TASK_FILES_MAX + 1], TASK_BYTES_MAX, |file| file.bytes).len(), 3);
         assert!(group(Vec::new(), TASK_BYTES_MAX, |file| file.bytes).is_empty());
+    }
+
+    #[test]
+    fn a_large_file_is_several_tasks_and_small_ones_are_not() {
+        let parts = |bytes: &[u64]| {
+            let file = |&bytes: &u64| DataFile { path: "file".into(), rows: 1, bytes };
+            Input::Files(bytes.iter().map(file).collect()).parts()
+        };
+        assert_eq!(parts(&[0]), 1);
+        assert_eq!(parts(&[TASK_BYTES_MAX]), 1);
+        assert_eq!(parts(&[2 * TASK_BYTES_MAX + 1]), 3);
+        assert_eq!(parts(&[2 * TASK_BYTES_MAX, 1]), 1);
     }
 }

@@ -473,6 +473,39 @@ proptest! {
     }
 }
 
+#[test]
+fn l1_rows_that_many_threads_bring_are_each_folded_once() {
+    const THREADS: i64 = 4;
+    const ROWS: i64 = 4_000;
+    let view = view_of("many", &["whole"], None, HOUR, all_states().into_iter().step_by(5).collect());
+    let events = |thread: i64| -> Vec<Event> {
+        let event = |row: i64| Event {
+            time: row * HOUR / 500,
+            int: Some(row * 7919 % 1_000),
+            offset: thread * ROWS + row,
+            ..Event::default()
+        };
+        (0..ROWS).map(event).collect()
+    };
+    let expected: Vec<Event> = (0..THREADS).flat_map(events).collect();
+    let expected = folded(&[Arc::clone(&view)], &[batch(&expected, false)]).remove(0);
+
+    let shards = Arc::new(Shards::new(&view));
+    shards.scatter();
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let mut fold = Fold::onto(vec![Arc::clone(&shards)], usize::MAX);
+            let events = events(thread);
+            scope.spawn(move || {
+                events.chunks(50).for_each(|events| fold.fold(&batch(events, false)).unwrap());
+                fold.leave().unwrap();
+            });
+        }
+    });
+    assert_eq!(settled(&view, &shards), expected);
+    assert_eq!(shards.bytes(), Shards::new(&view).bytes());
+}
+
 /// A key in an order that is not the kernel's own: doubles as sign and magnitude, with NaN last.
 type Key = (i64, Option<(i32, u64)>, Option<i128>, Option<Vec<u8>>, Option<bool>, Option<i64>);
 

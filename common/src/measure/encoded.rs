@@ -45,3 +45,20 @@ impl EncodedStates {
         Ok(Arc::new(BinaryArray::try_new(offsets, Buffer::from_vec(bytes), None)?))
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_past_its_offsets_is_an_error_that_names_the_state() {
+        const MIB: usize = 1 << 20;
+        let large = EncodedStates::new("users".to_owned(), vec![vec![7; MIB].into(), Box::default()]);
+        let error = EncodedStates::gather(&[&large], &vec![(0, 0); (1 << 31) / MIB]).unwrap_err();
+        assert!(matches!(error, Error::Overflow { ref state, .. } if state == "users"), "{error}");
+        let few = EncodedStates::gather(&[&large, &large], &[(0, 1), (1, 0)]).unwrap();
+        let of = |state: &[u8]| few.to_data().buffers()[1].as_slice() == state;
+        assert!(of(&[7; MIB]), "the states of both rows, the first of which is empty");
+    }
+}

@@ -95,6 +95,26 @@ async fn row_groups_are_read_one_by_one_and_only_what_is_wanted_of_them() {
 }
 
 #[tokio::test]
+async fn l7_parts_of_a_file_have_each_of_its_rows_once() {
+    let (large, objects) = (large(), FaultyObjects::in_memory());
+    let bytes = encoded(&large, properties());
+    let length = bytes.len();
+    let (dataset, file) = file(&objects, bytes, length).await;
+    for of in [1, 2, 3, 5] {
+        let mut batches = Vec::new();
+        for number in 0..of {
+            let events = dataset.events_of(&file, Part { number, of }, &names(&["fare"])).await.unwrap();
+            let part: Vec<_> = events.rest().await.unwrap().collect::<Result<_, _>>().unwrap();
+            let most = 3_usize.div_ceil(of) * GROUP_ROWS;
+            assert!(rows(&part) <= most, "part {number} of {of}");
+            batches.extend(part);
+        }
+        let fares = batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Decimal64Type>().values().iter());
+        assert!(fares.copied().eq(0..ROWS as i64), "{of} parts");
+    }
+}
+
+#[tokio::test]
 async fn a_file_without_any_of_the_columns_still_has_its_rows() {
     let objects = FaultyObjects::in_memory();
     let bytes = encoded(&large(), properties());
