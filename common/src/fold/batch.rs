@@ -116,10 +116,10 @@ impl<'a> Batch<'a> {
             if times.nulls().is_some() {
                 return Err(Error::Null { column: name() });
             }
-            let Values::Int(times) = times.values() else { unreachable!("the time column's type was checked") };
             let mut buckets = lock(buckets);
             // Events come about in order: those of a batch are often of one bucket.
-            let (least, greatest) = bounds(times);
+            let (least, greatest) = times.find_bounds();
+            let Values::Int(times) = times.values() else { unreachable!("the time column's type was checked") };
             let (least, greatest) = (buckets.start(least), buckets.start(greatest));
             let starts = if least == greatest {
                 vec![least; times.len()]
@@ -130,11 +130,6 @@ impl<'a> Batch<'a> {
             Ok(Input::new(name, Arc::new(starts), ColumnType::Timestamp)?.within(least, greatest))
         })
     }
-}
-
-/// The least and the greatest of `values`, of which there is one at least.
-pub(super) fn bounds(values: &[i64]) -> (i64, i64) {
-    values.iter().fold((i64::MAX, i64::MIN), |(least, greatest), &value| (least.min(value), greatest.max(value)))
 }
 
 fn get_or_try_init<T>(cell: &OnceCell<T>, init: impl FnOnce() -> Result<T, Error>) -> Result<&T, Error> {

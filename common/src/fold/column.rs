@@ -17,7 +17,7 @@ use crate::{
     measure::{
         Error,
         bytes::{ByteColumn, ByteRows},
-        input::{Input, Units, Values, from_ordered, text, to_ordered},
+        input::{Input, Units, Values, bounds, from_ordered, text, to_ordered},
     },
     schema::ColumnType,
 };
@@ -316,6 +316,7 @@ impl Column {
     fn widen(&mut self, values: &[i64], nulls: Option<&NullBuffer>, picked: Picked<'_>) {
         let (mut least, mut greatest) = self.range;
         match nulls {
+            None if picked.selected.is_none() => return self.widen_to_all(values),
             None => picked.each(|row| (least, greatest) = (least.min(values[row]), greatest.max(values[row]))),
             Some(nulls) => picked.each(|row| {
                 if nulls.is_valid(row) {
@@ -324,6 +325,11 @@ impl Column {
             }),
         }
         self.range = (least, greatest);
+    }
+
+    fn widen_to_all(&mut self, values: &[i64]) {
+        let (least, greatest) = bounds(values);
+        self.widen_to(least, greatest);
     }
 
     fn widen_to(&mut self, least: i64, greatest: i64) {
@@ -412,12 +418,13 @@ impl Column {
             // The usual columns have loops that the compiler sees through.
             (Numbers::Kept, ..) if base == 0 => {
                 for (key, &number) in keys.iter_mut().zip(&self.numbers) {
-                    *key = key.unbounded_shl(bits) | u64::from(number);
+                    *key = key.wrapping_shl(bits) | u64::from(number);
                 }
             }
             (Numbers::Own(values), None, None) => {
+                // Only if this is the one field has it all 64 bits, and what would be shifted by none is 0.
                 for (key, &number) in keys.iter_mut().zip(values.iter()) {
-                    *key = key.unbounded_shl(bits) | field(number);
+                    *key = key.wrapping_shl(bits) | field(number);
                 }
             }
             _ => self.visit(read, picked, |i, number| {

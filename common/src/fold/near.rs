@@ -8,9 +8,11 @@ use arrow::{
     datatypes::{DataType, Decimal64Type, Int64Type, TimestampMicrosecondType},
 };
 
-use super::batch::bounds;
 use crate::{
-    measure::{Error, input::Input},
+    measure::{
+        Error,
+        input::{Input, bounds},
+    },
     schema::ColumnType,
 };
 

@@ -17,7 +17,7 @@ pub(crate) struct Input {
     array: ArrayRef,
     column_type: ColumnType,
     nulls: Option<NullBuffer>,
-    bounds: Option<(i64, i64)>,
+    bounds: OnceCell<(i64, i64)>,
     coupons: OnceCell<Vec<u32>>,
     /// Units of decimals in 64 bits, if they come in more and all fit.
     units: OnceCell<Option<Vec<i64>>>,
@@ -72,17 +72,23 @@ impl Input {
             return Err(Error::Type { column: name(), got: got.clone(), expected: expected.arrow() });
         }
         let nulls = array.logical_nulls().filter(|nulls| nulls.null_count() > 0);
-        Ok(Self { array, column_type: expected, nulls, bounds: None, coupons: OnceCell::new(), units: OnceCell::new() })
+        let (bounds, coupons, units) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        Ok(Self { array, column_type: expected, nulls, bounds, coupons, units })
     }
 
     /// The same, of ints, time stamps or units of decimals none of which is less than the first or greater than the second.
     pub(crate) fn within(self, least: i64, greatest: i64) -> Self {
-        Self { bounds: Some((least, greatest)), ..self }
+        Self { bounds: (least, greatest).into(), ..self }
     }
 
-    /// What [`Self::within`] said.
+    /// What [`Self::within`] said, or [`Self::find_bounds`] found.
     pub(crate) fn bounds(&self) -> Option<(i64, i64)> {
-        self.bounds
+        self.bounds.get().copied()
+    }
+
+    /// The least and the greatest of ints or time stamps, of which there is one at least and none is null.
+    pub(crate) fn find_bounds(&self) -> (i64, i64) {
+        *self.bounds.get_or_init(|| bounds(self.ints().unwrap_or_default()))
     }
 
     /// The column itself.
@@ -150,6 +156,21 @@ impl Input {
             }
         })
     }
+}
+
+/// The least and the greatest of `values`, of which there is one at least.
+pub(crate) fn bounds(values: &[i64]) -> (i64, i64) {
+    const LANES: usize = 4;
+    // A minimum waits for the one before: so several are found side by side.
+    let (mut least, mut greatest) = ([i64::MAX; LANES], [i64::MIN; LANES]);
+    let (blocks, rest) = values.as_chunks::<LANES>();
+    for block in blocks {
+        for ((least, greatest), &value) in least.iter_mut().zip(&mut greatest).zip(block) {
+            (*least, *greatest) = ((*least).min(value), (*greatest).max(value));
+        }
+    }
+    let least = rest.iter().chain(&least).fold(i64::MAX, |least, &value| least.min(value));
+    (least, rest.iter().chain(&greatest).fold(i64::MIN, |greatest, &value| greatest.max(value)))
 }
 
 fn is_coded_text(data_type: &DataType) -> bool {
