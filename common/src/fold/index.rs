@@ -248,9 +248,12 @@ impl Hashed {
     /// The number of a key, new or not.
     fn number(&mut self, key: u64, tag: u32, records: &mut Records) -> u32 {
         let segment = self.segment(key);
-        let free = match segment.search(tag, |group| records.key(group as usize) == key) {
-            Search::Found(group) => return group,
-            Search::Free(at, slot) => (at, slot),
+        let free = match segment.free(tag) {
+            Some(free) => free,
+            None => match segment.search(tag, |group| records.key(group as usize) == key) {
+                Search::Found(group) => return group,
+                Search::Free(at, slot) => (at, slot),
+            },
         };
         records.push(key);
         let group = records.len() as u32;
@@ -264,14 +267,36 @@ impl Hashed {
     }
 }
 
+// Without a branch: all slots are compared at once.
+impl Line {
+    /// The number plus one of the group that has this tag; 0 if there is none. Two of the same tag make nonsense.
+    #[inline(always)]
+    fn likely(&self, tag: u32) -> u32 {
+        let number = |(&of, &group): (&u32, &u32)| if of == tag { group } else { 0 };
+        self.tags.iter().zip(&self.groups).map(number).fold(0, |found, group| found | group)
+    }
+
+    /// How many slots are taken.
+    #[inline(always)]
+    fn taken(&self) -> usize {
+        self.tags.iter().map(|&tag| u32::from(tag != 0)).sum::<u32>() as usize
+    }
+}
+
 impl Segment {
     /// The number plus one of the group that has this tag in the line where it is looked for first; 0 if there is none.
     #[inline(always)]
     fn likely(&self, tag: u32) -> u32 {
-        let Some(line) = self.lines.get(home(tag, self.lines.len())) else { return 0 };
-        // Without a branch: all slots are compared at once. Two of the same tag make nonsense, which is found out.
-        let number = |(&of, &group): (&u32, &u32)| if of == tag { group } else { 0 };
-        line.tags.iter().zip(&line.groups).map(number).fold(0, |found, group| found | group)
+        self.lines.get(home(tag, self.lines.len())).map_or(0, |line| line.likely(tag))
+    }
+
+    /// The slot for this tag in the line where it is looked for first, if no group there has it and there is room: then it is new.
+    #[inline(always)]
+    fn free(&self, tag: u32) -> Option<(usize, usize)> {
+        let at = home(tag, self.lines.len());
+        let line = self.lines.get(at)?;
+        let taken = line.taken();
+        (taken < SLOTS && line.likely(tag) == 0).then_some((at, taken))
     }
 
     /// The group with this tag that is the one, or where it would be.
@@ -317,9 +342,9 @@ impl Segment {
     fn put(&mut self, tag: u32, group: u32) {
         let mut at = home(tag, self.lines.len());
         let free = loop {
-            match self.lines[at].tags.iter().position(|&tag| tag == 0) {
-                Some(free) => break free,
-                None => at = self.after(at),
+            match self.lines[at].taken() {
+                SLOTS => at = self.after(at),
+                free => break free,
             }
         };
         self.set((at, free), tag, group);
