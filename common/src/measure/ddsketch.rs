@@ -391,6 +391,19 @@ mod tests {
         }
 
         #[test]
+        fn keys_are_encoded_in_order_with_their_counts_however_far_apart_they_are(
+            keys in (1..1_000_i32).prop_flat_map(|span| prop::collection::vec(-span..=span, 0..=LOOSE_MAX)),
+        ) {
+            let buckets = Buckets::new(0.01);
+            let mut expected: BTreeMap<i32, u64> = BTreeMap::new();
+            keys.iter().for_each(|&key| *expected.entry(key).or_default() += 1);
+            let mut bytes = Vec::new();
+            Sketch::Loose(keys).encode(&buckets, &mut bytes);
+            let counts = decode(&bytes, &buckets).collect::<Result<Vec<_>, _>>().unwrap();
+            prop_assert_eq!(counts, expected.into_iter().collect::<Vec<_>>());
+        }
+
+        #[test]
         fn any_bytes_are_decoded_to_what_encodes_to_them_or_are_corrupt(bytes in prop::collection::vec(any::<u8>(), 0..24)) {
             let buckets = Buckets::new(0.01);
             if let Ok(counts) = decode(&bytes, &buckets).collect::<Result<Vec<_>, _>>() {
