@@ -125,21 +125,21 @@ pub enum Input {
     Commit(Commit),
 }
 
-impl MapTask {
-    /// The same as several tasks, if it is of a large file: so no core is left with all of it when others have nothing more to do.
-    #[must_use]
-    pub fn in_parts(self) -> Vec<Self> {
-        let of = self.input.parts();
-        (0..of).map(|number| Self { part: Part { number, of }, ..self.clone() }).collect()
-    }
-}
-
 impl Input {
-    /// How many tasks it may be: more than one if it is a large file.
-    fn parts(&self) -> usize {
-        match self {
+    /// Into which parts its files may be taken: more than one of a large file.
+    fn parts(&self) -> impl Iterator<Item = Part> + use<> {
+        let of = match self {
             Self::Files(files) if files.len() == 1 => files[0].bytes.div_ceil(TASK_BYTES_MAX).max(1) as usize,
             Self::Files(_) | Self::Commit(_) => 1,
+        };
+        (0..of).map(move |number| Part { number, of })
+    }
+
+    /// Bytes of raw files that are read.
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Files(files) => files.iter().map(|file| file.bytes).sum(),
+            Self::Commit(_) => 0,
         }
     }
 
@@ -380,6 +380,19 @@ pub(crate) fn group(files: Vec<DataFile>, most: u64, size_of: impl Fn(&DataFile)
     groups
 }
 
+/// The tasks of `inputs`, of which so many are in flight, in their order and by their numbers: a large file is taken in parts if so
+/// little comes after it that the others would be done long before.
+pub(crate) fn in_parts(inputs: &[&Input], in_flight: usize) -> impl Iterator<Item = (usize, Part)> {
+    let mut left: u64 = inputs.iter().map(|input| input.bytes()).sum();
+    inputs.iter().enumerate().flat_map(move |(at, input)| {
+        let bytes = input.bytes();
+        left -= bytes;
+        let is_last = left < bytes.saturating_mul(in_flight as u64);
+        let parts = if is_last { input.parts().collect() } else { vec![Part::WHOLE] };
+        parts.into_iter().map(move |part| (at, part))
+    })
+}
+
 fn tasks_of<'a>(
     dataset: &'a Dataset,
     views: &[&ViewPlan],
@@ -410,15 +423,30 @@ mod tests {
         assert!(group(Vec::new(), TASK_BYTES_MAX, |file| file.bytes).is_empty());
     }
 
+    fn files(bytes: &[u64]) -> Input {
+        let file = |&bytes: &u64| DataFile { path: "file".into(), rows: 1, bytes };
+        Input::Files(bytes.iter().map(file).collect())
+    }
+
     #[test]
-    fn a_large_file_is_several_tasks_and_small_ones_are_not() {
-        let parts = |bytes: &[u64]| {
-            let file = |&bytes: &u64| DataFile { path: "file".into(), rows: 1, bytes };
-            Input::Files(bytes.iter().map(file).collect()).parts()
-        };
-        assert_eq!(parts(&[0]), 1);
-        assert_eq!(parts(&[TASK_BYTES_MAX]), 1);
-        assert_eq!(parts(&[2 * TASK_BYTES_MAX + 1]), 3);
-        assert_eq!(parts(&[2 * TASK_BYTES_MAX, 1]), 1);
+    fn a_large_file_has_several_parts_and_small_ones_have_not() {
+        let parts = |bytes: &[u64]| files(bytes).parts().map(|part| (part.number, part.of)).collect::<Vec<_>>();
+        assert_eq!(parts(&[0]), [(0, 1)]);
+        assert_eq!(parts(&[TASK_BYTES_MAX]), [(0, 1)]);
+        assert_eq!(parts(&[2 * TASK_BYTES_MAX + 1]), [(0, 3), (1, 3), (2, 3)]);
+        assert_eq!(parts(&[2 * TASK_BYTES_MAX, 1]), [(0, 1)]);
+    }
+
+    #[test]
+    fn l7_files_after_which_too_little_is_left_for_the_other_cores_are_taken_in_parts() {
+        let large = 2 * TASK_BYTES_MAX;
+        let of =
+            |inputs: &[&Input]| in_parts(inputs, 2).map(|(at, part)| (at, part.number, part.of)).collect::<Vec<_>>();
+        let (one, two) = (files(&[large]), files(&[large / 2, large / 2]));
+        let commit = Input::Commit(Commit::default());
+        assert_eq!(of(&[&one]), [(0, 0, 2), (0, 1, 2)]);
+        assert_eq!(of(&[&one, &commit, &commit]), [(0, 0, 2), (0, 1, 2), (1, 0, 1), (2, 0, 1)]);
+        assert_eq!(of(&[&one, &two]), [(0, 0, 2), (0, 1, 2), (1, 0, 1)]);
+        assert_eq!(of(&[&one, &two, &two]), [(0, 0, 1), (1, 0, 1), (2, 0, 1)]);
     }
 }

@@ -24,7 +24,7 @@ use crate::{
     Engine, Error, Phase, Report, Request, Update,
     gather::Gathered,
     map::map,
-    plan::{Input, MapTask, Plan, SourcePlan, Start, TASK_BYTES_MAX, ViewPlan},
+    plan::{Input, MapTask, Plan, SourcePlan, Start, TASK_BYTES_MAX, ViewPlan, in_parts},
     progress::Counter,
     publish::{Verdict, publish},
     reduce::{self, REDUCED_BYTES, add_base},
@@ -251,11 +251,10 @@ impl Batch {
     pub(crate) async fn map_all(&self, plan: &Plan, watch: &Watch) -> Result<Arc<Gathered>, Error> {
         let views = plan.views().map(|planned| (Arc::clone(&planned.view), planned.history.clone()));
         let gathered = Arc::new(Gathered::new(views, self.engine.memory()));
-        let tasks = plan.sources.iter().flat_map(|s| &s.tasks).cloned();
-        // The last ones in parts: so all cores are done at about the same time.
-        let last = plan.task_count().saturating_sub(self.engine.in_flight());
-        let in_parts = |(at, task): (usize, MapTask)| if at < last { vec![task] } else { task.in_parts() };
-        let tasks: Vec<MapTask> = tasks.enumerate().flat_map(in_parts).collect();
+        let tasks: Vec<&MapTask> = plan.sources.iter().flat_map(|s| &s.tasks).collect();
+        let inputs: Vec<&Input> = tasks.iter().map(|task| &task.input).collect();
+        let parts = in_parts(&inputs, self.engine.in_flight());
+        let tasks: Vec<MapTask> = parts.map(|(at, part)| MapTask { part, ..tasks[at].clone() }).collect();
         let mut counter = Counter::start(watch.progress.as_ref(), Phase::Map, tasks.len(), 0);
         let mut running = stream::iter(tasks)
             .map(|task| async {
@@ -283,11 +282,12 @@ impl Batch {
         let chunks = touched.values().map(BTreeSet::len).sum();
         let mut counter = Counter::start(watch.progress.as_ref(), Phase::Reduce, chunks, 0);
         let mut written: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        // The largest view last, when the memory of the others is free.
+        // The largest view last: then the others are written, but for what is in flight.
         let mut running = stream::iter(gathered.by_size())
-            .then(|gathering| {
+            .then(|gathering| async {
+                watch.check()?;
                 let touched = &touched[&gathering.view().name];
-                reduce::plan(&self.engine, gathering, |from_us| touched.contains(&from_us))
+                reduce::plan(&self.engine, gathering, |from_us| touched.contains(&from_us)).await
             })
             .map_ok(|tasks| stream::iter(tasks.into_iter().map(Ok::<_, Error>)))
             .try_flatten()

@@ -293,13 +293,16 @@ impl Column {
     /// Chains the hash of each number's value, as [`spread`] defines it, to that of its row.
     pub(super) fn chain(&self, numbers: &[i64], nulls: Option<&NullBuffer>, hashes: &mut [u64]) {
         let of_names: Vec<u64>;
+        let of_bytes = |bytes: &[u8]| match self.column_type {
+            ColumnType::Decimal { .. } => spread::of_decimal(from_ordered_bytes(bytes)),
+            _ => spread::of_text(bytes),
+        };
         let value: &dyn Fn(i64) -> u64 = match (&self.names, self.column_type) {
             (Names::Steps(steps), _) => &|number| spread::of_number(steps.values()[number as usize]),
-            (Names::Bytes(interner), column_type) => {
-                let of_bytes = |bytes: &[u8]| match column_type {
-                    ColumnType::Decimal { .. } => spread::of_decimal(from_ordered_bytes(bytes)),
-                    _ => spread::of_text(bytes),
-                };
+            (Names::Bytes(interner), _) if numbers.len() < interner.len() => {
+                &|number| of_bytes(interner.get(number as u32))
+            }
+            (Names::Bytes(interner), _) => {
                 of_names = (0..interner.len() as u32).map(|number| of_bytes(interner.get(number))).collect();
                 &|number| of_names[number as usize]
             }

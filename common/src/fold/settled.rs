@@ -110,7 +110,8 @@ impl Settled {
     #[must_use]
     pub fn bytes(&self) -> usize {
         let columns = self.columns.iter().map(|(_, column)| column.bytes());
-        self.keys.bytes() + columns.sum::<usize>() + self.keys.len() * size_of::<u32>()
+        // Their numbers by interval, and maybe once more by shard.
+        self.keys.bytes() + columns.sum::<usize>() + self.keys.len() * 2 * size_of::<u32>()
     }
 
     /// The groups of each interval of `grain` that buckets start in, by its start.

@@ -31,7 +31,8 @@ const WHOLE_GROUPS_MAX: usize = if cfg!(test) { 4 } else { 1 << 13 };
 /// Bytes of rows that wait: while a shard is in the cache, it is to get thousands.
 const WAITING_BYTES_MAX: usize = if cfg!(test) { 4 << 10 } else { 48 << 20 };
 
-/// See the module. After an error it is not to be used again.
+/// See the module. After an error it is not to be used again. What is said of all groups or rows is of those that were brought: not
+/// of what others are bringing meanwhile, of which shards may be claimed and not folded yet.
 #[derive(Debug)]
 pub struct Shards {
     view: Arc<View>,
@@ -211,8 +212,9 @@ impl Shards {
 
     /// Adds rows that are the last ones: [`Self::fold_waiting`] comes next.
     pub(super) fn push_last(&self, rows: Scattered) {
+        let mut waiting = lock(&self.waiting);
         self.waiting_bytes.fetch_add(rows.bytes(), Ordering::Relaxed);
-        lock(&self.waiting).push(rows);
+        waiting.push(rows);
     }
 
     fn take_waiting(&self, waiting: &mut Vec<Scattered>) -> Vec<Scattered> {
@@ -222,9 +224,9 @@ impl Shards {
 
     /// From now on, `rows` are being folded.
     fn begin(&self, rows: Vec<Scattered>) -> Result<(), Error> {
-        self.ensure_spread()?;
         let bytes = rows.iter().map(Scattered::bytes).sum();
         self.folding_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.ensure_spread()?;
         let (next, folded) = (AtomicUsize::new(0), AtomicUsize::new(0));
         lock(&self.folding).push(Arc::new(Round { rows, bytes, next, folded }));
         Ok(())

@@ -20,8 +20,15 @@ use super::{
     rows::Rows,
 };
 
-/// Bytes of items that wait, at least, before they are added.
-const WAITING_BYTES_MIN: usize = if cfg!(test) { 512 } else { 1 << 20 };
+/// Items of each group that is open that wait before they are added: lists that get a few at a time grow often. Within bounds, for
+/// there may be a table for each of many shards, and many groups.
+const WAITING_PER_GROUP: usize = 32;
+
+/// Bytes of items that wait in any case, before they are added.
+const WAITING_BYTES_MIN: usize = if cfg!(test) { 512 } else { 1 << 18 };
+
+/// Bytes of items that need not wait for [`WAITING_PER_GROUP`].
+const WAITING_BYTES_MAX: usize = if cfg!(test) { 1024 } else { 1 << 20 };
 
 /// Items wait until they are this part of what the sketches hold that got some the last time, if that is more: where these are many,
 /// each is out of the caches when its own come.
@@ -161,7 +168,10 @@ impl<S: Sketch> Sketches<S> {
                 rows.for_each(nulls, |row, group| waiting.push((group as u32, item(row))));
             }
         }
-        let enough = WAITING_BYTES_MIN.max(self.recent_bytes / WAITING_PART);
+        let of_open = self.open.len() * size_of::<(u32, S::Item)>();
+        let enough = (of_open * WAITING_PER_GROUP).clamp(WAITING_BYTES_MIN, WAITING_BYTES_MAX);
+        // At least one for each that is open, or some would rest that are only waiting for their next.
+        let enough = enough.max(self.recent_bytes / WAITING_PART).max(of_open);
         if size_of_val(&self.waiting[..]) >= enough { self.settle() } else { Ok(()) }
     }
 
