@@ -135,7 +135,7 @@ impl Input {
         (0..of).map(move |number| Part { number, of })
     }
 
-    /// Bytes of raw files that are read.
+    /// Bytes of raw files that are folded.
     fn bytes(&self) -> u64 {
         match self {
             Self::Files(files) => files.iter().map(|file| file.bytes).sum(),
@@ -229,9 +229,7 @@ impl Plan {
     /// Bytes of raw files that are folded.
     #[must_use]
     pub fn raw_bytes(&self) -> u64 {
-        let inputs = self.sources.iter().flat_map(|source| &source.tasks).map(|task| &task.input);
-        let raw = inputs.filter(|input| matches!(input, Input::Files(_))).flat_map(Input::files);
-        raw.map(|file| file.bytes).sum()
+        self.sources.iter().flat_map(|source| &source.tasks).map(|task| task.input.bytes()).sum()
     }
 }
 

@@ -319,7 +319,10 @@ impl Column {
     fn widen(&mut self, values: &[i64], nulls: Option<&NullBuffer>, picked: Picked<'_>) {
         let (mut least, mut greatest) = self.range;
         match nulls {
-            None if picked.selected.is_none() => return self.widen_to_all(values),
+            None if picked.selected.is_none() => {
+                let of_all = bounds(values);
+                (least, greatest) = (least.min(of_all.0), greatest.max(of_all.1));
+            }
             None => picked.each(|row| (least, greatest) = (least.min(values[row]), greatest.max(values[row]))),
             Some(nulls) => picked.each(|row| {
                 if nulls.is_valid(row) {
@@ -328,11 +331,6 @@ impl Column {
             }),
         }
         self.range = (least, greatest);
-    }
-
-    fn widen_to_all(&mut self, values: &[i64]) {
-        let (least, greatest) = bounds(values);
-        self.widen_to(least, greatest);
     }
 
     fn widen_to(&mut self, least: i64, greatest: i64) {

@@ -1,8 +1,16 @@
 //! Canonical order: sorting groups by key columns that do not fit one number.
 
-use std::{cmp::Ordering, mem};
+use std::{cmp::Ordering, mem, ops::AddAssign};
 
-use crate::measure::rows::starts;
+/// Makes each of `counts` the sum of those before it: from how many rows each group has to where its rows start, once they are
+/// sorted by group.
+#[inline(always)]
+pub(super) fn starts<T: Copy + Default + AddAssign>(counts: &mut [T]) {
+    let mut start = T::default();
+    for count in counts {
+        start += mem::replace(count, start);
+    }
+}
 
 /// Groups to be sorted by columns in turn. Each column takes as few bits as its values need, so that nearly always one
 /// 128-bit number a group decides.

@@ -12,11 +12,12 @@ use arrow::{
 use super::{
     column::Picked,
     near::Column,
+    order::starts,
     spread::{self, SHARDS, shard_of},
     table::{Events, GroupTable, StateReads},
 };
 use crate::{
-    measure::{Error, input::Input, rows::starts},
+    measure::{Error, input::Input},
     schema::ColumnType,
 };
 

@@ -192,15 +192,8 @@ impl Shards {
 
     /// Adds rows. Where there are enough for every shard, some are folded, these or others.
     pub(super) fn push(&self, rows: Scattered) -> Result<(), Error> {
-        let bytes = rows.bytes();
-        let mut waiting = lock(&self.waiting);
-        waiting.push(rows);
-        let held = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        let enough = (held >= WAITING_BYTES_MAX).then(|| self.take_waiting(&mut waiting));
-        drop(waiting);
-        if let Some(rows) = enough {
-            self.begin(rows)?;
-        }
+        self.push_last(rows);
+        self.begin(WAITING_BYTES_MAX)?;
         while let Some(round) = self.round() {
             while let Some(shard) = round.claim() {
                 self.fold_shard(&round, shard)?;
@@ -217,15 +210,17 @@ impl Shards {
         waiting.push(rows);
     }
 
-    fn take_waiting(&self, waiting: &mut Vec<Scattered>) -> Vec<Scattered> {
-        self.waiting_bytes.store(0, Ordering::Relaxed);
-        mem::take(waiting)
-    }
-
-    /// From now on, `rows` are being folded.
-    fn begin(&self, rows: Vec<Scattered>) -> Result<(), Error> {
-        let bytes = rows.iter().map(Scattered::bytes).sum();
+    /// From now on the rows that wait are being folded, if they are of so many bytes at least.
+    fn begin(&self, bytes_min: usize) -> Result<(), Error> {
+        let mut waiting = lock(&self.waiting);
+        let bytes = self.waiting_bytes.load(Ordering::Relaxed);
+        if waiting.is_empty() || bytes < bytes_min {
+            return Ok(());
+        }
+        let rows = mem::take(&mut *waiting);
         self.folding_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.waiting_bytes.store(0, Ordering::Relaxed);
+        drop(waiting);
         self.ensure_spread()?;
         let (next, folded) = (AtomicUsize::new(0), AtomicUsize::new(0));
         lock(&self.folding).push(Arc::new(Round { rows, bytes, next, folded }));
@@ -266,10 +261,7 @@ impl Shards {
     /// # Errors
     /// See [`Error`].
     pub fn fold_waiting(&self) -> Result<(), Error> {
-        let rows = self.take_waiting(&mut lock(&self.waiting));
-        if !rows.is_empty() {
-            self.begin(rows)?;
-        }
+        self.begin(0)?;
         while let Some(round) = self.round() {
             let next = |_| round.claim().map_or(Ok(()), |shard| self.fold_shard(&round, shard));
             (0..SHARDS).into_par_iter().try_for_each(next)?;

@@ -1,6 +1,11 @@
 //! Building columns of bytes or text that never outgrow what Arrow's 32-bit offsets can say.
 
-use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use std::sync::Arc;
+
+use arrow::{
+    array::{ArrayRef, BinaryArray},
+    buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer},
+};
 
 use super::Error;
 
@@ -22,12 +27,32 @@ pub(crate) struct ByteRows {
     pub(crate) nulls: Option<NullBuffer>,
 }
 
+impl ByteRows {
+    /// The column, of bytes.
+    ///
+    /// # Errors
+    /// [`Error::Arrow`].
+    pub(crate) fn into_binary(self) -> Result<ArrayRef, Error> {
+        Ok(Arc::new(BinaryArray::try_new(self.offsets, self.bytes, self.nulls)?))
+    }
+}
+
 impl<'a> ByteColumn<'a> {
     /// An empty column for about `rows` rows, called `name` in errors.
     pub(crate) fn new(name: &'a str, rows: usize) -> Self {
         let mut offsets = Vec::with_capacity(rows + 1);
         offsets.push(0);
         Self { name, offsets, bytes: Vec::new(), valid: Vec::with_capacity(rows) }
+    }
+
+    /// Makes room for rows of so many bytes together.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`] if the column would be larger than 2 GiB.
+    pub(crate) fn reserve(&mut self, bytes: usize) -> Result<(), Error> {
+        self.offset(self.bytes.len().saturating_add(bytes))?;
+        self.bytes.reserve_exact(bytes);
+        Ok(())
     }
 
     /// Adds the row that `write` appends.
@@ -45,11 +70,14 @@ impl<'a> ByteColumn<'a> {
     }
 
     fn end_row(&mut self, valid: bool) -> Result<(), Error> {
-        let end = i32::try_from(self.bytes.len())
-            .map_err(|_| Error::Overflow { state: self.name.to_owned(), limit: "the 2 GiB of one column" })?;
-        self.offsets.push(end);
+        self.offsets.push(self.offset(self.bytes.len())?);
         self.valid.push(valid);
         Ok(())
+    }
+
+    fn offset(&self, bytes: usize) -> Result<i32, Error> {
+        let limit = "the 2 GiB of one column";
+        i32::try_from(bytes).map_err(|_| Error::Overflow { state: self.name.to_owned(), limit })
     }
 
     /// The column.

@@ -1,13 +1,8 @@
 //! States that nothing is added to any more and that are bytes: each stays where it was encoded until it is written.
 
-use std::sync::Arc;
+use arrow::array::ArrayRef;
 
-use arrow::{
-    array::{ArrayRef, BinaryArray},
-    buffer::{Buffer, OffsetBuffer},
-};
-
-use super::{Error, records::Place};
+use super::{Error, bytes::ByteColumn, records::Place};
 
 /// The encoded states of all groups of a table; nothing of a group without values.
 #[derive(Debug)]
@@ -34,22 +29,17 @@ impl EncodedStates {
     /// [`Error::Overflow`] if the column would be larger than 2 GiB.
     pub(crate) fn gather(tables: &[&Self], places: &[Place]) -> Result<ArrayRef, Error> {
         let states = || places.iter().map(|&(table, group)| &*tables[table as usize].of_groups[group as usize]);
-        let bytes_total: usize = states().map(<[u8]>::len).sum();
-        if i32::try_from(bytes_total).is_err() {
-            let state = tables.first().map_or_else(String::new, |table| table.name.clone());
-            return Err(Error::Overflow { state, limit: "the 2 GiB of one column" });
-        }
-        let offsets = OffsetBuffer::from_lengths(states().map(<[u8]>::len));
-        let mut bytes = Vec::with_capacity(bytes_total);
-        states().for_each(|state| bytes.extend_from_slice(state));
-        Ok(Arc::new(BinaryArray::try_new(offsets, Buffer::from_vec(bytes), None)?))
+        let mut column = ByteColumn::new(tables.first().map_or("", |table| &table.name), places.len());
+        column.reserve(states().map(<[u8]>::len).sum())?;
+        states().try_for_each(|state| column.push(|bytes| bytes.extend_from_slice(state)))?;
+        column.finish().into_binary()
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
-    use arrow::array::AsArray;
+    use arrow::array::{AsArray, BinaryArray};
 
     use super::*;
 

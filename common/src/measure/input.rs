@@ -158,7 +158,7 @@ impl Input {
     }
 }
 
-/// The least and the greatest of `values`, of which there is one at least.
+/// The least and the greatest of `values`; not in order if there are none.
 pub(crate) fn bounds(values: &[i64]) -> (i64, i64) {
     const LANES: usize = 4;
     // A minimum waits for the one before: so several are found side by side.

@@ -13,6 +13,7 @@ pub(crate) mod rows;
 
 pub(crate) mod accumulator;
 mod big;
+mod by_group;
 mod count;
 mod datasketches;
 mod ddsketch;

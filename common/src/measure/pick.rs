@@ -5,8 +5,6 @@
 //! partition, offset, which no two events share; of equal `y`, `arg_min(x, y)` gives the least `x` and `arg_max(x, y)` the
 //! greatest. An event where the input or its order is null does not count.
 
-use std::sync::Arc;
-
 use arrow::{
     array::{Array, ArrayRef, BinaryArray},
     buffer::NullBuffer,
@@ -16,7 +14,7 @@ use arrow::{
 use super::{
     Error,
     accumulator::Accumulator,
-    bytes::{ByteColumn, ByteRows},
+    bytes::ByteColumn,
     input::{Input, Values, to_ordered},
     ordered,
     rows::{Rows, grow},
@@ -190,7 +188,6 @@ impl Accumulator for Pick {
         self.bars.clear();
         self.kept.clear();
         self.kept_bytes = 0;
-        let ByteRows { offsets, bytes, nulls } = column.finish();
-        Ok(Arc::new(BinaryArray::try_new(offsets, bytes, nulls)?))
+        column.finish().into_binary()
     }
 }

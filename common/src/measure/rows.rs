@@ -1,7 +1,5 @@
 //! Which rows of a batch go to which groups: the shape of every loop over a column.
 
-use std::{mem, ops::AddAssign};
-
 use arrow::buffer::NullBuffer;
 
 /// Rows of a batch with their groups.
@@ -87,16 +85,6 @@ impl<'a> Rows<'a> {
                 }
             }
         }
-    }
-}
-
-/// Makes each of `counts` the sum of those before it: from how many rows each group has to where its rows start, once they are
-/// sorted by group.
-#[inline(always)]
-pub(crate) fn starts<T: Copy + Default + AddAssign>(counts: &mut [T]) {
-    let mut start = T::default();
-    for count in counts {
-        start += mem::replace(count, start);
     }
 }
 

@@ -5,20 +5,11 @@
 //! come in about the order of their times: so a sketch that got none of what was added for a while is likely to get no more, and is
 //! encoded, which is far less than what it is folded in.
 
-use std::{fmt::Debug, mem, sync::Arc};
+use std::{fmt::Debug, mem};
 
-use arrow::{
-    array::{ArrayRef, BinaryArray},
-    buffer::NullBuffer,
-};
+use arrow::{array::ArrayRef, buffer::NullBuffer};
 
-use super::{
-    Error,
-    bytes::{ByteColumn, ByteRows},
-    distinct::sketches,
-    encoded::EncodedStates,
-    rows::Rows,
-};
+use super::{Error, by_group::ByGroup, bytes::ByteColumn, distinct::sketches, encoded::EncodedStates, rows::Rows};
 
 /// Items of each group that is open that wait before they are added: lists that get a few at a time grow often. Within bounds, for
 /// there may be a table for each of many shards, and many groups.
@@ -327,9 +318,9 @@ impl<S: Sketch> Sketches<S> {
                 Held::Open(sketch) => column.push(|bytes| sketch.encode(&self.settings, bytes))?,
             }
         }
-        let ByteRows { offsets, bytes, nulls } = column.finish();
+        let column = column.finish().into_binary();
         self.forget();
-        Ok(Arc::new(BinaryArray::try_new(offsets, bytes, nulls)?))
+        column
     }
 
     /// Forgets the groups, of which all was taken.
@@ -338,56 +329,6 @@ impl<S: Sketch> Sketches<S> {
         self.last_round.clear();
         self.open.clear();
         (self.heap_bytes, self.recent_bytes) = (0, 0);
-    }
-}
-
-/// Sorts items by group; what it takes to count them is kept.
-#[derive(Debug, Default)]
-struct ByGroup {
-    /// Of each group nothing, but while items are sorted.
-    next: Vec<u32>,
-}
-
-/// Items, those of each group side by side.
-struct Sorted<T> {
-    items: Vec<T>,
-    /// The groups that have some, as they are first met, with where theirs end.
-    groups: Vec<(u32, u32)>,
-}
-
-impl ByGroup {
-    /// All groups are less than `groups`.
-    fn sort<T: Copy + Default>(&mut self, items: &[(u32, T)], groups: usize) -> Sorted<T> {
-        let Self { next } = self;
-        next.resize(groups, 0);
-        // One more is written than counts: whether a group is met for the first time nobody can guess.
-        let mut met = vec![(0, 0); groups.min(items.len()) + 1];
-        let mut last = 0;
-        for &(group, _) in items {
-            let count = &mut next[group as usize];
-            met[last].0 = group;
-            last += usize::from(*count == 0);
-            *count += 1;
-        }
-        met.truncate(last);
-        let mut end = 0;
-        for (group, of_group) in &mut met {
-            let count = mem::replace(&mut next[*group as usize], end);
-            end += count;
-            *of_group = end;
-        }
-        let mut sorted = vec![T::default(); items.len()];
-        for &(group, item) in items {
-            let at = &mut next[group as usize];
-            sorted[*at as usize] = item;
-            *at += 1;
-        }
-        met.iter().for_each(|&(group, _)| next[group as usize] = 0);
-        Sorted { items: sorted, groups: met }
-    }
-
-    fn bytes(&self) -> usize {
-        self.next.capacity() * size_of::<u32>()
     }
 }
 

@@ -1,14 +1,12 @@
 //! `top_k`: how often each value occurs, by group; see [`frequent`](super::frequent) for how that is kept.
 
-use std::sync::Arc;
-
-use arrow::array::{ArrayRef, BinaryArray};
+use arrow::array::ArrayRef;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     Error,
     accumulator::Accumulator,
-    bytes::{ByteColumn, ByteRows},
+    bytes::ByteColumn,
     distinct::sketches,
     frequent::{Counts, Encoded, number_of},
     input::{Input, Values},
@@ -90,7 +88,6 @@ impl Accumulator for TopK {
         }
         self.groups.clear();
         self.heap_bytes = 0;
-        let ByteRows { offsets, bytes, nulls } = column.finish();
-        Ok(Arc::new(BinaryArray::try_new(offsets, bytes, nulls)?))
+        column.finish().into_binary()
     }
 }
